@@ -1,0 +1,209 @@
+"""The command behind `make lab`, `make lab-down` and `make lab-status`: python -m lab COMMAND."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+
+from lab import aws, engine, identity, images, parts, state
+from lab.progress import say
+from lab.settings import DEFAULT_LAB, MOST_FILE_SYSTEMS, MOST_SERVERS, REGION, ROOT, Lab, LabError
+
+TRANSPORTS = ("stunnel", "plain", "efs-utils")
+
+
+def _inventory(lab: Lab) -> pathlib.Path:
+    """The inventory of a lab; the default lab's is part of the repository, others are derived from it."""
+    source = ROOT / "inventories/lab"
+    if lab.name == DEFAULT_LAB:
+        return source
+    folder = lab.state / "inventory"
+    text = (source / "lab.aws_ec2.yml").read_text()
+    default = Lab(DEFAULT_LAB, 0)
+    identity.write(folder / "lab.aws_ec2.yml", text.replace(default.aws_endpoint, lab.aws_endpoint))
+    link = folder / "group_vars"
+    if not link.is_symlink() or link.readlink() != source / "group_vars":
+        link.unlink(missing_ok=True)
+        link.symlink_to(source / "group_vars")
+    return folder
+
+
+def _package(lab: Lab, path: str | None, wanted: state.Wanted) -> None:
+    """Take the user's efs-utils package into the lab's state folder."""
+    if path:
+        try:
+            data = pathlib.Path(path).expanduser().read_bytes()
+        except OSError as error:
+            raise LabError(f"EFS_UTILS_PACKAGE {path!r} cannot be read: {error.strerror}") from None
+        identity.write(lab.state / "amazon-efs-utils.deb", data)
+        wanted.package = hashlib.sha256(data).hexdigest()
+    if wanted.transport == "efs-utils" and not wanted.package:
+        raise LabError("TRANSPORT=efs-utils needs the client: give its package with EFS_UTILS_PACKAGE=FILE.deb")
+
+
+def _converge(lab: Lab, wanted: state.Wanted) -> None:
+    """Make the lab what is wanted of it. Every step looks first, so a second run changes nothing."""
+    state.save(lab, wanted)
+    identity.ssh_key(lab.state / "ssh/id_ed25519")
+    identity.certificates(lab.state / "tls")
+    all_servers = [lab.server(number + 1) for number in range(wanted.hosts)]
+    identity.known_hosts(lab, all_servers)
+    for one in all_servers:
+        identity.seed(lab, one)
+    efs_image = images.ensure("efs", "half a minute")
+    server_image = images.ensure("server", "a minute")
+    parts.network(lab)
+    aws.start(lab)
+    record = aws.Record(lab)
+    _file_systems(lab, wanted, record, efs_image)
+    main = parts.servers(lab, wanted, server_image)
+    tags = {"FileSystem": record.identity_of(state.MAIN_FILE_SYSTEM), "Transport": wanted.transport}
+    if wanted.package:
+        tags["EfsUtilsChecksum"] = wanted.package
+    record.servers(main, tags)
+    aws.environment(lab)
+    _inventory(lab)
+
+
+def _file_systems(lab: Lab, wanted: state.Wanted, record: aws.Record, image: str) -> None:
+    """Every file system that is wanted, no other, and the resolver that knows them."""
+    keep = {f"{lab.prefix}-efs-{item['name']}" for item in wanted.file_systems}
+    mark = f"samefiles.lab={lab.name}"
+    for name in engine.named("container", f"{lab.prefix}-efs-", mark):
+        if name not in keep:
+            engine.docker("rm", "--force", "--volumes", name)
+    for name in engine.named("volume", f"{lab.prefix}-efs-", mark):
+        if name.removesuffix("-recovery") not in keep:
+            engine.docker("volume", "rm", name)
+    record.forget_file_systems({item["name"] for item in wanted.file_systems})
+    records = dict(parts.file_system(lab, item, record, image) for item in wanted.file_systems)
+    parts.resolver(lab, records, image)
+
+
+def _open(name: str) -> tuple[Lab, state.Wanted]:
+    """An existing lab and its record."""
+    wanted = state.load(name)
+    if not wanted:
+        raise LabError(f"there is no lab {name!r}: make it with `make lab LAB={name}`")
+    return Lab(name, wanted.index), wanted
+
+
+def up(arguments: argparse.Namespace) -> None:
+    """Start the lab, or make it what the arguments say."""
+    if arguments.hosts is not None and not 1 <= arguments.hosts <= MOST_SERVERS:
+        raise LabError(f"HOSTS must be 1 to {MOST_SERVERS}, got {arguments.hosts}")
+    engine.prerequisites()
+    wanted = state.load(arguments.lab) or state.Wanted(state.free_index(arguments.lab))
+    lab = Lab(arguments.lab, wanted.index)
+    wanted.hosts = arguments.hosts or wanted.hosts
+    wanted.transport = arguments.transport or wanted.transport
+    _package(lab, arguments.efs_utils_package, wanted)
+    _converge(lab, wanted)
+    say(f"lab {lab.name}: {wanted.hosts} servers, AWS API at {lab.aws_endpoint}")
+
+
+def down(arguments: argparse.Namespace) -> None:
+    """Remove the lab, whatever state it is in."""
+    wanted = state.load(arguments.lab)
+    # without a record, only what carries the lab's label is left to remove
+    lab = Lab(arguments.lab, wanted.index if wanted else 0)
+    gone = parts.remove(lab)
+    aws.stop(lab)
+    shutil.rmtree(lab.state, ignore_errors=True)
+    say(f"lab {lab.name}: removed {len(gone)} containers, networks and volumes")
+
+
+def file_system(arguments: argparse.Namespace) -> None:
+    """Add a file system to a running lab, or remove it (for tests)."""
+    lab, wanted = _open(arguments.lab)
+    others = [item for item in wanted.file_systems if item["name"] != arguments.name]
+    if arguments.remove:
+        wanted.file_systems = others
+    else:
+        used = {item["number"] for item in others}
+        free = min(set(range(MOST_FILE_SYSTEMS)) - used)
+        there = next((item["number"] for item in wanted.file_systems if item["name"] == arguments.name), free)
+        points = [json.loads(text) for text in arguments.access_point]
+        item = {"name": arguments.name, "number": there, "access_points": points}
+        if arguments.zone:
+            item["zones"] = arguments.zone
+        wanted.file_systems = sorted([*others, item], key=lambda item: item["number"])
+    _converge(lab, wanted)
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Print the lab as one JSON object; {} and exit 1 when it does not run."""
+    wanted = state.load(arguments.lab)
+    lab = Lab(arguments.lab, wanted.index if wanted else 0)
+    running = wanted and engine.named("container", f"{lab.prefix}-web-", f"samefiles.lab={lab.name}")
+    if not running:
+        print("{}")
+        sys.exit(1)
+    record = aws.Record(lab)
+    instances = record.instances()
+    hosts = []
+    for one in (lab.server(number + 1) for number in range(wanted.hosts)):
+        hosts.append(
+            {
+                "name": one.name,
+                "instance_id": instances.get(one.name, {}).get("id"),
+                "address": one.address,
+                "zone": one.zone,
+                "container": one.container,
+                "ssh": parts.ssh(lab, one),
+                "http": None,
+            }
+        )
+    told = {
+        "site_url": None,
+        "aws_endpoint": lab.aws_endpoint,
+        "s3_endpoint": None,
+        "region": REGION,
+        "file_system": record.identity_of(state.MAIN_FILE_SYSTEM),
+        "bucket": None,
+        "inventory": str(_inventory(lab)),
+        "hosts": hosts,
+    }
+    print(json.dumps(told, indent=2))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
+    top.add_argument("--lab", default=DEFAULT_LAB, help="name of the lab")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("up", help=up.__doc__)
+    one.add_argument("--hosts", type=int)
+    one.add_argument("--transport", choices=TRANSPORTS)
+    one.add_argument("--efs-utils-package", metavar="FILE.deb")
+    one.set_defaults(run=up)
+    for name, function in (("down", down), ("status", status)):
+        commands.add_parser(name, help=function.__doc__).set_defaults(run=function)
+    one = commands.add_parser("file-system", help=file_system.__doc__)
+    one.add_argument("name")
+    one.add_argument("--remove", action="store_true")
+    one.add_argument("--zone", action="append", help="a zone that gets a mount target (default: every zone)")
+    one.add_argument("--access-point", action="append", default=[], metavar="JSON")
+    one.set_defaults(run=file_system)
+    return top
+
+
+def main() -> None:
+    """Run one command; a LabError becomes one sentence."""
+    arguments = parser().parse_args()
+    try:
+        if arguments.run is status:
+            status(arguments)
+            return
+        with state.locked():
+            arguments.run(arguments)
+    except LabError as error:
+        sys.exit(f"lab: {error}")
+
+
+if __name__ == "__main__":
+    main()

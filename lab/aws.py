@@ -1,0 +1,250 @@
+"""The AWS side of a lab: moto's process, and the record in it of what really runs.
+
+Every id follows from the lab's and the thing's name (moto's random numbers are seeded before each creation), so a moto
+that was started again knows the same file systems and instances.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+
+import boto3
+import botocore.config
+
+from lab.identity import write
+from lab.progress import step
+from lab.settings import REGION, ROOT, ZONES, Lab, LabError, Server
+
+# Two different strings: Ansible masks the secret wherever it appears.
+ACCESS_KEY = "LABACCESSKEY"
+SECRET_KEY = "lab-secret-that-opens-nothing"
+AMI = "ami-0a1b2c3d4e5f60718"  # a name only: nothing boots from it
+
+
+def _processes(lab: Lab) -> list[int]:
+    """The processes that are this lab's moto, found by their command line."""
+    found = []
+    wanted = ["lab.moto_server", str(lab.aws_port), lab.name]
+    for entry in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as line:
+                argv = line.read().decode(errors="replace").split("\0")
+        except (OSError, NotADirectoryError):
+            continue
+        if argv[2:5] == wanted:
+            found.append(int(entry))
+    return found
+
+
+def _answers(lab: Lab) -> bool:
+    try:
+        urllib.request.urlopen(f"{lab.aws_endpoint}/moto-api/", timeout=5).close()
+    except (OSError, urllib.error.URLError):
+        return False
+    return True
+
+
+def start(lab: Lab) -> None:
+    """Start moto unless it runs."""
+    if _processes(lab):
+        if _answers(lab):
+            return
+        stop(lab)
+    log = lab.state / "moto.log"
+    with log.open("wb") as out, step("starting the AWS API (moto)"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab.moto_server", str(lab.aws_port), lab.name],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+        for _ in range(300):
+            if process.poll() is not None:
+                last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
+                raise LabError(f"moto ended at once: {last[0]} (is 127.0.0.1:{lab.aws_port} in use? see {log})")
+            if _answers(lab):
+                return
+            time.sleep(0.2)
+    raise LabError(f"moto does not answer at {lab.aws_endpoint} after 60 s, see {log}")
+
+
+def stop(lab: Lab) -> None:
+    """End moto; its record ends with it."""
+    for process in _processes(lab):
+        os.kill(process, signal.SIGKILL)
+    while _processes(lab):
+        time.sleep(0.05)
+
+
+class Record:
+    """Writes what really runs into moto; does nothing for what already stands there."""
+
+    def __init__(self, lab: Lab):
+        self.lab = lab
+        session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+        settings = botocore.config.Config(retries={"max_attempts": 1})
+        self.ec2 = session.client("ec2", endpoint_url=lab.aws_endpoint, config=settings)
+        self.efs = session.client("efs", endpoint_url=lab.aws_endpoint, config=settings)
+
+    def _seed(self, what: str) -> None:
+        number = zlib.crc32(f"{self.lab.name}/{what}".encode())
+        url = f"{self.lab.aws_endpoint}/moto-api/seed?a={number}"
+        urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5).close()
+
+    def _tags(self, kind: str, name: str, **more: str) -> list[dict]:
+        tags = {"Name": name, "Lab": self.lab.name, **more}
+        return [{"ResourceType": kind, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}]
+
+    def _named(self, describe, key: str, name: str) -> dict | None:
+        """The thing of this lab with a Name tag, or None."""
+        filters = [{"Name": "tag:Name", "Values": [name]}, {"Name": "tag:Lab", "Values": [self.lab.name]}]
+        return next(iter(describe(Filters=filters)[key]), None)
+
+    def network(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The VPC, its subnets by zone and its security groups (web, efs) by name."""
+        vpc = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")
+        if not vpc:
+            self._seed("vpc")
+            block = str(self.lab.subnet)
+            vpc = self.ec2.create_vpc(CidrBlock=block, TagSpecifications=self._tags("vpc", "lab"))["Vpc"]
+        subnets = {zone: self._subnet(vpc["VpcId"], zone) for zone in ZONES}
+        groups = {name: self._group(vpc["VpcId"], name) for name in ("web", "efs")}
+        return subnets, groups
+
+    def _subnet(self, vpc: str, zone: str) -> str:
+        there = self._named(self.ec2.describe_subnets, "Subnets", zone)
+        if not there:
+            self._seed(f"subnet/{zone}")
+            there = self.ec2.create_subnet(
+                VpcId=vpc, AvailabilityZone=zone, CidrBlock=str(self.lab.zone_subnet(zone)),
+                TagSpecifications=self._tags("subnet", zone),
+            )["Subnet"]  # fmt: skip
+        return there["SubnetId"]
+
+    def _group(self, vpc: str, name: str) -> str:
+        there = self._named(self.ec2.describe_security_groups, "SecurityGroups", name)
+        if there:
+            return there["GroupId"]
+        self._seed(f"security-group/{name}")
+        group = self.ec2.create_security_group(
+            GroupName=name, Description=f"lab {name}", VpcId=vpc,
+            TagSpecifications=self._tags("security-group", name),
+        )["GroupId"]  # fmt: skip
+        if name == "efs":
+            web = self._named(self.ec2.describe_security_groups, "SecurityGroups", "web")["GroupId"]
+            rule = {"IpProtocol": "tcp", "FromPort": 2049, "ToPort": 2049}
+            rule["UserIdGroupPairs"] = [{"GroupId": web}]
+            self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+        return group
+
+    def file_system(self, name: str, addresses: dict[str, str], points: list[dict]) -> tuple[str, dict[str, str]]:
+        """A file system with its mount targets (address by zone) and access points; returns its id and theirs by name."""
+        identity = self.identity_of(name)
+        if not identity:
+            self._seed(f"file-system/{name}")
+            identity = self.efs.create_file_system(
+                CreationToken=f"{self.lab.name}-{name}", Encrypted=True, ThroughputMode="elastic",
+                Tags=[{"Key": "Name", "Value": name}, {"Key": "Lab", "Value": self.lab.name}],
+            )["FileSystemId"]  # fmt: skip
+        self._mount_targets(identity, addresses)
+        return identity, {point["name"]: self._access_point(identity, point) for point in points}
+
+    def identity_of(self, name: str) -> str | None:
+        """The id of the file system with a name, or None."""
+        systems = self.efs.describe_file_systems()["FileSystems"]
+        return next((item["FileSystemId"] for item in systems if item.get("Name") == name), None)
+
+    def _mount_targets(self, identity: str, addresses: dict[str, str]) -> None:
+        subnets, groups = self.network()
+        there = self.efs.describe_mount_targets(FileSystemId=identity)["MountTargets"]
+        for target in there:
+            if target["IpAddress"] not in addresses.values():
+                self.efs.delete_mount_target(MountTargetId=target["MountTargetId"])
+        for zone, address in addresses.items():
+            if address not in {target["IpAddress"] for target in there}:
+                self._seed(f"mount-target/{identity}/{zone}")
+                self.efs.create_mount_target(
+                    FileSystemId=identity, SubnetId=subnets[zone], IpAddress=address, SecurityGroups=[groups["efs"]]
+                )
+
+    def _access_point(self, identity: str, point: dict) -> str:
+        there = self.efs.describe_access_points(FileSystemId=identity)["AccessPoints"]
+        for item in there:
+            if item.get("Name") == point["name"]:
+                return item["AccessPointId"]
+        self._seed(f"access-point/{identity}/{point['name']}")
+        root = {"Path": point["path"]}
+        if point.get("create", True):
+            root["CreationInfo"] = {
+                "OwnerUid": point["uid"], "OwnerGid": point["gid"], "Permissions": point["mode"]
+            }  # fmt: skip
+        return self.efs.create_access_point(
+            ClientToken=f"{self.lab.name}-{point['name']}", FileSystemId=identity, RootDirectory=root,
+            PosixUser={"Uid": point["uid"], "Gid": point["gid"]}, Tags=[{"Key": "Name", "Value": point["name"]}],
+        )["AccessPointId"]  # fmt: skip
+
+    def forget_file_systems(self, but: set[str]) -> None:
+        """Remove from the record the file systems whose name is not in BUT."""
+        for system in self.efs.describe_file_systems()["FileSystems"]:
+            if system.get("Name") in but:
+                continue
+            identity = system["FileSystemId"]
+            for point in self.efs.describe_access_points(FileSystemId=identity)["AccessPoints"]:
+                self.efs.delete_access_point(AccessPointId=point["AccessPointId"])
+            self._mount_targets(identity, {})
+            self.efs.delete_file_system(FileSystemId=identity)
+
+    def instances(self) -> dict[str, dict]:
+        """The instances on record that are not terminated, by name."""
+        found = {}
+        for page in self.ec2.get_paginator("describe_instances").paginate():
+            for reservation in page["Reservations"]:
+                for item in reservation["Instances"]:
+                    tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}
+                    if item["State"]["Name"] != "terminated" and tags.get("Lab") == self.lab.name:
+                        found[tags["Name"]] = {"id": item["InstanceId"], "tags": tags}
+        return found
+
+    def servers(self, servers: list[Server], tags: dict[str, str]) -> dict[str, str]:
+        """Record exactly these web servers, with these tags; returns their instance ids by name."""
+        there = self.instances()
+        surplus = [there[name]["id"] for name in there if name not in {server.name for server in servers}]
+        if surplus:
+            self.ec2.terminate_instances(InstanceIds=surplus)
+        return {server.name: self._instance(server, tags, there.get(server.name)) for server in servers}
+
+    def _instance(self, server: Server, tags: dict[str, str], there: dict | None) -> str:
+        wanted = {"Role": "web", **tags}
+        if not there:
+            subnets, groups = self.network()
+            self._seed(f"instance/{server.name}")
+            there = self.ec2.run_instances(
+                ImageId=AMI, MinCount=1, MaxCount=1, InstanceType="t3.micro", KeyName="lab",
+                SubnetId=subnets[server.zone], PrivateIpAddress=server.address, SecurityGroupIds=[groups["web"]],
+                TagSpecifications=self._tags("instance", server.name, **wanted),
+            )["Instances"][0]  # fmt: skip
+            return there["InstanceId"]
+        drift = {key: value for key, value in wanted.items() if there["tags"].get(key) != value}
+        if drift:
+            self.ec2.create_tags(
+                Resources=[there["id"]], Tags=[{"Key": key, "Value": value} for key, value in drift.items()]
+            )
+        return there["id"]
+
+
+def environment(lab: Lab) -> None:
+    """Write the file that points any AWS tool at this lab (`. lab/env`)."""
+    lines = {
+        "AWS_ENDPOINT_URL": lab.aws_endpoint,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    text = "".join(f"export {key}={value}\n" for key, value in lines.items())
+    write(lab.state / "env", text + "unset AWS_PROFILE AWS_SESSION_TOKEN\n")

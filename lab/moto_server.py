@@ -1,0 +1,124 @@
+"""moto, with the few operations corrected that it lacks or gets wrong for this lab (a double of AWS's own API).
+
+Run as `python -m lab.moto_server PORT LAB`. Corrections, each with its reason:
+
+- EFS tags by the older operations (DescribeTags, CreateTags, DeleteTags): moto answers 404, and `community.aws.efs`
+  and `efs_info` still call them.
+- EFS UpdateFileSystem, PutBackupPolicy, DeleteFileSystemPolicy: moto answers 500; CloudFormation and operators use them.
+- EFS CreateMountTarget with an address outside the subnet: moto refuses, but keeps an entry without an id that makes
+  the file system impossible to describe or delete. The address is checked before moto sees the request.
+- EFS ids: moto's have 8 hexadecimal digits, AWS's have 17, and mount.efs refuses a shorter access-point id.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import sys
+
+# Managed policies are needed to attach AWS's own to a role; they cost a second at start, so only this switch loads them.
+os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+
+from moto.ec2 import ec2_backends
+from moto.efs import models, responses, urls
+from moto.efs.exceptions import BadRequest
+from moto.moto_api._internal import mock_random
+from moto.server import main as moto_main
+
+JSON = {"Content-Type": "application/json"}
+
+
+def _file_system(response):
+    """The backend, the id in the request, and the file system of that id (an error when there is none)."""
+    identity = response._get_param("FileSystemId") or response.path.rstrip("/").split("/")[-1]
+    backend = response.efs_backend
+    return backend, identity, backend.describe_file_systems(file_system_id=identity)[1][0]
+
+
+def describe_tags(self):
+    """DescribeTags."""
+    backend, identity, _ = _file_system(self)
+    return json.dumps({"Tags": backend.list_tags_for_resource(identity)}), JSON
+
+
+def create_tags(self):
+    """CreateTags."""
+    backend, identity, _ = _file_system(self)
+    backend.tagging_service.tag_resource(identity, self._get_param("Tags"))
+    return "", {"status": 204}
+
+
+def delete_tags(self):
+    """DeleteTags."""
+    backend, identity, _ = _file_system(self)
+    backend.tagging_service.untag_resource_using_names(identity, self._get_param("TagKeys"))
+    return "", {"status": 204}
+
+
+def update_file_system(self):
+    """UpdateFileSystem: throughput."""
+    _, _, found = _file_system(self)
+    found.throughput_mode = self._get_param("ThroughputMode") or found.throughput_mode
+    provisioned = self._get_param("ProvisionedThroughputInMibps")
+    found.provisioned_throughput_in_mibps = provisioned if found.throughput_mode == "provisioned" else None
+    return json.dumps(found.info_json()), {"status": 202, **JSON}
+
+
+def put_backup_policy(self):
+    """PutBackupPolicy."""
+    _, _, found = _file_system(self)
+    policy = self._get_param("BackupPolicy")
+    found._backup = policy["Status"] in ("ENABLED", "ENABLING")
+    return json.dumps({"BackupPolicy": policy}), JSON
+
+
+def delete_file_system_policy(self):
+    """DeleteFileSystemPolicy."""
+    _, _, found = _file_system(self)
+    found.file_system_policy = None
+    return "", {"status": 200}
+
+
+def checked_mount_target(original):
+    """CreateMountTarget that refuses an address outside the subnet before anything is kept."""
+
+    def create(self, file_system_id, subnet_id, ip_address=None, *others, **named):
+        subnet = ec2_backends[self.account_id][self.region_name].get_subnet(subnet_id)
+        if ip_address and ipaddress.ip_address(ip_address) not in ipaddress.ip_network(subnet.cidr_block):
+            raise BadRequest("Address does not fall within the subnet's address range")
+        return original(self, file_system_id, subnet_id, ip_address, *others, **named)
+
+    return create
+
+
+class LongIds:
+    """Random numbers for EFS's ids, 17 digits long, from moto's own source (so that its seed rules them)."""
+
+    @staticmethod
+    def get_random_hex(length: int = 17) -> str:
+        """As many hexadecimal digits as AWS's ids have, whatever moto asks for."""
+        return mock_random.get_random_hex(max(length, 17))
+
+
+def correct() -> None:
+    """Put the corrections in place."""
+    for operation in (
+        describe_tags,
+        create_tags,
+        delete_tags,
+        update_file_system,
+        put_backup_policy,
+        delete_file_system_policy,
+    ):
+        setattr(responses.EFSResponse, operation.__name__, operation)
+    for path in ("tags", "create-tags", "delete-tags"):
+        urls.url_paths[f"/2015-02-01/{path}/<file_system_id>"] = urls.response.dispatch
+        urls.url_paths[f"/2015-02-01/{path}/<file_system_id>/"] = urls.response.dispatch
+    models.mock_random = LongIds
+    models.EFSBackend.create_mount_target = checked_mount_target(models.EFSBackend.create_mount_target)
+
+
+if __name__ == "__main__":
+    correct()
+    moto_main(["--host", "127.0.0.1", "--port", sys.argv[1]])

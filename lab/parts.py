@@ -1,0 +1,165 @@
+"""The running parts of a lab: its network, resolver, file systems and web servers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+from lab import engine, images
+from lab.aws import Record
+from lab.identity import write
+from lab.progress import say, step
+from lab.settings import REGION, USER, ZONES, Lab, LabError, Server
+from lab.state import Wanted
+
+BOOT_DEADLINE = 240  # seconds; two guests boot in 13-17 s on two idle cores
+MEMORY = "512M"
+
+
+def label(lab: Lab) -> list[str]:
+    """The label by which everything of a lab is found again."""
+    return ["--label", f"samefiles.lab={lab.name}"]
+
+
+def network(lab: Lab) -> None:
+    """The network that all parts of the lab share."""
+    if not engine.inspect("network", lab.prefix):
+        engine.docker(
+            "network", "create", "--subnet", str(lab.subnet), "--gateway", lab.gateway, *label(lab), lab.prefix
+        )
+
+
+def on_network(lab: Lab, address: str, host: str) -> list[str]:
+    """Arguments that give a container its place on the network."""
+    return [*label(lab), "--network", lab.prefix, "--ip", address, "--hostname", host]
+
+
+def file_system_name(identity: str) -> str:
+    """The name that clients resolve."""
+    return f"{identity}.efs.{REGION}.amazonaws.com"
+
+
+def resolver(lab: Lab, records: dict[str, dict[str, str]], image: str) -> bool:
+    """The VPC's resolver: each zone's file-system names lead to that zone's mount target."""
+    commands = []
+    for zone in ZONES:
+        options = [
+            "--no-hosts", "--no-resolv", "--server=127.0.0.11", "--user=root", "--bind-interfaces", "--pid-file",
+            "--conf-file=/dev/null", f"--listen-address={lab.resolver(zone)}",
+            f"--local=/efs.{REGION}.amazonaws.com/", "--keep-in-foreground", "--log-facility=-",
+        ]  # fmt: skip
+        for identity, addresses in records.items():
+            if zone in addresses:
+                options.append(f"--host-record={file_system_name(identity)},{addresses[zone]},10")
+        commands.append("dnsmasq " + " ".join(options))
+    second = f"{lab.resolver(ZONES[1])}/{lab.subnet.prefixlen}"
+    script = f"ip address add {second} dev eth0; {commands[0]} & exec {commands[1]}"
+    arguments = [*on_network(lab, lab.resolver(ZONES[0]), "resolver"), "--init", "--cap-add", "NET_ADMIN"]
+    return engine.ensure_container(
+        f"{lab.prefix}-resolver", [*arguments, "--entrypoint", "/bin/sh"], image, ["-c", script]
+    )
+
+
+def file_system(lab: Lab, item: dict, record: Record, image: str) -> tuple[str, dict[str, str]]:
+    """One EFS file system: on record in moto, and running; returns its id and its mount targets by zone."""
+    zones = item.get("zones", list(ZONES))
+    addresses = {zone: lab.mount_target(zone, item["number"]) for zone in zones}
+    identity, points = record.file_system(item["name"], addresses, item["access_points"])
+    folder = lab.state / "efs" / item["name"]
+    config = {
+        "file_system": identity,
+        "addresses": [f"{address}/{lab.subnet.prefixlen}" for address in list(addresses.values())[1:]],
+        "access_points": [{**point, "id": points[point["name"]]} for point in item["access_points"]],
+    }
+    write(folder / "efs.json", json.dumps(config, indent=2) + "\n")
+    write(folder / "server.pem", (lab.state / "tls/server.pem").read_bytes(), 0o600)
+    name = f"{lab.prefix}-efs-{item['name']}"
+    arguments = [
+        *on_network(lab, addresses[zones[0]], f"efs-{item['name']}"), "--init",
+        "--cap-add", "NET_ADMIN", "--cap-add", "DAC_READ_SEARCH", "--security-opt", "seccomp=unconfined",
+        "--volume", f"{name}:/export", "--volume", f"{name}-recovery:/var/lib/nfs/ganesha",
+        "--volume", f"{folder}:/etc/efs:ro", "--label", f"samefiles.config={json.dumps(config)}",
+    ]  # fmt: skip
+    for volume in (name, f"{name}-recovery"):
+        if not engine.inspect("volume", volume):
+            engine.docker("volume", "create", *label(lab), volume)
+    if engine.ensure_container(name, arguments, image):
+        say(f"file system {identity} ({item['name']}) runs")
+    return identity, addresses
+
+
+def server(lab: Lab, one: Server, image: str, disk: str) -> bool:
+    """One web server; returns whether it had to be made or started."""
+    arguments = [
+        *on_network(lab, one.address, one.name), "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun",
+        "--tmpfs", "/ram:exec,size=700m", "--env", f"LAB_MEMORY={MEMORY}", "--stop-timeout", "60",
+        "--volume", f"{disk}:/disk/server.img:ro", "--volume", f"{lab.state / 'seed' / one.name}:/seed:ro",
+    ]  # fmt: skip
+    return engine.ensure_container(one.container, arguments, image)
+
+
+def ssh(lab: Lab, one: Server) -> list[str]:
+    """The command that runs a command on a server: append it."""
+    return [
+        "ssh", "-i", str(lab.state / "ssh/id_ed25519"), "-o", f"UserKnownHostsFile={lab.state / 'ssh/known_hosts'}",
+        "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
+        "-o", "ConnectTimeout=10", f"{USER}@{one.address}",
+    ]  # fmt: skip
+
+
+def _console(one: Server) -> str:
+    done = subprocess.run(["docker", "logs", "--tail", "40", one.container], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def wait_for_servers(lab: Lab, servers: list[Server]) -> None:
+    """Wait until every server lets a command run; when a guest dies early, its console is shown."""
+    begin = time.monotonic()
+    waiting = list(servers)
+    while waiting:
+        for one in list(waiting):
+            done = subprocess.run(
+                [*ssh(lab, one), "-o", "BatchMode=yes", "true"], capture_output=True, check=False, stdin=subprocess.DEVNULL
+            )
+            if done.returncode == 0:
+                waiting.remove(one)
+                continue
+            state = engine.inspect("container", one.container)[one.container]["State"]
+            late = time.monotonic() - begin > BOOT_DEADLINE
+            if late or not state["Running"]:
+                print(_console(one))
+                what = f"does not answer on SSH after {BOOT_DEADLINE} s" if late else "died while it booted"
+                raise LabError(f"{one.name} {what}; its console is above: try again, or `make lab-down` and `make lab`")
+        time.sleep(0.5 if waiting else 0)
+
+
+def servers(lab: Lab, wanted: Wanted, image: str) -> list[Server]:
+    """The web servers, as many as wanted; surplus ones are removed."""
+    all_of_them = [lab.server(number + 1) for number in range(wanted.hosts)]
+    keep = {one.container for one in all_of_them}
+    for name in engine.named("container", f"{lab.prefix}-web-", f"samefiles.lab={lab.name}"):
+        if name not in keep:
+            engine.docker("rm", "--force", "--volumes", name)
+            say(f"removed {name}")
+    disk = str(images.disk(image))
+    started = [one.name for one in all_of_them if server(lab, one, image, disk)]
+    with step(f"booting {', '.join(started)}" if started else "asking the servers"):
+        wait_for_servers(lab, all_of_them)
+    return all_of_them
+
+
+def remove(lab: Lab) -> list[str]:
+    """Remove every container, network and volume of the lab; returns their names."""
+    gone = []
+    mark = f"samefiles.lab={lab.name}"
+    containers = engine.named("container", lab.prefix, mark)
+    if containers:
+        engine.docker("rm", "--force", "--volumes", *containers)
+        gone += containers
+    for kind in ("network", "volume"):
+        names = engine.named(kind, lab.prefix, mark)
+        if names:
+            engine.docker(kind, "rm", *names)
+            gone += names
+    return gone

@@ -1,0 +1,71 @@
+"""What a lab is wanted to be, kept in its state folder, and the lock that lets one command at a time change it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import pathlib
+
+from lab.identity import write
+from lab.settings import MOST_LABS, STATE, DEFAULT_LAB, Lab, LabError
+
+MAIN_FILE_SYSTEM = "files"
+
+
+@dataclasses.dataclass
+class Wanted:
+    """The record lab.json: how many servers, which file systems, which transport."""
+
+    index: int
+    hosts: int = 2
+    transport: str = "stunnel"
+    package: str | None = None  # SHA-256 of the efs-utils package in the state folder
+    file_systems: list[dict] = dataclasses.field(
+        default_factory=lambda: [{"name": MAIN_FILE_SYSTEM, "number": 0, "access_points": []}]
+    )
+
+
+def _file(folder: pathlib.Path) -> pathlib.Path:
+    return folder / "lab.json"
+
+
+def load(name: str) -> Wanted | None:
+    """The record of a lab, or None where there is none that can be read."""
+    try:
+        return Wanted(**json.loads(_file(STATE / name).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def save(lab: Lab, wanted: Wanted) -> None:
+    """Keep the record."""
+    write(_file(lab.state), json.dumps(dataclasses.asdict(wanted), indent=2) + "\n")
+
+
+def free_index(name: str) -> int:
+    """The number for a new lab: 0 is the default lab's, others take the first that no lab has."""
+    if name == DEFAULT_LAB:
+        return 0
+    taken = {0}
+    for folder in STATE.glob("*/"):
+        other = load(folder.name)
+        if other:
+            taken.add(other.index)
+    free = set(range(MOST_LABS)) - taken
+    if not free:
+        raise LabError(f"{MOST_LABS} labs are there already: remove one with `make lab-down LAB=name`")
+    return min(free)
+
+
+@contextlib.contextmanager
+def locked():
+    """Let one command at a time make, change or remove labs: they share images, numbers and the engine."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError("another lab command is running: wait for it to end") from None
+        yield

@@ -1,0 +1,240 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries out the steps of a plan, and takes back what was done when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _causes, _host, _point, _process, _units
+from ansible_collections.samefiles.aws.plugins.module_utils._plan import Step
+
+_LISTEN_DEADLINE = 10.0  # seconds until a started tunnel must listen
+
+
+class Failed(Exception):
+    """A step that did not succeed, as one sentence."""
+
+
+def _holders(path: str) -> list[str]:
+    """Processes that use a mount, found without touching it."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root"]
+        try:
+            links += [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        for link in links:
+            try:
+                target = os.readlink(link)
+            except OSError:
+                continue
+            if target == path or target.startswith(path + "/"):
+                found.append(f"{_host.text_of(f'/proc/{pid}/comm').strip()} ({pid})")
+                break
+    return found
+
+
+class Executor:
+    """Does steps and remembers how to undo them.
+
+    move(source, target) puts a finished temporary file in its place (AnsibleModule.atomic_move, which keeps owner, mode
+    and SELinux label); deadline is in seconds, for each command.
+    """
+
+    def __init__(self, move, deadline: float):
+        self.move = move
+        self.deadline = deadline
+        self.undo: list = []
+
+    def run(self, steps: list[Step]) -> None:
+        """Do the steps in order; at the first failure take back those before it and raise Failed."""
+        try:
+            for step in steps:
+                getattr(self, f"_{step.kind}")(step)
+        except (Failed, OSError) as fault:
+            said = str(fault) if isinstance(fault, Failed) else f"{step.text}: {fault}"
+            self.take_back()
+            raise Failed(said) from fault
+
+    def take_back(self) -> None:
+        """Undo what was done, the last first; one that fails does not keep the others from being undone."""
+        for action in reversed(self.undo):
+            try:
+                action()
+            except (Failed, OSError):
+                continue
+        self.undo = []
+
+    def _systemctl(self, *arguments: str) -> None:
+        done = _process.run(["systemctl", *arguments], self.deadline)
+        if done.code != 0:
+            raise Failed(f"systemctl {' '.join(arguments)} failed: {done.said()}")
+
+    # files
+
+    def _put(self, path: str, text: str) -> None:
+        path = os.path.realpath(path) if path == _units.FSTAB else path
+        folder = os.path.dirname(path)
+        os.makedirs(folder, exist_ok=True)
+        part = os.path.join(folder, f".samefiles.{os.getpid()}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.islink(path):
+            os.unlink(path)  # a masked unit: the link must go, not its target
+        self.move(part, path)
+
+    def _write(self, step: Step) -> None:
+        there = os.path.lexists(step.target)
+        before = _host.text_of(step.target) if os.path.exists(step.target) else ""
+        self.undo.append(lambda: self._put(step.target, before) if there else os.unlink(step.target))
+        self._put(step.target, step.value)
+
+    def _remove(self, step: Step) -> None:
+        before = _host.text_of(step.target)
+        self.undo.append(lambda: self._put(step.target, before))
+        os.unlink(step.target)
+
+    # units
+
+    def _reload(self, step: Step) -> None:
+        self._systemctl("daemon-reload")
+
+    def _enable(self, step: Step) -> None:
+        self.undo.append(lambda: self._systemctl("disable", "--quiet", step.target))
+        self._systemctl("enable", "--quiet", step.target)
+
+    def _stop(self, step: Step) -> None:
+        self.undo.append(lambda: self._revive(step.target))
+        self._systemctl("disable", "--quiet", "--now", step.target)
+
+    def _revive(self, unit: str) -> None:
+        self._systemctl("daemon-reload")
+        if _units.tunnel_file_system(unit):
+            self._systemctl("enable", "--quiet", "--now", unit)
+        else:
+            self._systemctl("enable", "--quiet", unit)
+
+    def _listening(self, step: Step) -> None:
+        until = time.monotonic() + _LISTEN_DEADLINE
+        while time.monotonic() < until:
+            listener = _host.listeners().get(step.value)
+            if listener and listener.unit == step.target:
+                return
+            time.sleep(0.2)
+        log = _process.run(["journalctl", "--unit", step.target, "--lines", "3", "--output", "cat", "--no-pager"], 10)
+        raise Failed(f"{step.target} does not listen on port {step.value} after {_LISTEN_DEADLINE:.0f} s: {log.said()}")
+
+    def _start(self, step: Step) -> None:
+        self.undo.append(lambda: self._systemctl("stop", step.target))
+        self._systemctl("start", step.target)
+        self._listening(step)
+
+    def _restart(self, step: Step) -> None:
+        # taken back once the files are: with the former configuration
+        self.undo.insert(0, lambda: self._systemctl("restart", step.target))
+        self._systemctl("restart", step.target)
+        self._listening(step)
+
+    # mounts
+
+    def _at(self, path: str):
+        return next((mount for mount in reversed(_host.mount_table()) if mount.path == path), None)
+
+    def _unmount(self, step: Step) -> None:
+        path = step.target
+        for _ in range(10):  # whatever was stacked there
+            if not self._at(path):
+                break
+            # no look at the path itself: its server may be gone
+            done = _process.run(["umount", "--no-canonicalize", path], self.deadline)
+            if done.code is None:
+                raise Failed(f"unmounting {path} did not end within {self.deadline:.0f} s: its server does not answer")
+            if done.code != 0 and self._at(path):
+                users = _holders(path)
+                who = f", used by {', '.join(users[:5])}: stop them first" if users else ""
+                raise Failed(f"{path} cannot be unmounted: {done.said()}{who}")
+        if self._at(path):
+            raise Failed(f"{path} is still mounted after 10 attempts to unmount it")
+        self.undo.append(lambda: self._mount_again(path))
+
+    def _mount_again(self, path: str) -> None:
+        self._systemctl("daemon-reload")
+        _process.run(["mount", path], self.deadline)
+
+    def _mount(self, step: Step) -> None:
+        item = step.value
+        self.undo.append(lambda: _process.run(["umount", "--no-canonicalize", item.path], self.deadline))
+        done = _process.run(["mount", item.path], self.deadline)
+        there = self._at(item.path)
+        if done.code is None and not there:
+            raise Failed(
+                f"{item.where}: mounting {item.file_system} at {item.path} did not end within {self.deadline:.0f} s: "
+                f"{done.said()}"
+            )
+        if done.code and not there:
+            raise Failed(_causes.explain(item, done.said()))
+        if not there:
+            said = f" and said: {done.said()}" if done.error or done.out else ""
+            raise Failed(
+                f"{item.where}: mount ended with code 0{said}, but nothing is mounted at {item.path} (mount.efs does this "
+                "when network.target is not active)"
+            )
+
+    def _read_ahead(self, step: Step) -> None:
+        mount = self._at(step.target)
+        if not mount:
+            raise Failed(f"nothing is mounted at {step.target}, so its read-ahead cannot be set")
+        with open(f"/sys/class/bdi/{mount.device}/read_ahead_kb", "w", encoding="ascii") as file:
+            file.write(str(step.value))
+
+    def _root(self, step: Step) -> None:
+        answer = _process.call(lambda: _set_root(step.target, step.value), self.deadline)
+        if "error" in answer:
+            hint = ": give the instance's role elasticfilesystem:ClientRootAccess" if answer.get("errno") == 1 else ""
+            raise Failed(f"{step.text} failed ({answer['error']}){hint}")
+
+    # mountpoints
+
+    def _point(self, step: Step) -> None:
+        if step.value == "shared":
+            answer = _process.call(lambda: _make_on_share(step.target), self.deadline)
+            if "error" in answer:
+                raise Failed(f"{step.text} failed: {answer['error']}")
+            if answer["value"]:
+                names = ", ".join(answer["value"])
+                raise Failed(f"{step.target} holds files that the mount would hide ({names}): move them away")
+            return
+        mounts = _host.mount_table()
+        made = not os.path.isdir(step.target)
+        if made:
+            self.undo.append(lambda: _point.free(step.target, step.value))
+        _point.guard(step.target, mounts, step.value)
+
+    def _unguard(self, step: Step) -> None:
+        how = _point.look(step.target, _host.mount_table()).how
+        self.undo.append(lambda: _point.guard(step.target, _host.mount_table(), how) and None)
+        _point.free(step.target, how)
+
+
+def _set_root(path: str, wanted: dict) -> None:
+    """Set owner, group and mode of a mounted root where they differ; -1 leaves one as it is."""
+    about = os.stat(path)
+    uid = -1 if wanted["owner"] in (None, about.st_uid) else wanted["owner"]
+    gid = -1 if wanted["group"] in (None, about.st_gid) else wanted["group"]
+    if (uid, gid) != (-1, -1):
+        os.chown(path, uid, gid)
+    if wanted["mode"] is not None and about.st_mode & 0o7777 != wanted["mode"]:
+        os.chmod(path, wanted["mode"])
+
+
+def _make_on_share(path: str) -> list[str]:
+    """Make a mountpoint on a share where it is missing; returns what lies in it."""
+    os.makedirs(path, mode=0o755, exist_ok=True)
+    return sorted(os.listdir(path))[:10]

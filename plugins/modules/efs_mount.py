@@ -1,0 +1,293 @@
+#!/usr/bin/python
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module efs_mount."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: efs_mount
+short_description: Mount EFS file systems on a host, and prove that they are mounted
+version_added: 0.1.0
+description:
+  - Takes all EFS mounts of a host at once, compares them with what is really mounted, and does what is missing.
+    It writes its lines of C(/etc/fstab), the units of its TLS tunnels, and makes, changes and removes the mounts.
+  - Never believes an exit code. After the last step everything is read again, and whatever does not hold is a failure;
+    what was done is then taken back.
+  - A mount counts as right when the evidence says so. With O(transport=plain) that is the address that the kernel is
+    connected to; with V(stunnel) the port in the mount table, the process that listens there, its unit, and the address
+    that process is connected to; with V(efs-utils) the state file of C(mount.efs) and its proxy.
+  - Lines of fstab that it owns carry the option C(x-samefiles.aws=FILE_SYSTEM). Every other line stays as it is, byte for
+    byte.
+  - The folder below a mount is made root-owned with mode 0 and, where the file system can, immutable, so that nothing is
+    written to the server's own disk while the share is away.
+  - A mount that is away at boot does not hold the boot up. A unit of its own tries again every 15 seconds until it holds.
+options:
+  mounts:
+    description: All EFS mounts of the host.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      file_system:
+        description: Id of the file system, V(fs-) and 8 or 17 hexadecimal digits.
+        type: str
+        required: true
+      path:
+        description: Where it is mounted; absolute, and not reached through a symbolic link.
+        type: str
+        required: true
+      directory:
+        description: The folder of the file system that is mounted. Not with O(mounts[].access_point), which has its own.
+        type: str
+        default: /
+      transport:
+        description: How it is reached; see O(transport).
+        type: str
+        choices: [stunnel, plain, efs-utils]
+      access_point:
+        description: Id of an access point. Only with V(efs-utils), whose client certificate carries it.
+        type: str
+      iam:
+        description: Whether the client identifies itself by the instance's role. Only with V(efs-utils).
+        type: bool
+        default: false
+      region:
+        description: Region of the file system; see O(region).
+        type: str
+      mount_target:
+        description: IP address of a mount target, where the file system's name does not resolve on the host.
+        type: str
+      ca_file:
+        description:
+          - File on the host with the certificate authorities that may sign the file system's certificate.
+          - Without it the system's own bundle is used.
+        type: str
+      options:
+        description:
+          - Mount options that override the defaults key by key, such as V(ro) or V(timeo=300).
+          - The defaults are those that the EFS user guide recommends (V(nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport))
+            and V(lookupcache=positive). Without the latter a host that has asked for a name before another host made it
+            goes on for up to 30 seconds saying that there is no such file.
+        type: list
+        elements: str
+        default: []
+      owner:
+        description: Owner of the share's root folder, by name or number. A new file system's root belongs to root.
+        type: str
+      group:
+        description: Group of the share's root folder, by name or number.
+        type: str
+      mode:
+        description: Mode of the share's root folder, an octal number in quotes such as V('0750').
+        type: str
+      replace:
+        description:
+          - Whether another mount at this path, or a line of fstab for it that is not ours, is replaced.
+          - Without it both stop the run, and nothing is touched.
+        type: bool
+        default: false
+      state:
+        description: Whether it is to be mounted, or unmounted and forgotten. The files in the file system are never touched.
+        type: str
+        choices: [mounted, absent]
+        default: mounted
+  apply:
+    description:
+      - V(all) does everything. V(safe) does only what interrupts nobody who uses a mount, and reports the rest as
+        RV(pending); nothing of that is written.
+    type: str
+    choices: [all, safe]
+    default: all
+  transport:
+    description:
+      - How file systems are reached by mounts that do not say it themselves.
+      - V(stunnel) is TLS with the distribution's own stunnel, by one tunnel for each file system.
+      - V(plain) is NFS without encryption.
+      - V(efs-utils) is AWS's C(mount.efs).
+    type: str
+    choices: [stunnel, plain, efs-utils]
+    default: stunnel
+  region:
+    description: Region of the file systems of mounts that do not say it themselves.
+    type: str
+  deadline:
+    description: Seconds that each command, and each look at a share, may take.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    support: full
+    description: Says exactly what would be done, on a host without any client too.
+  diff_mode:
+    support: full
+    description: Shows the files and the mounts before and after.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux 5.2 or newer with systemd 244 or newer.
+author:
+  - The samefiles.aws contributors
+extends_documentation_fragment: []
+seealso:
+  - module: samefiles.aws.efs_proof
+"""
+
+EXAMPLES = r"""
+- name: The files of the site, over TLS
+  samefiles.aws.efs_mount:
+    region: eu-central-1
+    mounts:
+      - file_system: fs-0123456789abcdef0
+        path: /srv/files
+        owner: "5000"
+        group: "5000"
+        mode: "0750"
+
+- name: Through an access point, identified by the instance's role
+  samefiles.aws.efs_mount:
+    region: eu-central-1
+    transport: efs-utils
+    mounts:
+      - file_system: fs-0123456789abcdef0
+        access_point: fsap-0123456789abcdef0
+        iam: true
+        path: /srv/uploads
+
+- name: Only what interrupts nobody; the rest is reported
+  samefiles.aws.efs_mount:
+    region: eu-central-1
+    apply: safe
+    mounts:
+      - file_system: fs-0123456789abcdef0
+        path: /srv/files
+        options: [timeo=300]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done (in check mode - what would be done), one sentence for each step, in order.
+  returned: always
+  type: list
+  elements: str
+  sample: ["write /etc/samefiles/fs-0123456789abcdef0.conf", "mount fs-0123456789abcdef0 at /srv/files over stunnel"]
+pending:
+  description: What O(apply=safe) left undone because it interrupts users of a mount.
+  returned: always
+  type: list
+  elements: str
+unlisted:
+  description: Paths that this module mounted once and that are not listed any more. They stay mounted.
+  returned: always
+  type: list
+  elements: str
+problems:
+  description: Why nothing was done, one sentence for each cause.
+  returned: failure
+  type: list
+  elements: str
+mounts:
+  description: The mounts as they are at the end.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Where it is mounted.
+      type: str
+      returned: success
+    file_system:
+      description: The wanted file system.
+      type: str
+      returned: success
+    transport:
+      description: How it is reached.
+      type: str
+      returned: success
+    state:
+      description: V(right) when the evidence proves it, V(absent), or what is wrong with it.
+      type: str
+      returned: success
+    source:
+      description: The source in the kernel's mount table.
+      type: str
+      returned: success
+    options:
+      description: The options in the kernel's mount table.
+      type: list
+      elements: str
+      returned: success
+    addresses:
+      description: The addresses that it is connected to.
+      type: list
+      elements: str
+      returned: success
+    guard:
+      description: How the folder below is protected - V(immutable), V(mode) where its file system has no such flag, or V(shared) on another share.
+      type: str
+      returned: success
+    read_ahead_kb:
+      description: The kernel's read-ahead, in KiB.
+      type: int
+      returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.samefiles.aws.plugins.module_utils import _efs, _efs_mount, _wanted
+
+MOUNT = {
+    "file_system": {"type": "str", "required": True},
+    "path": {"type": "str", "required": True},
+    "directory": {"type": "str", "default": "/"},
+    "transport": {"type": "str", "choices": list(_efs.TRANSPORTS)},
+    "access_point": {"type": "str"},
+    "iam": {"type": "bool", "default": False},
+    "region": {"type": "str"},
+    "mount_target": {"type": "str"},
+    "ca_file": {"type": "str"},
+    "options": {"type": "list", "elements": "str", "default": []},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "str"},
+    "replace": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["mounted", "absent"], "default": "mounted"},
+}
+ARGUMENTS = {
+    "mounts": {"type": "list", "elements": "dict", "required": True, "options": MOUNT},
+    "apply": {"type": "str", "choices": ["all", "safe"], "default": "all"},
+    "transport": {"type": "str", "choices": list(_efs.TRANSPORTS), "default": "stunnel"},
+    "region": {"type": "str"},
+    "deadline": {"type": "int", "default": 30},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    given = module.params
+    items, faults = _wanted.wanted(given["mounts"], given["region"], given["transport"])
+    if faults:
+        module.fail_json(msg="; ".join(faults), problems=faults, changed=False, actions=[], pending=[], unlisted=[])
+    safe = given["apply"] == "safe"
+    if module.check_mode:
+        outcome = _efs_mount.inspect(items, safe, given["deadline"], programs=False)
+    else:
+        outcome = _efs_mount.apply(items, safe, given["deadline"], module.atomic_move)
+    for warning in outcome.plan.warnings:
+        module.warn(warning)
+    told = {"pending": outcome.plan.pending, "unlisted": outcome.plan.unlisted}
+    if outcome.problems:
+        module.fail_json(msg="; ".join(outcome.problems), problems=outcome.problems, changed=False, actions=[], **told)
+    module.exit_json(
+        changed=bool(outcome.plan.steps),
+        actions=[step.text for step in outcome.plan.steps],
+        diff=_efs_mount.diff(items, outcome),
+        mounts=_efs_mount.describe(items, outcome.after, outcome.plan),
+        **told,
+    )
+
+
+if __name__ == "__main__":
+    main()
