@@ -12,6 +12,31 @@ import re
 from ansible_collections.samefiles.aws.plugins.module_utils import _efs
 
 
+# The module options that describe mounts; their documentation is the fragment samefiles.aws.mounts.
+_MOUNT = {
+    "file_system": {"type": "str", "required": True},
+    "path": {"type": "str", "required": True},
+    "directory": {"type": "str", "default": "/"},
+    "transport": {"type": "str", "choices": list(_efs.TRANSPORTS)},
+    "access_point": {"type": "str"},
+    "iam": {"type": "bool", "default": False},
+    "region": {"type": "str"},
+    "mount_target": {"type": "str"},
+    "ca_file": {"type": "str"},
+    "options": {"type": "list", "elements": "str", "default": []},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "str"},
+    "replace": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["mounted", "absent"], "default": "mounted"},
+}
+ARGUMENTS = {
+    "mounts": {"type": "list", "elements": "dict", "required": True, "options": _MOUNT},
+    "transport": {"type": "str", "choices": list(_efs.TRANSPORTS), "default": "stunnel"},
+    "region": {"type": "str"},
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """One mount as it should be; where is its place in the user's list, for messages."""

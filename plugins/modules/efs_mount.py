@@ -25,75 +25,6 @@ description:
     written to the server's own disk while the share is away.
   - A mount that is away at boot does not hold the boot up. A unit of its own tries again every 15 seconds until it holds.
 options:
-  mounts:
-    description: All EFS mounts of the host.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      file_system:
-        description: Id of the file system, V(fs-) and 8 or 17 hexadecimal digits.
-        type: str
-        required: true
-      path:
-        description: Where it is mounted; absolute, and not reached through a symbolic link.
-        type: str
-        required: true
-      directory:
-        description: The folder of the file system that is mounted. Not with O(mounts[].access_point), which has its own.
-        type: str
-        default: /
-      transport:
-        description: How it is reached; see O(transport).
-        type: str
-        choices: [stunnel, plain, efs-utils]
-      access_point:
-        description: Id of an access point. Only with V(efs-utils), whose client certificate carries it.
-        type: str
-      iam:
-        description: Whether the client identifies itself by the instance's role. Only with V(efs-utils).
-        type: bool
-        default: false
-      region:
-        description: Region of the file system; see O(region).
-        type: str
-      mount_target:
-        description: IP address of a mount target, where the file system's name does not resolve on the host.
-        type: str
-      ca_file:
-        description:
-          - File on the host with the certificate authorities that may sign the file system's certificate.
-          - Without it the system's own bundle is used.
-        type: str
-      options:
-        description:
-          - Mount options that override the defaults key by key, such as V(ro) or V(timeo=300).
-          - The defaults are those that the EFS user guide recommends (V(nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport))
-            and V(lookupcache=positive). Without the latter a host that has asked for a name before another host made it
-            goes on for up to 30 seconds saying that there is no such file.
-        type: list
-        elements: str
-        default: []
-      owner:
-        description: Owner of the share's root folder, by name or number. A new file system's root belongs to root.
-        type: str
-      group:
-        description: Group of the share's root folder, by name or number.
-        type: str
-      mode:
-        description: Mode of the share's root folder, an octal number in quotes such as V('0750').
-        type: str
-      replace:
-        description:
-          - Whether another mount at this path, or a line of fstab for it that is not ours, is replaced.
-          - Without it both stop the run, and nothing is touched.
-        type: bool
-        default: false
-      state:
-        description: Whether it is to be mounted, or unmounted and forgotten. The files in the file system are never touched.
-        type: str
-        choices: [mounted, absent]
-        default: mounted
   apply:
     description:
       - V(all) does everything. V(safe) does only what interrupts nobody who uses a mount, and reports the rest as
@@ -101,18 +32,6 @@ options:
     type: str
     choices: [all, safe]
     default: all
-  transport:
-    description:
-      - How file systems are reached by mounts that do not say it themselves.
-      - V(stunnel) is TLS with the distribution's own stunnel, by one tunnel for each file system.
-      - V(plain) is NFS without encryption.
-      - V(efs-utils) is AWS's C(mount.efs).
-    type: str
-    choices: [stunnel, plain, efs-utils]
-    default: stunnel
-  region:
-    description: Region of the file systems of mounts that do not say it themselves.
-    type: str
   deadline:
     description: Seconds that each command, and each look at a share, may take.
     type: int
@@ -130,7 +49,7 @@ attributes:
     description: Linux 5.2 or newer with systemd 244 or newer.
 author:
   - The samefiles.aws contributors
-extends_documentation_fragment: []
+extends_documentation_fragment: [samefiles.aws.mounts]
 seealso:
   - module: samefiles.aws.efs_proof
 """
@@ -235,30 +154,11 @@ mounts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _efs, _efs_mount, _wanted
+from ansible_collections.samefiles.aws.plugins.module_utils import _efs_mount, _wanted
 
-MOUNT = {
-    "file_system": {"type": "str", "required": True},
-    "path": {"type": "str", "required": True},
-    "directory": {"type": "str", "default": "/"},
-    "transport": {"type": "str", "choices": list(_efs.TRANSPORTS)},
-    "access_point": {"type": "str"},
-    "iam": {"type": "bool", "default": False},
-    "region": {"type": "str"},
-    "mount_target": {"type": "str"},
-    "ca_file": {"type": "str"},
-    "options": {"type": "list", "elements": "str", "default": []},
-    "owner": {"type": "str"},
-    "group": {"type": "str"},
-    "mode": {"type": "str"},
-    "replace": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["mounted", "absent"], "default": "mounted"},
-}
 ARGUMENTS = {
-    "mounts": {"type": "list", "elements": "dict", "required": True, "options": MOUNT},
+    **_wanted.ARGUMENTS,
     "apply": {"type": "str", "choices": ["all", "safe"], "default": "all"},
-    "transport": {"type": "str", "choices": list(_efs.TRANSPORTS), "default": "stunnel"},
-    "region": {"type": "str"},
     "deadline": {"type": "int", "default": 30},
 }
 

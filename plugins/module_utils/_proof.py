@@ -1,0 +1,191 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof that every host serves the same bytes: what is written, what counts as agreement, and how it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+
+FOLDER = ".samefiles-proof"  # in the share's root, while a proof runs
+
+
+def token(run: str, host: str, path: str) -> bytes:
+    """The bytes that a host writes in this run: 4 KiB that nobody can have who has not read them or knows the run."""
+    seed = f"{run} {host} {path}".encode()
+    return b"".join(hashlib.sha256(seed + str(number).encode()).hexdigest().encode() for number in range(64))
+
+
+def drift(host: str, plan, known: list[str]) -> list[str]:
+    """What a plan that should be empty says about a host, one sentence for each thing; known problems name their path."""
+    said = []
+    for path, verdict in sorted(plan.verdicts.items()):
+        if any(f" {path} " in f"{problem} " for problem in known):
+            continue
+        if verdict.what == "absent":
+            said.append(f"{host}: nothing is mounted at {path}")
+        elif verdict.what != "right":
+            said.append(f"{host}: {path} is not what it should be: {verdict.why}")
+    texts = {
+        "write": "{0} is not what it should be",
+        "remove": "{0} should not be there",
+        "enable": "{0} is not enabled, so it would not start at boot",
+        "start": "{0} does not run",
+        "read_ahead": "the read-ahead of {0} is not what it should be",
+        "root": "owner, group or mode of the share at {0} are not what they should be",
+        "point": "the mountpoint {0} is not guarded",
+    }
+    fresh = {item.path for item in plan.fresh}
+    for step in plan.steps:
+        if step.kind in texts and step.target not in fresh:
+            said.append(f"{host}: {texts[step.kind].format(step.target)}")
+    return said
+
+
+def judge(hosts: list[str], looks: dict[str, dict], writes: dict[str, dict], reads: dict[str, dict]) -> dict:
+    """All hosts' answers as one proof: {"agree", "mounts": [{"path", "file_system", "pairs"}], "problems"}.
+
+    looks, writes and reads are the results of those steps by host; a host without one did not answer.
+    """
+    problems, paths = [], {}
+    for host in hosts:
+        look = looks.get(host) or {}
+        if not look.get("mounts"):
+            problems.append(f"{host}: did not answer")
+        problems += look.get("problems") or []
+        for results in (writes, reads):
+            problems += (results.get(host) or {}).get("problems") or []
+        for mount in look.get("mounts") or []:
+            paths.setdefault(mount["path"], set()).add(mount["file_system"])
+    mounts = []
+    for path in sorted(paths):
+        systems = sorted(paths[path])
+        if len(systems) > 1:
+            problems.append(f"{path}: the servers are to mount different file systems there: {', '.join(systems)}")
+        pairs = [_pair(path, writer, reader, reads) for writer in hosts for reader in hosts]
+        if not systems[0]:
+            continue
+        mounts.append({"path": path, "file_system": systems[0], "pairs": pairs})
+        problems += _disagreements(path, hosts, pairs, {problem.partition(":")[0] for problem in problems})
+    agree = not problems and bool(mounts) and all(pair["same"] for mount in mounts for pair in mount["pairs"])
+    return {"agree": agree, "mounts": mounts, "problems": problems}
+
+
+def _pair(path: str, writer: str, reader: str, reads: dict[str, dict]) -> dict:
+    found = (reads.get(reader) or {}).get("read", {}).get(path, {}).get(writer, {})
+    pair = {"written_by": writer, "read_by": reader, "same": bool(found.get("same")), "lag_ms": found.get("lag_ms")}
+    return pair if pair["same"] else {**pair, "fault": found.get("fault") or "not read"}
+
+
+def _disagreements(path: str, hosts: list[str], pairs: list[dict], explained: set[str]) -> list[str]:
+    """A sentence for each pair that fails, unless one of its hosts has been named already."""
+    return [
+        f"{pair['read_by']}: does not serve what {pair['written_by']} wrote to {path}: {pair['fault']}"
+        for pair in pairs
+        if not pair["same"] and not {pair["written_by"], pair["read_by"]} & explained
+    ]
+
+
+def table(proof: dict) -> str:
+    """The matrix host x host as text: milliseconds from the reader's first open to the right bytes."""
+    parts = []
+    for mount in proof["mounts"]:
+        hosts = list(dict.fromkeys(pair["written_by"] for pair in mount["pairs"]))
+        cells = {
+            (pair["written_by"], pair["read_by"]): f"{pair['lag_ms']} ms" if pair["same"] else "DIFFERS"
+            for pair in mount["pairs"]
+        }
+        wide = max([len(host) for host in hosts] + [9])
+        head = " " * (wide + 13) + "  ".join(host.rjust(wide) for host in hosts)
+        rows = [
+            f"written by {writer.ljust(wide)}  " + "  ".join(cells[writer, reader].rjust(wide) for reader in hosts)
+            for writer in hosts
+        ]
+        parts.append("\n".join([f"{mount['path']} = {mount['file_system']}", f"{'read by'.rjust(wide + 11)}{head[wide + 11:]}", *rows]))
+    return "\n\n".join(parts)
+
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --dim: #5d6773; --paper: #f6f7f9; --card: #fff; --line: #dfe3e8;
+  --good: #12805c; --good-bg: #e3f5ee; --bad: #b3261e; --bad-bg: #fdeceb; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --dim: #9aa4b0; --paper: #14171b; --card: #1d2126;
+  --line: #333a42; --good: #5fd3a8; --good-bg: #12352a; --bad: #ff8a80; --bad-bg: #43201e; } }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; }
+.verdict { display: flex; gap: 1rem; align-items: center; padding: 1.25rem 1.5rem; border-radius: 14px;
+  background: var(--good-bg); color: var(--good); }
+.verdict.bad { background: var(--bad-bg); color: var(--bad); }
+.verdict svg { flex: none; width: 2.75rem; height: 2.75rem; }
+h1 { margin: 0; font-size: 1.5rem; line-height: 1.25; }
+.verdict p { margin: .15rem 0 0; opacity: .85; }
+section { margin-top: 1.5rem; padding: 1.25rem 1.5rem 1.5rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: 14px; overflow-x: auto; }
+h2 { margin: 0 0 .15rem; font-size: 1.1rem; }
+h2 code { font-size: 1em; }
+.sub { margin: 0 0 1rem; color: var(--dim); font-size: .9rem; }
+code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+table { border-collapse: separate; border-spacing: 4px; }
+th { font-weight: 600; font-size: .85rem; padding: .35rem .6rem; text-align: left; white-space: nowrap; }
+thead th { text-align: center; }
+th.corner { color: var(--dim); font-weight: 400; }
+td { min-width: 6.5rem; padding: .6rem .75rem; border-radius: 8px; text-align: center; background: var(--good-bg);
+  color: var(--good); font-variant-numeric: tabular-nums; font-weight: 600; }
+td small { display: block; font-weight: 400; opacity: .8; }
+td.bad { background: var(--bad-bg); color: var(--bad); }
+ul { margin: .5rem 0 0; padding-left: 1.25rem; }
+li { margin: .35rem 0; overflow-wrap: anywhere; }
+footer { margin-top: 1.5rem; color: var(--dim); font-size: .85rem; }
+"""
+_TICK = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.2" aria-hidden="true"><circle cx="12" cy="12" r="10"/><path d="m7.5 12.5 3 3 6-6.5"/></svg>'
+_CROSS = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.2" aria-hidden="true"><circle cx="12" cy="12" r="10"/><path d="m8.5 8.5 7 7m0-7-7 7"/></svg>'
+
+
+def _cell(pair: dict) -> str:
+    if pair["same"]:
+        return f"<td>same<small>{pair['lag_ms']} ms</small></td>"
+    return f'<td class="bad">differs<small>{html.escape(pair["fault"])}</small></td>'
+
+
+def _section(mount: dict) -> str:
+    hosts = list(dict.fromkeys(pair["written_by"] for pair in mount["pairs"]))
+    by = {(pair["written_by"], pair["read_by"]): pair for pair in mount["pairs"]}
+    head = "".join(f'<th scope="col">{html.escape(host)}</th>' for host in hosts)
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(writer)}</th>' + "".join(_cell(by[writer, reader]) for reader in hosts) + "</tr>"
+        for writer in hosts
+    )
+    return (
+        f"<section><h2><code>{html.escape(mount['path'])}</code></h2>"
+        f'<p class="sub">file system <code>{html.escape(mount["file_system"])}</code></p>'
+        f'<table><thead><tr><th class="corner">written by ↓ &nbsp; read by →</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def page(proof: dict, when: str) -> str:
+    """The proof as one HTML file that loads nothing else."""
+    hosts = sorted({pair["written_by"] for mount in proof["mounts"] for pair in mount["pairs"]})
+    pairs = [pair for mount in proof["mounts"] for pair in mount["pairs"]]
+    good = sum(pair["same"] for pair in pairs)
+    if proof["agree"]:
+        title, mark, kind = f"All {len(hosts)} servers serve the same files", _TICK, ""
+        if len(hosts) == 1:
+            title = "The one server serves its files"
+    else:
+        title, mark, kind = "The servers do not agree", _CROSS, " bad"
+    slowest = max((pair["lag_ms"] or 0 for pair in pairs if pair["same"]), default=0)
+    line = f"{good} of {len(pairs)} readings gave the bytes that were written; the slowest took {slowest} ms."
+    problems = "".join(f"<li>{html.escape(problem)}</li>" for problem in proof["problems"])
+    listing = f"<section><h2>What is wrong</h2><ul>{problems}</ul></section>" if problems else ""
+    sections = "".join(_section(mount) for mount in proof["mounts"])
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title><style>{_STYLE}</style></head>
+<body><main><div class="verdict{kind}">{mark}<div><h1>{html.escape(title)}</h1><p>{line}</p></div></div>
+{listing}{sections}
+<footer>Each server wrote a file of its own; every server opened all of them, by names that it had asked for before they
+existed. The time runs from a reader's first open to the right bytes. {html.escape(when)}</footer>
+</main></body></html>
+"""

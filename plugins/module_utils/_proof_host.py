@@ -1,0 +1,161 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of the proof on one host. Whatever touches a share runs in a process of its own, with a deadline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _efs_mount, _process, _proof
+
+_POLL = 0.02  # seconds between two attempts to read
+
+
+def _become(uid: int, gid: int) -> None:
+    """Be the files' owner, in a process that ends soon."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+
+
+def _file(path: str, host: str) -> str:
+    return os.path.join(path, _proof.FOLDER, host)
+
+
+def _ask(path: str, owner: tuple[int, int], host: str, hosts: list[str]) -> list[str]:
+    """Make the folder, remove what an earlier run left of this host, and ask for every name; returns those that exist."""
+    _become(*owner)
+    folder = os.path.join(path, _proof.FOLDER)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    for name in (host, f".{host}.part"):
+        try:
+            os.unlink(os.path.join(folder, name))
+        except FileNotFoundError:
+            pass
+    there = []
+    for other in hosts:
+        try:
+            os.close(os.open(_file(path, other), os.O_RDONLY))
+            there.append(other)
+        except FileNotFoundError:
+            pass
+    return there
+
+
+def _write(path: str, owner: tuple[int, int], host: str, run: str) -> str:
+    """Publish this host's token: temporary file, fsync, rename."""
+    _become(*owner)
+    data = _proof.token(run, host, path)
+    part = os.path.join(path, _proof.FOLDER, f".{host}.part")
+    with open(part, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(part, _file(path, host))
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_one(path: str, host: str, wanted: bytes, until: float) -> dict:
+    """Open a host's token until it has the right bytes or the time is over."""
+    begin = time.monotonic()
+    fault = ""
+    while True:
+        try:
+            with open(_file(path, host), "rb") as file:
+                data = file.read()
+            fault = "" if data == wanted else "other bytes"
+        except OSError as error:
+            fault = error.strerror or str(error)
+        if not fault:
+            return {"same": True, "lag_ms": round((time.monotonic() - begin) * 1000, 1)}
+        if time.monotonic() >= until:
+            return {"same": False, "lag_ms": None, "fault": f"{fault} after {time.monotonic() - begin:.0f} s"}
+        time.sleep(_POLL)
+
+
+def _read(path: str, owner: tuple[int, int], hosts: list[str], run: str, deadline: float) -> dict:
+    _become(*owner)
+    until = time.monotonic() + deadline
+    return {host: _read_one(path, host, _proof.token(run, host, path), until) for host in hosts}
+
+
+def _clean(path: str, owner: tuple[int, int], host: str) -> None:
+    _become(*owner)
+    for name in (_file(path, host), os.path.join(path, _proof.FOLDER, f".{host}.part")):
+        try:
+            os.unlink(name)
+        except FileNotFoundError:
+            pass
+    try:
+        os.rmdir(os.path.join(path, _proof.FOLDER))
+    except OSError:
+        pass  # another host's token is still in it; the last one removes it
+
+
+def _each(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, list[str]]:
+    """Do one call for each mount; returns the values by path, and a sentence for each that failed."""
+    values, problems = {}, []
+    for path, answer in _process.call_all(calls, deadline).items():
+        if "value" in answer:
+            values[path] = answer["value"]
+        elif answer["error"] == "hung":
+            problems.append(f"{host}: {path} hangs: {doing} did not end within {deadline:.0f} s")
+        else:
+            problems.append(f"{host}: {doing} at {path} failed: {answer['error']}")
+    return values, problems
+
+
+def look(items: list, host: str, hosts: list[str], deadline: float) -> dict:
+    """Whether the mounts are what they should be; then ask for every host's token, before any exists."""
+    outcome = _efs_mount.inspect(items, False, deadline, programs=True)
+    problems = [f"{host}: {problem}" for problem in outcome.problems]
+    problems += _proof.drift(host, outcome.plan, outcome.problems)
+    mounts, calls = [], {}
+    for item in items:
+        if item.state != "mounted":
+            continue
+        verdict = outcome.plan.verdicts[item.path]
+        root = outcome.before.roots.get(item.path)
+        usable = verdict.what == "right" and root is not None and not root.fault and not item.read_only
+        owner = (root.uid, root.gid) if root else (0, 0)
+        row = {"path": item.path, "file_system": item.file_system, "usable": usable, "owner": owner}
+        if not item.read_only:
+            mounts.append(row)
+        if usable:
+            calls[item.path] = lambda item=item, owner=owner: _ask(item.path, owner, host, hosts)
+    asked, faults = _each(host, calls, deadline, "asking for the others' files")
+    for path, names in asked.items():
+        if names:
+            faults.append(f"{host}: {path} already held the file of {', '.join(names)} before it was written")
+    for row in mounts:
+        row["usable"] = row["path"] in asked
+    return {"mounts": mounts, "problems": problems + faults}
+
+
+def write(mounts: list[dict], host: str, run: str, deadline: float) -> dict:
+    """Write this host's token to every mount that look found usable."""
+    calls = {
+        row["path"]: (lambda row=row: _write(row["path"], tuple(row["owner"]), host, run)) for row in mounts if row["usable"]
+    }
+    written, problems = _each(host, calls, deadline, "writing")
+    return {"written": written, "problems": problems}
+
+
+def read(mounts: list[dict], host: str, hosts: list[str], run: str, wait: float, deadline: float) -> dict:
+    """Open every host's token; wait is how long (seconds) a file may take to appear."""
+    calls = {
+        row["path"]: (lambda row=row: _read(row["path"], tuple(row["owner"]), hosts, run, wait))
+        for row in mounts
+        if row["usable"]
+    }
+    found, problems = _each(host, calls, wait + deadline, "reading")
+    return {"read": found, "problems": problems}
+
+
+def clean(mounts: list[dict], host: str, deadline: float) -> dict:
+    """Remove this host's token."""
+    calls = {row["path"]: (lambda row=row: _clean(row["path"], tuple(row["owner"]), host)) for row in mounts if row["usable"]}
+    return {"problems": _each(host, calls, deadline, "cleaning up")[1]}

@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module efs_proof."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: efs_proof
+short_description: Take part in the proof that every server of a fleet serves the same files
+version_added: 0.1.0
+description:
+  - The part of one host in the proof; the playbook P(samefiles.aws.verify#playbook) runs its steps on all hosts, each step
+    everywhere before the next begins, and hands the results to M(samefiles.aws.efs_proof_report).
+  - Tokens are written and read as the owner of the share's root folder, in the folder C(.samefiles-proof) there, which is
+    removed at the end.
+  - A problem never makes the module fail. It is reported, so that one sick host does not hide what is wrong with the others.
+options:
+  step:
+    description:
+      - V(look) compares the mounts with what they should be, and asks for every host's token before any exists.
+      - V(write) publishes this host's token.
+      - V(read) opens every host's token.
+      - V(clean) removes this host's token.
+    type: str
+    choices: [look, write, read, clean]
+    required: true
+  host:
+    description: This host's name in the inventory.
+    type: str
+    required: true
+  hosts:
+    description: The names of all hosts that take part.
+    type: list
+    elements: str
+    default: []
+  looked:
+    description: The RV(mounts) that V(look) returned on this host, for the other steps.
+    type: list
+    elements: dict
+    default: []
+  run:
+    description: What M(samefiles.aws.efs_proof_report) returned at its beginning; makes the tokens of this run unlike any others.
+    type: str
+    default: ''
+  wait:
+    description: Seconds that a written file may take to appear on another host.
+    type: int
+    default: 40
+  deadline:
+    description: Seconds after which a share that does not answer counts as hanging.
+    type: int
+    default: 20
+attributes:
+  check_mode:
+    support: partial
+    description: V(look) compares and asks for nothing; the other steps do nothing.
+  diff_mode:
+    support: none
+    description: Nothing stays changed.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux.
+author:
+  - The samefiles.aws contributors
+extends_documentation_fragment: [samefiles.aws.mounts]
+seealso:
+  - module: samefiles.aws.efs_mount
+  - module: samefiles.aws.efs_proof_report
+"""
+
+EXAMPLES = r"""
+- name: Look, and ask for names that do not exist yet
+  samefiles.aws.efs_proof:
+    step: look
+    host: "{{ inventory_hostname }}"
+    hosts: "{{ ansible_play_hosts_all }}"
+    mounts: "{{ efs_mount_mounts }}"
+    region: "{{ efs_mount_region }}"
+  register: proof_look
+"""
+
+RETURN = r"""
+problems:
+  description: What is wrong on this host, in sentences.
+  returned: always
+  type: list
+  elements: str
+mounts:
+  description: At V(look), the mounts that are proved.
+  returned: when O(step=look)
+  type: list
+  elements: dict
+written:
+  description: SHA-256 of the token by path.
+  returned: when O(step=write)
+  type: dict
+read:
+  description: By path and host, whether its bytes were right, and after how many milliseconds from the first open.
+  returned: when O(step=read)
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.samefiles.aws.plugins.module_utils import _proof_host, _wanted
+
+
+def _look(module: AnsibleModule) -> dict:
+    given = module.params
+    items, faults = _wanted.wanted(given["mounts"], given["region"], given["transport"])
+    if faults:
+        module.fail_json(msg="; ".join(faults), problems=faults)
+    hosts = [] if module.check_mode else given["hosts"]
+    return _proof_host.look(items, given["host"], hosts, given["deadline"])
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "step": {"type": "str", "choices": ["look", "write", "read", "clean"], "required": True},
+            "host": {"type": "str", "required": True},
+            "hosts": {"type": "list", "elements": "str", "default": []},
+            "looked": {"type": "list", "elements": "dict", "default": []},
+            **_wanted.ARGUMENTS,
+            "run": {"type": "str", "default": ""},
+            "wait": {"type": "int", "default": 40},
+            "deadline": {"type": "int", "default": 20},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    host, mounts, deadline = given["host"], given["looked"], given["deadline"]
+    if given["step"] == "look":
+        told = _look(module)
+    elif module.check_mode:
+        told = {"problems": []}
+    elif given["step"] == "write":
+        told = _proof_host.write(mounts, host, given["run"], deadline)
+    elif given["step"] == "read":
+        told = _proof_host.read(mounts, host, given["hosts"], given["run"], given["wait"], deadline)
+    else:
+        told = _proof_host.clean(mounts, host, deadline)
+    module.exit_json(changed=False, **told)
+
+
+if __name__ == "__main__":
+    main()
