@@ -55,9 +55,7 @@ def ensure(name: str, hint: str) -> str:
         # the classic builder needs no plug-in and is in every engine
         environment = {**os.environ, "DOCKER_BUILDKIT": "0"}
         with step(f"building the image {image} ({hint})"):
-            engine.run(
-                ["docker", "build", "--tag", image, str(FOLDER / name)], env=environment, timeout=1800
-            )
+            engine.run(["docker", "build", "--tag", image, str(FOLDER / name)], env=environment, timeout=1800)
     return image
 
 

@@ -109,7 +109,9 @@ def ssh(lab: Lab, one: Server) -> list[str]:
 
 
 def _console(one: Server) -> str:
-    done = subprocess.run(["docker", "logs", "--tail", "40", one.container], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["docker", "logs", "--tail", "40", one.container], capture_output=True, text=True, check=False
+    )
     return done.stdout + done.stderr
 
 
@@ -120,7 +122,10 @@ def wait_for_servers(lab: Lab, servers: list[Server]) -> None:
     while waiting:
         for one in list(waiting):
             done = subprocess.run(
-                [*ssh(lab, one), "-o", "BatchMode=yes", "true"], capture_output=True, check=False, stdin=subprocess.DEVNULL
+                [*ssh(lab, one), "-o", "BatchMode=yes", "true"],
+                capture_output=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
             )
             if done.returncode == 0:
                 waiting.remove(one)

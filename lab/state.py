@@ -9,7 +9,7 @@ import json
 import pathlib
 
 from lab.identity import write
-from lab.settings import MOST_LABS, STATE, DEFAULT_LAB, Lab, LabError
+from lab.settings import DEFAULT_LAB, MOST_LABS, STATE, Lab, LabError
 
 MAIN_FILE_SYSTEM = "files"
 

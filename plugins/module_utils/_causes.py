@@ -76,7 +76,7 @@ def _connect(item: Wanted, address: str) -> tuple[socket.socket | None, str]:
 
 
 def _talk(item: Wanted, connection: socket.socket, ca_file: str) -> str:
-    """"" when NFS answers over this connection, else the fault."""
+    """ "" when NFS answers over this connection, else the fault."""
     connection.settimeout(ANSWER_DEADLINE)
     try:
         if item.transport != "plain":

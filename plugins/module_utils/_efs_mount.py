@@ -28,7 +28,7 @@ def _preflight(plan: _plan.Plan, facts: Facts) -> list[str]:
         for item in plan.fresh
     }
     faults = []
-    for path, answer in _process.call_all(calls, 60).items():
+    for _path, answer in _process.call_all(calls, 60).items():
         fault = answer.get("value", answer.get("error"))
         if fault:
             faults.append(fault)

@@ -59,9 +59,7 @@ def _through_port(mount: Mount, port: int, directory: str, facts: Facts) -> Live
             says = f"{state.file_system} over efs-utils" + (
                 f", access point {state.access_point}" if state.access_point else ""
             )
-            return Live(
-                "efs-utils", state.file_system, state.access_point, directory, state.peers, says, state.alive
-            )
+            return Live("efs-utils", state.file_system, state.access_point, directory, state.peers, says, state.alive)
     listener = facts.listeners.get(port)
     if listener:
         system = _units.tunnel_file_system(listener.unit)
@@ -143,15 +141,17 @@ def judge(item: Wanted, mount: Mount, facts: Facts) -> Verdict:
         return Verdict("wrong", difference)
     if not live.alive and item.transport == "efs-utils":
         return Verdict("wrong", "its proxy does not run, and no watchdog has started it again")
+    drift = _efs.option_drift(_efs.nfs_options(item.options), mount)
+    options = Verdict("wrong", f"its options differ: {', '.join(drift)}") if drift else None
     if not live.alive:
-        return Verdict("dead", live.says)
+        return options or Verdict("dead", live.says)
     if item.transport == "efs-utils" and not live.peers:
-        return Verdict("right")  # the proxy was found by its state file; an idle one may have no connection
+        # the proxy was found by its state file; an idle one may have no connection
+        return options or Verdict("right")
     fault = _peer_fault(item, live, facts)
     if fault:
         return fault
     root = facts.roots.get(item.path)
     if root and root.fault not in ("", "hung"):
         return Verdict("wrong", f"it answers with an error: {root.fault}")
-    drift = _efs.option_drift(_efs.nfs_options(item.options), mount)
-    return Verdict("wrong", f"its options differ: {', '.join(drift)}") if drift else Verdict("right")
+    return options or Verdict("right")

@@ -150,6 +150,7 @@ class Planner:
         self.plan.verdicts = self.verdicts
         self.replaced: set[str] = set()  # paths to be unmounted
         self.held: set[str] = set()  # paths of which nothing is done now
+        self.revived: set[str] = set()  # units that are started before anything else
 
     def make(self) -> Plan:
         """The plan; with problems it has no steps."""
@@ -235,7 +236,9 @@ class Planner:
                 if inner in managed:
                     self.replaced.add(inner)
                 else:
-                    self.plan.problems.append(f"{path} has to be unmounted, but {inner} is mounted inside: unmount it first")
+                    self.plan.problems.append(
+                        f"{path} has to be unmounted, but {inner} is mounted inside: unmount it first"
+                    )
 
     def _restarts(self, tunnel: Tunnel) -> bool:
         return tunnel.drift and tunnel.running
@@ -244,7 +247,9 @@ class Planner:
         """Why the item interrupts, "" when it does not."""
         tunnel = self.tunnels.get(item.file_system) if item.state == "mounted" else None
         if item.path in self.replaced:
-            again = f"mount {item.file_system} at {item.path} again" if item.state == "mounted" else f"unmount {item.path}"
+            again = (
+                f"mount {item.file_system} at {item.path} again" if item.state == "mounted" else f"unmount {item.path}"
+            )
             why = self.verdicts[item.path].why
             return f"{again}: {why}" if why and item.state == "mounted" else again
         if tunnel and self._restarts(tunnel):
@@ -286,21 +291,49 @@ class Planner:
 
     def _steps(self) -> None:
         fstab = self._new_fstab()
+        files = self._wanted_files()
+        revived = self._revive(files)
         before = len(self.plan.steps)
         self._unmounts()
-        gone = self._orphans(fstab)
-        wanted = self._wanted_files()
-        self._stops(gone)
-        self._writes(wanted, fstab)
+        self._stops(self._orphans(fstab))
+        self._writes({path: text for path, text in files.items() if path not in revived}, fstab)
         changed = len(self.plan.steps) > before
         starts = self._enables_and_starts()
         mounts = self._mounts()
         if changed or any(step.kind in ("start", "restart", "mount") for step in starts + mounts):
-            self._add("reload", "systemd", "have systemd read its units and fstab again")
+            self._reload()
         self.plan.steps += starts + mounts
 
     def _add(self, kind: str, target: str, text: str, value: object = None) -> None:
         self.plan.steps.append(Step(kind, target, text, value))
+
+    def _revive(self, files: dict[str, str]) -> set[str]:
+        """Start, before anything else, the tunnels that do not run and that live mounts wait for: no dead mount can be
+        unmounted. Returns the files that it has written."""
+        done: set[str] = set()
+        ports = {mount.option("port") for mount in self.facts.mounts}
+        for tunnel in self._used_tunnels():
+            if tunnel.running or str(tunnel.port) not in ports:
+                continue
+            for path in tunnel.files:
+                self._write(path, files[path])
+                done.add(path)
+            self._reload()
+            self._add("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port)
+            self.revived.add(tunnel.unit)
+        return done
+
+    def _used_tunnels(self) -> list[Tunnel]:
+        systems = dict.fromkeys(item.file_system for item in self._now("mounted"))
+        return [self.tunnels[system] for system in systems if system in self.tunnels]
+
+    def _reload(self) -> None:
+        self._add("reload", "systemd", "have systemd read its units and fstab again")
+
+    def _write(self, path: str, text: str) -> None:
+        there = self.facts.files.get(path)
+        if there != text:
+            self._add("write", path, f"{'change' if there is not None else 'write'} {path}", text)
 
     def _unmounts(self) -> None:
         for item in reversed(self.items):
@@ -329,8 +362,8 @@ class Planner:
         tunnel = self.tunnels.get(item.file_system)
         return _units.fstab_line(item, tunnel.port if tunnel else None)
 
-    def _wanted_files(self) -> dict[str, str | None]:
-        files: dict[str, str | None] = {}
+    def _wanted_files(self) -> dict[str, str]:
+        files: dict[str, str] = {}
         for item in self._now("mounted"):
             if item.file_system in self.tunnels:
                 files.update(self.tunnels[item.file_system].files)
@@ -361,25 +394,23 @@ class Planner:
                 if path in self.facts.files:
                     self._add("remove", path, f"remove {path}")
 
-    def _writes(self, files: dict[str, str | None], fstab: str) -> None:
+    def _writes(self, files: dict[str, str], fstab: str) -> None:
         for path, text in sorted(files.items()):
-            there = self.facts.files.get(path)
-            if there != text:
-                self._add("write", path, f"{'change' if there is not None else 'write'} {path}", text)
+            self._write(path, text)
         if fstab != self.facts.fstab:
             self._add("write", _units.FSTAB, f"change the lines of {_units.FSTAB} that belong to our mounts", fstab)
 
     def _enables_and_starts(self) -> list[Step]:
         steps = []
-        now = self._now("mounted")
-        used = {item.file_system: self.tunnels[item.file_system] for item in now if item.file_system in self.tunnels}
-        for unit in [tunnel.unit for tunnel in used.values()] + [_units.mount_unit_name(item.path) for item in now]:
+        used = self._used_tunnels()
+        retries = [_units.mount_unit_name(item.path) for item in self._now("mounted")]
+        for unit in [tunnel.unit for tunnel in used] + retries:
             if unit not in self.facts.enabled:
                 steps.append(Step("enable", unit, f"enable {unit}"))
-        for tunnel in used.values():
-            if not tunnel.running:
+        for tunnel in used:
+            if not tunnel.running and tunnel.unit not in self.revived:
                 steps.append(Step("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port))
-            elif tunnel.drift:
+            elif tunnel.running and tunnel.drift:
                 steps.append(Step("restart", tunnel.unit, f"restart {tunnel.unit}", tunnel.port))
         return steps
 
@@ -390,7 +421,9 @@ class Planner:
             steps += self._point_steps(item, fresh)
             if fresh:
                 self.plan.fresh.append(item)
-                what = f"access point {item.access_point} of {item.file_system}" if item.access_point else item.file_system
+                what = (
+                    f"access point {item.access_point} of {item.file_system}" if item.access_point else item.file_system
+                )
                 directory = "" if item.directory == "/" else f" (its folder {item.directory})"
                 text = f"mount {what}{directory} at {item.path} over {item.transport}"
                 steps.append(Step("mount", item.path, text, item))
@@ -432,7 +465,11 @@ class Planner:
             there = {"owner": root.uid, "group": root.gid, "mode": root.mode}
             if all(value in (None, there[name]) for name, value in wanted.items()):
                 return []
-        names = [f"{name} {value:04o}" if name == "mode" else f"{name} {value}" for name, value in wanted.items() if value is not None]
+        names = [
+            f"{name} {value:04o}" if name == "mode" else f"{name} {value}"
+            for name, value in wanted.items()
+            if value is not None
+        ]
         return [Step("root", item.path, f"see that the root of {item.file_system} has {', '.join(names)}", wanted)]
 
 

@@ -7,6 +7,7 @@ A process that waits for a dead NFS server may not even react to SIGKILL; it is 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -34,10 +35,8 @@ class Done:
 
 
 def _signal(process: subprocess.Popen, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _wait(process: subprocess.Popen, seconds: float) -> bool:
@@ -100,7 +99,7 @@ def _start(call) -> tuple[int, int]:
 
 def _collect(readers: dict[int, object], until: float) -> dict[object, bytes]:
     """Read the pipes until each is closed or the time has come; a pipe that was not closed is left out."""
-    data = {key: b"" for key in readers.values()}
+    data = dict.fromkeys(readers.values(), b"")
     done = {}
     waiting = dict(readers)
     while waiting:

@@ -101,7 +101,11 @@ def table(proof: dict) -> str:
             f"written by {writer.ljust(wide)}  " + "  ".join(cells[writer, reader].rjust(wide) for reader in hosts)
             for writer in hosts
         ]
-        parts.append("\n".join([f"{mount['path']} = {mount['file_system']}", f"{'read by'.rjust(wide + 11)}{head[wide + 11:]}", *rows]))
+        parts.append(
+            "\n".join(
+                [f"{mount['path']} = {mount['file_system']}", f"{'read by'.rjust(wide + 11)}{head[wide + 11 :]}", *rows]
+            )
+        )
     return "\n\n".join(parts)
 
 
@@ -153,7 +157,9 @@ def _section(mount: dict) -> str:
     by = {(pair["written_by"], pair["read_by"]): pair for pair in mount["pairs"]}
     head = "".join(f'<th scope="col">{html.escape(host)}</th>' for host in hosts)
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(writer)}</th>' + "".join(_cell(by[writer, reader]) for reader in hosts) + "</tr>"
+        f'<tr><th scope="row">{html.escape(writer)}</th>'
+        + "".join(_cell(by[writer, reader]) for reader in hosts)
+        + "</tr>"
         for writer in hosts
     )
     return (

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -31,10 +32,8 @@ def _ask(path: str, owner: tuple[int, int], host: str, hosts: list[str]) -> list
     folder = os.path.join(path, _proof.FOLDER)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     for name in (host, f".{host}.part"):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))
-        except FileNotFoundError:
-            pass
     there = []
     for other in hosts:
         try:
@@ -85,10 +84,8 @@ def _read(path: str, owner: tuple[int, int], hosts: list[str], run: str, deadlin
 def _clean(path: str, owner: tuple[int, int], host: str) -> None:
     _become(*owner)
     for name in (_file(path, host), os.path.join(path, _proof.FOLDER, f".{host}.part")):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-        except FileNotFoundError:
-            pass
     try:
         os.rmdir(os.path.join(path, _proof.FOLDER))
     except OSError:
@@ -138,7 +135,9 @@ def look(items: list, host: str, hosts: list[str], deadline: float) -> dict:
 def write(mounts: list[dict], host: str, run: str, deadline: float) -> dict:
     """Write this host's token to every mount that look found usable."""
     calls = {
-        row["path"]: (lambda row=row: _write(row["path"], tuple(row["owner"]), host, run)) for row in mounts if row["usable"]
+        row["path"]: (lambda row=row: _write(row["path"], tuple(row["owner"]), host, run))
+        for row in mounts
+        if row["usable"]
     }
     written, problems = _each(host, calls, deadline, "writing")
     return {"written": written, "problems": problems}
@@ -157,5 +156,7 @@ def read(mounts: list[dict], host: str, hosts: list[str], run: str, wait: float,
 
 def clean(mounts: list[dict], host: str, deadline: float) -> dict:
     """Remove this host's token."""
-    calls = {row["path"]: (lambda row=row: _clean(row["path"], tuple(row["owner"]), host)) for row in mounts if row["usable"]}
+    calls = {
+        row["path"]: (lambda row=row: _clean(row["path"], tuple(row["owner"]), host)) for row in mounts if row["usable"]
+    }
     return {"problems": _each(host, calls, deadline, "cleaning up")[1]}

@@ -107,9 +107,7 @@ def mounts(text: str) -> list[Mount]:
         if len(head) < 6 or len(tail) < 3:
             continue
         options = split_options(head[5]) + split_options(tail[2])
-        found.append(
-            Mount(head[2], unescape(head[3]), unescape(head[4]), tail[0], unescape(tail[1]), options)
-        )
+        found.append(Mount(head[2], unescape(head[3]), unescape(head[4]), tail[0], unescape(tail[1]), options))
     return found
 
 

@@ -11,7 +11,6 @@ import re
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _efs
 
-
 # The module options that describe mounts; their documentation is the fragment samefiles.aws.mounts.
 _MOUNT = {
     "file_system": {"type": "str", "required": True},
@@ -141,9 +140,7 @@ def _name_faults(raw: dict, item: Wanted) -> list[str]:
         try:
             ipaddress.ip_address(item.mount_target)
         except ValueError:
-            faults.append(
-                f"{where}.mount_target must be the IP address of a mount target, got {item.mount_target!r}"
-            )
+            faults.append(f"{where}.mount_target must be the IP address of a mount target, got {item.mount_target!r}")
     if raw.get("mode") and item.mode is None:
         faults.append(f"{where}.mode must be an octal number in quotes such as '0750', got {raw['mode']!r}")
     if item.ca_file and not item.ca_file.startswith("/"):
@@ -162,11 +159,11 @@ def _transport_faults(item: Wanted) -> list[str]:
                     "it travels in the client certificate that only mount.efs makes"
                 )
     if item.access_point and not _efs.ACCESS_POINT.fullmatch(item.access_point):
-        faults.append(
-            f"{where}.access_point must be 'fsap-' and 17 hexadecimal digits, got {item.access_point!r}"
-        )
+        faults.append(f"{where}.access_point must be 'fsap-' and 17 hexadecimal digits, got {item.access_point!r}")
     if item.access_point and item.directory != "/":
-        faults.append(f"{where}.directory must be left out with an access point, which has its own, got {item.directory!r}")
+        faults.append(
+            f"{where}.directory must be left out with an access point, which has its own, got {item.directory!r}"
+        )
     if item.transport == "plain" and item.ca_file:
         faults.append(f"{where}.ca_file is of no use with transport: plain, which has no TLS: leave it out")
     if item.access_point and (item.owner or item.group or item.mode is not None):
