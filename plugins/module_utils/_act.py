@@ -104,15 +104,22 @@ class Executor:
     # units
 
     def _reload(self, step: Step) -> None:
-        self._systemctl("daemon-reload")
+        done = _process.run(["systemctl", "daemon-reload"], self.deadline)
+        if done.code is None:
+            raise Failed(
+                f"systemd did not read its units again within {self.deadline:.0f} s: it looks at every mountpoint of fstab, "
+                "and one of them does not answer"
+            )
+        if done.code:
+            raise Failed(f"systemctl daemon-reload failed: {done.said()}")
 
     def _enable(self, step: Step) -> None:
-        self.undo.append(lambda: self._systemctl("disable", "--quiet", step.target))
-        self._systemctl("enable", "--quiet", step.target)
+        self.undo.append(lambda: self._systemctl("disable", "--quiet", "--no-reload", step.target))
+        self._systemctl("enable", "--quiet", "--no-reload", step.target)
 
     def _stop(self, step: Step) -> None:
         self.undo.append(lambda: self._revive(step.target))
-        self._systemctl("disable", "--quiet", "--now", step.target)
+        self._systemctl("disable", "--quiet", "--no-reload", "--now", step.target)
 
     def _revive(self, unit: str) -> None:
         self._systemctl("daemon-reload")

@@ -293,11 +293,10 @@ class Planner:
         fstab = self._new_fstab()
         files = self._wanted_files()
         revived = self._revive(files)
-        before = len(self.plan.steps)
         self._unmounts()
         self._stops(self._orphans(fstab))
         self._writes({path: text for path, text in files.items() if path not in revived}, fstab)
-        changed = len(self.plan.steps) > before
+        changed = any(step.kind in ("stop", "write", "remove") for step in self.plan.steps)
         starts = self._enables_and_starts()
         mounts = self._mounts()
         if changed or any(step.kind in ("start", "restart", "mount") for step in starts + mounts):
@@ -308,8 +307,11 @@ class Planner:
         self.plan.steps.append(Step(kind, target, text, value))
 
     def _revive(self, files: dict[str, str]) -> set[str]:
-        """Start, before anything else, the tunnels that do not run and that live mounts wait for: no dead mount can be
-        unmounted. Returns the files that it has written."""
+        """Start, before anything else, the tunnels that do not run and that live mounts wait for.
+
+        A dead mount can neither be unmounted nor can systemd read its units again while it is there (its fstab generator
+        looks at every mountpoint). Returns the files that are written for that.
+        """
         done: set[str] = set()
         ports = {mount.option("port") for mount in self.facts.mounts}
         for tunnel in self._used_tunnels():
@@ -318,7 +320,6 @@ class Planner:
             for path in tunnel.files:
                 self._write(path, files[path])
                 done.add(path)
-            self._reload()
             self._add("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port)
             self.revived.add(tunnel.unit)
         return done

@@ -42,6 +42,15 @@ def drift(host: str, plan, known: list[str]) -> list[str]:
     return said
 
 
+def writers(writes: dict[str, dict]) -> dict[str, list[str]]:
+    """The hosts that wrote a token, by path."""
+    found: dict[str, list[str]] = {}
+    for host, answer in writes.items():
+        for path in answer.get("written") or {}:
+            found.setdefault(path, []).append(host)
+    return found
+
+
 def judge(hosts: list[str], looks: dict[str, dict], writes: dict[str, dict], reads: dict[str, dict]) -> dict:
     """All hosts' answers as one proof: {"agree", "mounts": [{"path", "file_system", "pairs"}], "problems"}.
 
@@ -74,7 +83,7 @@ def judge(hosts: list[str], looks: dict[str, dict], writes: dict[str, dict], rea
 def _pair(path: str, writer: str, reader: str, reads: dict[str, dict]) -> dict:
     found = (reads.get(reader) or {}).get("read", {}).get(path, {}).get(writer, {})
     pair = {"written_by": writer, "read_by": reader, "same": bool(found.get("same")), "lag_ms": found.get("lag_ms")}
-    return pair if pair["same"] else {**pair, "fault": found.get("fault") or "not read"}
+    return pair if pair["same"] else {**pair, "fault": found.get("fault") or "it was not written, or not read"}
 
 
 def _disagreements(path: str, hosts: list[str], pairs: list[dict], explained: set[str]) -> list[str]:

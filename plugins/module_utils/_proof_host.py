@@ -143,10 +143,10 @@ def write(mounts: list[dict], host: str, run: str, deadline: float) -> dict:
     return {"written": written, "problems": problems}
 
 
-def read(mounts: list[dict], host: str, hosts: list[str], run: str, wait: float, deadline: float) -> dict:
-    """Open every host's token; wait is how long (seconds) a file may take to appear."""
+def read(mounts: list[dict], host: str, writers: dict, run: str, wait: float, deadline: float) -> dict:
+    """Open the token of every host that wrote one (by path); wait is how long (seconds) a file may take to appear."""
     calls = {
-        row["path"]: (lambda row=row: _read(row["path"], tuple(row["owner"]), hosts, run, wait))
+        row["path"]: (lambda row=row: _read(row["path"], tuple(row["owner"]), writers.get(row["path"], []), run, wait))
         for row in mounts
         if row["usable"]
     }

@@ -41,6 +41,10 @@ options:
     type: list
     elements: dict
     default: []
+  writers:
+    description: The RV(samefiles.aws.efs_proof_report#module:writers), for V(read). Other hosts' tokens are not waited for.
+    type: dict
+    default: {}
   run:
     description: What M(samefiles.aws.efs_proof_report) returned at its beginning; makes the tokens of this run unlike any others.
     type: str
@@ -125,6 +129,7 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "looked": {"type": "list", "elements": "dict", "default": []},
+            "writers": {"type": "dict", "default": {}},
             **_wanted.ARGUMENTS,
             "run": {"type": "str", "default": ""},
             "wait": {"type": "int", "default": 40},
@@ -141,7 +146,7 @@ def main() -> None:
     elif given["step"] == "write":
         told = _proof_host.write(mounts, host, given["run"], deadline)
     elif given["step"] == "read":
-        told = _proof_host.read(mounts, host, given["hosts"], given["run"], given["wait"], deadline)
+        told = _proof_host.read(mounts, host, given["writers"], given["run"], given["wait"], deadline)
     else:
         told = _proof_host.clean(mounts, host, deadline)
     module.exit_json(changed=False, **told)

@@ -2,7 +2,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module efs_proof_report."""
+"""Documentation of the action efs_proof_report, which plugins/action carries out on the controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ module: efs_proof_report
 short_description: Judge the proof that every server serves the same files, and write it down
 version_added: 0.1.0
 description:
-  - Runs on the controller. At its beginning it makes the number of a run, which every host's token depends on; at its end
+  - Runs on the controller; give it C(run_once). At its beginning it makes the number of a run, which every host's token depends on; at its end
     it judges what M(samefiles.aws.efs_proof) returned on all hosts, and writes C(proof.json) and C(proof.html).
   - Disagreement does not make the module fail, so that the proof is written and shown first; see RV(agree).
 options:
@@ -40,6 +40,9 @@ options:
     description: Where the proof is written. Without it nothing is written.
     type: path
 attributes:
+  action:
+    support: full
+    description: Has no part on the hosts.
   check_mode:
     support: full
     description: Judges, and writes nothing.
@@ -60,7 +63,6 @@ EXAMPLES = r"""
 - name: Begin a proof
   samefiles.aws.efs_proof_report:
     hosts: "{{ ansible_play_hosts_all }}"
-  delegate_to: localhost
   run_once: true
   register: proof_begin
 """
@@ -70,6 +72,10 @@ run:
   description: A number that makes this run's tokens unlike any others.
   returned: always
   type: str
+writers:
+  description: The hosts that wrote a token, by path.
+  returned: always
+  type: dict
 agree:
   description: Whether every host served the right bytes and nothing else is wrong.
   returned: always
@@ -88,56 +94,3 @@ proof:
   returned: always
   type: dict
 """
-
-import datetime
-import json
-import os
-import secrets
-import tempfile
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _proof
-
-
-def _write(module: AnsibleModule, folder: str, name: str, text: str) -> None:
-    os.makedirs(folder, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=folder)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text)
-    module.atomic_move(part, os.path.join(folder, name))
-
-
-def main() -> None:
-    """Run the module."""
-    results = {"type": "list", "elements": "dict", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "hosts": {"type": "list", "elements": "str", "required": True},
-            "looks": results,
-            "writes": results,
-            "reads": results,
-            "folder": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    given = module.params
-    hosts = given["hosts"]
-    answers = [dict(zip(hosts, given[name])) for name in ("looks", "writes", "reads")]
-    proof = _proof.judge(hosts, *answers)
-    if given["folder"] and not module.check_mode:
-        when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-        _write(module, given["folder"], "proof.json", json.dumps(proof, indent=2) + "\n")
-        _write(module, given["folder"], "proof.html", _proof.page(proof, when))
-    module.exit_json(
-        changed=False,
-        run=secrets.token_hex(8),
-        agree=proof["agree"],
-        problems=proof["problems"],
-        table=_proof.table(proof),
-        proof=proof,
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -38,6 +38,7 @@ class Host:
         self.facts.mounts = _tables.mounts("1 0 8:1 / / rw - ext4 /dev/root rw\n")
         self.next_port = 20049
         self.pid = 100
+        self.reloaded = True
 
     def see(self, items) -> Facts:
         """The facts as the module would read them for these mounts."""
@@ -95,6 +96,9 @@ class Host:
         self.reloaded = False
 
     def do_reload(self, step):
+        for mount in self.facts.mounts:
+            port = mount.option("port")
+            assert not port or int(port) in self.facts.listeners, "systemd hangs at a dead mount"
         self.reloaded = True
 
     def do_enable(self, step):
@@ -102,7 +106,6 @@ class Host:
         self.facts.enabled.add(step.target)
 
     def do_start(self, step):
-        assert self.reloaded, "systemd does not know the unit yet"
         system = _units.tunnel_file_system(step.target)
         conf = self.facts.files[_units.tunnel_conf_path(system)]
         port = _units.conf_port(conf)

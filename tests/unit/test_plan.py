@@ -138,7 +138,7 @@ BREAKS = [
     (line_edited, "write reload", False),
     (line_replaced, "write reload", False),
     (line_doubled, "write reload", False),
-    (tunnel_stopped, "reload start root", False),
+    (tunnel_stopped, "start root", False),
     (tunnel_disabled, "enable", False),
     (tunnel_led_astray, "unmount write reload restart mount read_ahead root", True),
     (tunnel_conf_edited, "write reload restart", True),

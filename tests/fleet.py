@@ -1,0 +1,160 @@
+"""A lab as tests use it: its servers by SSH, its containers by docker, the playbooks, and what they answered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def sh(argv: list[str], timeout: float = 600, check: bool = True, **keywords) -> subprocess.CompletedProcess:
+    """Run a command; with check a failure shows what it printed."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, **keywords)
+    if check and done.returncode:
+        raise AssertionError(f"{argv} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    return done
+
+
+@dataclasses.dataclass
+class Server:
+    """One web server."""
+
+    name: str
+    address: str
+    zone: str
+    container: str
+    ssh: list[str]
+
+    def run(self, command: str, check: bool = True, timeout: float = 120) -> str:
+        """Run a shell command as root and return what it printed."""
+        done = sh([*self.ssh, "sudo", "sh", "-c", f"'{command}'"], timeout, check)
+        return (done.stdout + ("" if check else done.stderr)).strip()
+
+    def code(self, command: str, timeout: float = 120) -> int:
+        """Run a shell command as root and return its exit code."""
+        return sh([*self.ssh, "sudo", "sh", "-c", f"'{command}'"], timeout, check=False).returncode
+
+    def answers(self, timeout: float = 8) -> bool:
+        """Whether a command gets through by SSH."""
+        try:
+            return sh([*self.ssh, "true"], timeout, check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def wait_for_ssh(self, deadline: float) -> float:
+        """Wait until a command gets through; returns the seconds it took."""
+        return wait(self.answers, deadline, f"SSH on {self.name}")
+
+    def modules_run(self) -> int:
+        """How many Ansible modules ran here since it was booted, as its journal counts them."""
+        return int(self.run('journalctl --no-pager -o cat | grep -c "Invoked with" || true'))
+
+    def mount(self, path: str = "/srv/files") -> str:
+        """The row of the kernel's mount table for a path, the topmost; "" when nothing is mounted."""
+        rows = [row for row in self.run("cat /proc/self/mountinfo").splitlines() if row.split(" ")[4] == path]
+        return rows[-1] if rows else ""
+
+
+def wait(condition, deadline: float, what: str, every: float = 0.5) -> float:
+    """Wait until the condition holds; returns the seconds it took."""
+    begin = time.monotonic()
+    while not condition():
+        if time.monotonic() - begin > deadline:
+            raise AssertionError(f"{what}: not within {deadline:.0f} s")
+        time.sleep(every)
+    return time.monotonic() - begin
+
+
+@dataclasses.dataclass
+class Play:
+    """What a playbook run answered."""
+
+    code: int
+    seconds: float
+    out: str
+    error: str
+    told: dict
+
+    def results(self, task: str) -> dict[str, dict]:
+        """The results of the last task with this name, by host."""
+        found = {}
+        for play in self.told.get("plays", []):
+            for item in play["tasks"]:
+                if item["task"]["name"].endswith(task):
+                    found.update(item["hosts"])
+        return found
+
+    def changed(self) -> dict[str, int]:
+        """How many tasks changed something, by host."""
+        return {host: stats["changed"] for host, stats in self.told["stats"].items()}
+
+    def said(self) -> str:
+        """Every message of every failed task."""
+        messages = []
+        for play in self.told.get("plays", []):
+            for item in play["tasks"]:
+                for host, result in item["hosts"].items():
+                    if result.get("failed") or result.get("unreachable"):
+                        messages.append(f"{host}: {result.get('msg')}")
+        return "\n".join(messages) or self.out + self.error
+
+
+class Fleet:
+    """A running lab."""
+
+    def __init__(self, name: str):
+        self.name = name
+        told = json.loads(sh([sys.executable, "-m", "lab", "--lab", name, "status"], cwd=ROOT).stdout)
+        self.inventory = told["inventory"]
+        self.file_system = told["file_system"]
+        self.status = told
+        keys = ("name", "address", "zone", "container", "ssh")
+        self.servers = [Server(**{key: host[key] for key in keys}) for host in told["hosts"]]
+
+    @property
+    def storage(self) -> str:
+        """The container of the main file system."""
+        return f"samefiles-{self.name}-efs-files"
+
+    @property
+    def second(self) -> str:
+        """The id of the second file system, which tests add."""
+        path = pathlib.Path.home() / f".local/state/samefiles/{self.name}/efs/second/efs.json"
+        return json.loads(path.read_text())["file_system"]
+
+    def lab(self, *arguments: str) -> str:
+        """Run a command of the lab itself."""
+        return sh([sys.executable, "-m", "lab", "--lab", self.name, *arguments], cwd=ROOT).stdout
+
+    def play(self, playbook: str, *arguments: str, timeout: float = 900, check: bool = True) -> Play:
+        """Run a playbook against this lab."""
+        environment = {
+            **os.environ,
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        begin = time.monotonic()
+        argv = ["ansible-playbook", "-i", self.inventory, playbook, *arguments]
+        done = sh(argv, timeout, check=False, cwd=ROOT, env=environment)
+        start = done.stdout.find("{\n")
+        told = json.loads(done.stdout[start:]) if start >= 0 else {}
+        play = Play(done.returncode, time.monotonic() - begin, done.stdout, done.stderr, told)
+        if check and play.code:
+            raise AssertionError(f"{playbook} ended with {play.code}:\n{play.said()}")
+        return play
+
+    def module(self, host: str, name: str, arguments: dict, check_mode: bool = False) -> dict:
+        """Run one module on one server and return its result."""
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1"}
+        environment["ANSIBLE_STDOUT_CALLBACK"] = "ansible.posix.json"
+        argv = ["ansible", "-i", self.inventory, host, "-m", name, "-a", json.dumps(arguments)]
+        done = sh([*argv, *(["--check", "--diff"] if check_mode else [])], check=False, cwd=ROOT, env=environment)
+        told = json.loads(done.stdout[done.stdout.find("{\n") :])
+        return told["plays"][0]["tasks"][0]["hosts"][host]
