@@ -171,6 +171,11 @@ def status(arguments: argparse.Namespace) -> None:
     print(json.dumps(told, indent=2))
 
 
+def inventory(arguments: argparse.Namespace) -> None:
+    """Print the path of the lab's inventory."""
+    print(_inventory(_open(arguments.lab)[0]))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
@@ -181,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--transport", choices=TRANSPORTS)
     one.add_argument("--efs-utils-package", metavar="FILE.deb")
     one.set_defaults(run=up)
-    for name, function in (("down", down), ("status", status)):
+    for name, function in (("down", down), ("status", status), ("inventory", inventory)):
         commands.add_parser(name, help=function.__doc__).set_defaults(run=function)
     one = commands.add_parser("file-system", help=file_system.__doc__)
     one.add_argument("name")
@@ -196,8 +201,8 @@ def main() -> None:
     """Run one command; a LabError becomes one sentence."""
     arguments = parser().parse_args()
     try:
-        if arguments.run is status:
-            status(arguments)
+        if arguments.run in (status, inventory):
+            arguments.run(arguments)
             return
         with state.locked():
             arguments.run(arguments)

@@ -111,7 +111,8 @@ def prerequisites() -> None:
     """Check what a lab needs, install and start what root can install and start; one sentence where that is not enough."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise LabError(
-            f"the lab's servers are User-Mode Linux guests and need Linux on x86-64, this is {platform.system()} on {platform.machine()}: use a Linux machine, or -i inventories/aws"
+            "the lab's servers are User-Mode Linux guests and need Linux on x86-64, this is "
+            f"{platform.system()} on {platform.machine()}: use a Linux machine, or -i inventories/aws"
         )
     install("docker", "docker.io")
     install("ssh", "openssh-client")

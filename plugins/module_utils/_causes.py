@@ -16,17 +16,25 @@ CONNECT_DEADLINE = 5.0  # seconds; a mount target in the own zone answers in mil
 ANSWER_DEADLINE = 10.0  # seconds for the TLS handshake and for NFS's answer
 
 # what mount and mount.efs print, and what it means
+_NO_CREDENTIALS = "mount.efs found no credentials for iam: true: give the instance a role"
 _SAID = (
-    ("access denied by server", "{system} refuses this client (access denied): see the file-system policy, whether iam: true is needed, and whether the access point exists"),
-    ("No such file or directory", "{system} has no folder {directory}: create it, or give the access point CreationInfo"),
+    (
+        "access denied by server",
+        "{system} refuses this client (access denied): see its file-system policy, whether it wants iam: true, and whether "
+        "the access point exists",
+    ),
+    (
+        "No such file or directory",
+        "{system} has no folder {directory}: create it, or give the access point CreationInfo",
+    ),
     ("Failed to resolve", "{host} does not resolve: see its id and region, and whether this zone has a mount target"),
     ("Connection refused", "nothing answers on the way to {host}: see whether its tunnel runs"),
     ("Protocol not supported", "{system} does not speak the NFS version that was asked for: leave out nfsvers"),
     ("Error retrieving region", "mount.efs found no region: set region"),
-    ("credentials", "mount.efs found no credentials for iam: true: give the instance a role"),
-    ("Security Token", "mount.efs found no credentials for iam: true: give the instance a role"),
+    ("redentials", _NO_CREDENTIALS),
+    ("AWS Access Key ID and Secret Access Key are not found", _NO_CREDENTIALS),
     ("Stale file handle", "{system} was replaced behind its address: unmount what still uses the old one"),
-)  # fmt: skip
+)
 
 
 def explain(item: Wanted, said: str) -> str:

@@ -35,9 +35,10 @@ def drift(host: str, plan, known: list[str]) -> list[str]:
         "root": "owner, group or mode of the share at {0} are not what they should be",
         "point": "the mountpoint {0} is not guarded",
     }
-    fresh = {item.path for item in plan.fresh}
+    # of a mount that is to be made anew, or cannot be asked, nothing more is said than that
+    unknown = {path for path, verdict in plan.verdicts.items() if verdict.what != "right"}
     for step in plan.steps:
-        if step.kind in texts and step.target not in fresh:
+        if step.kind in texts and step.target not in unknown:
             said.append(f"{host}: {texts[step.kind].format(step.target)}")
     return said
 
@@ -151,8 +152,12 @@ ul { margin: .5rem 0 0; padding-left: 1.25rem; }
 li { margin: .35rem 0; overflow-wrap: anywhere; }
 footer { margin-top: 1.5rem; color: var(--dim); font-size: .85rem; }
 """
-_TICK = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.2" aria-hidden="true"><circle cx="12" cy="12" r="10"/><path d="m7.5 12.5 3 3 6-6.5"/></svg>'
-_CROSS = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.2" aria-hidden="true"><circle cx="12" cy="12" r="10"/><path d="m8.5 8.5 7 7m0-7-7 7"/></svg>'
+_SIGN = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.2" aria-hidden="true">'
+    '<circle cx="12" cy="12" r="10"/><path d="{}"/></svg>'
+)
+_TICK = _SIGN.format("m7.5 12.5 3 3 6-6.5")
+_CROSS = _SIGN.format("m8.5 8.5 7 7m0-7-7 7")
 
 
 def _cell(pair: dict) -> str:

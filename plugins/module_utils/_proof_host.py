@@ -86,10 +86,8 @@ def _clean(path: str, owner: tuple[int, int], host: str) -> None:
     for name in (_file(path, host), os.path.join(path, _proof.FOLDER, f".{host}.part")):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-    try:
+    with contextlib.suppress(OSError):  # another host's token is still in it; the last one removes it
         os.rmdir(os.path.join(path, _proof.FOLDER))
-    except OSError:
-        pass  # another host's token is still in it; the last one removes it
 
 
 def _each(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, list[str]]:
