@@ -7,16 +7,16 @@ import pytest
 MODULE = "samefiles.aws.efs_mount"
 
 
-def attempt(fleet, web, seconds: float = 30, **mount) -> str:
+def attempt(lab, web, seconds: float = 30, **mount) -> str:
     """Try to mount the second file system at /srv/try; returns the module's message. Nothing must be left of it."""
     import time
 
-    arguments = {"region": "eu-central-1", "mounts": [{"file_system": fleet.second, "path": "/srv/try", **mount}]}
+    arguments = {"region": "eu-central-1", "mounts": [{"file_system": lab.second, "path": "/srv/try", **mount}]}
     # the mounts that are there must stay listed
-    arguments["mounts"].insert(0, {"file_system": fleet.file_system, "path": "/srv/files"})
+    arguments["mounts"].insert(0, {"file_system": lab.file_system, "path": "/srv/files"})
     before = web.run("cat /etc/fstab /proc/self/mountinfo; ls /etc/samefiles /etc/systemd/system /srv")
     begin = time.monotonic()
-    result = fleet.module(web.name, MODULE, arguments)
+    result = lab.module(web.name, MODULE, arguments)
     took = time.monotonic() - begin
     assert result.get("failed"), result
     assert web.run("cat /etc/fstab /proc/self/mountinfo; ls /etc/samefiles /etc/systemd/system /srv") == before
@@ -25,51 +25,51 @@ def attempt(fleet, web, seconds: float = 30, **mount) -> str:
     return result["msg"]
 
 
-def test_the_name_does_not_resolve(fleet, web):
-    said = attempt(fleet, web, file_system="fs-00000000000000000")
+def test_the_name_does_not_resolve(lab, web):
+    said = attempt(lab, web, file_system="fs-00000000000000000")
     assert said.startswith(
         "mounts[1]: fs-00000000000000000.efs.eu-central-1.amazonaws.com does not resolve: see that the file system's id and "
         "region are right, that it has a mount target in this server's zone"
     )
 
 
-def test_the_port_is_closed(fleet, web):
-    said = attempt(fleet, web, mount_target="10.77.0.1")
+def test_the_port_is_closed(lab, web):
+    said = attempt(lab, web, mount_target="10.77.0.1")
     assert "no connection to" in said
     assert "security group" in said
 
 
-def test_the_port_is_filtered_as_a_security_group_does(fleet, web):
-    target = web.run(f"getent ahostsv4 {fleet.second}.efs.eu-central-1.amazonaws.com").split()[0]
+def test_the_port_is_filtered_as_a_security_group_does(lab, web):
+    target = web.run(f"getent ahostsv4 {lab.second}.efs.eu-central-1.amazonaws.com").split()[0]
     web.run(f"iptables -I OUTPUT -d {target} -p tcp --dport 2049 -j DROP")
     try:
-        said = attempt(fleet, web)
+        said = attempt(lab, web)
     finally:
         web.run(f"iptables -D OUTPUT -d {target} -p tcp --dport 2049 -j DROP")
     assert f"{target}, TCP port 2049 (no answer within 5 s): let the web servers' security group in" in said
 
 
-def test_a_ca_that_did_not_sign(fleet, web):
+def test_a_ca_that_did_not_sign(lab, web):
     web.run("cp /etc/ssl/certs/ISRG_Root_X1.pem /etc/samefiles/wrong.pem")
     try:
-        said = attempt(fleet, web, ca_file="/etc/samefiles/wrong.pem")
+        said = attempt(lab, web, ca_file="/etc/samefiles/wrong.pem")
     finally:
         web.run("rm /etc/samefiles/wrong.pem")
-    assert f"the certificate of {fleet.second} is refused (" in said
+    assert f"the certificate of {lab.second} is refused (" in said
     assert "see that /etc/samefiles/wrong.pem holds the CA that signed it" in said
 
 
-def test_a_certificate_of_another_name(fleet, web):
+def test_a_certificate_of_another_name(lab, web):
     # the lab's certificate is for eu-central-1 only
-    target = web.run(f"getent ahostsv4 {fleet.second}.efs.eu-central-1.amazonaws.com").split()[0]
-    said = attempt(fleet, web, region="us-east-1", mount_target=target)
+    target = web.run(f"getent ahostsv4 {lab.second}.efs.eu-central-1.amazonaws.com").split()[0]
+    said = attempt(lab, web, region="us-east-1", mount_target=target)
     assert "is refused (Hostname mismatch" in said
-    assert f"the server is {fleet.second}.efs.us-east-1.amazonaws.com" in said
+    assert f"the server is {lab.second}.efs.us-east-1.amazonaws.com" in said
 
 
-def test_a_folder_that_is_not_there(fleet, web):
-    said = attempt(fleet, web, seconds=60, directory="/not/there")
-    assert said == f"mounts[1]: {fleet.second} has no folder /not/there: create it, or give the access point CreationInfo"
+def test_a_folder_that_is_not_there(lab, web):
+    said = attempt(lab, web, seconds=60, directory="/not/there")
+    assert said == f"mounts[1]: {lab.second} has no folder /not/there: create it, or give the access point CreationInfo"
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_a_folder_that_is_not_there(fleet, web):
         ({"options": ["nconnect=2"]}, "mounts[1].options must not contain 'nconnect': EFS does not support it"),
     ],
 )
-def test_bad_input_is_one_sentence(fleet, web, mount, sentence):
-    assert attempt(fleet, web, **mount).startswith(sentence)
+def test_bad_input_is_one_sentence(lab, web, mount, sentence):
+    assert attempt(lab, web, **mount).startswith(sentence)
 
 
-def test_an_unknown_key_is_one_sentence(fleet, web):
-    mount = {"file_system": fleet.second, "path": "/srv/try", "mountpoint": "/x"}
-    result = fleet.module(web.name, MODULE, {"region": "eu-central-1", "mounts": [mount]})
+def test_an_unknown_key_is_one_sentence(lab, web):
+    mount = {"file_system": lab.second, "path": "/srv/try", "mountpoint": "/x"}
+    result = lab.module(web.name, MODULE, {"region": "eu-central-1", "mounts": [mount]})
     assert result["failed"]
     assert result["msg"].startswith("Unsupported parameters for (samefiles.aws.efs_mount) module: mounts.mountpoint.")

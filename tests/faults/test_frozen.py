@@ -13,10 +13,12 @@ def frozen(fleet):
     yield fleet
     sh(["docker", "unpause", fleet.storage], check=False)
     for server in fleet.servers:
-        wait(lambda server=server: server.code("timeout 10 stat -f /srv/files") == 0, 60, f"/srv/files on {server.name}")
+        wait(
+            lambda server=server: server.code("timeout 10 stat -f /srv/files") == 0, 60, f"/srv/files on {server.name}"
+        )
 
 
-def test_both_plays_end_and_say_what_hangs(frozen):
+def test_both_plays_end_and_say_what_hangs(frozen, figure):
     verify = frozen.play("playbooks/verify.yml", check=False)
     assert verify.code != 0
     assert verify.seconds < 120
@@ -27,9 +29,10 @@ def test_both_plays_end_and_say_what_hangs(frozen):
     assert site.code != 0
     assert site.seconds < 120
     assert f"{frozen.file_system} at /srv/files does not answer" in site.said()
+    figure(f"verify.yml ended after {verify.seconds:.0f} s, site.yml after {site.seconds:.0f} s (bar: 120 s)")
     for server in frozen.servers:
         # nothing is left hanging on the host by our own doing
-        stuck = server.run("ps -eo stat,args | grep -c \"^[D].*ansible\" || true")
+        stuck = server.run('ps -eo stat,args | grep -c "^[D].*ansible" || true')
         assert stuck == "0"
 
 

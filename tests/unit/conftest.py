@@ -1,17 +1,9 @@
-"""What the unit tests share: data files, and a model of a host on which plans can be carried out."""
+"""What the unit tests share."""
 
 from __future__ import annotations
 
-import pathlib
-
 import pytest
-
-DATA = pathlib.Path(__file__).parent / "data"
-
-
-def data(name: str) -> str:
-    """A captured file as the module reads it."""
-    return (DATA / name).read_text(encoding="utf-8", errors="surrogateescape")
+from captured import data
 
 
 @pytest.fixture(params=["debian12", "ubuntu2404", "al2023", "rhel9", "odd", "lab-converged"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _tables
-from conftest import data
+from captured import data
 from hypothesis import given
 from hypothesis import strategies as st
 

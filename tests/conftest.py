@@ -1,0 +1,59 @@
+"""Fixtures of the tests that need a running lab, and the figures that they print.
+
+LAB=name says which lab (default: test); it is made when it is not there, and left running.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from fleet import ROOT, Fleet, sh
+
+FIGURES: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def lab() -> Fleet:
+    """The running lab with two servers and a second file system."""
+    name = os.environ.get("LAB", "test")
+    sh([sys.executable, "-m", "lab", "--lab", name, "up", "--hosts", "2", "--transport", "stunnel"], 1800, cwd=ROOT)
+    sh([sys.executable, "-m", "lab", "--lab", name, "file-system", "second"], 300, cwd=ROOT)
+    fleet = Fleet(name)
+    fleet.play("site.yml")
+    return fleet
+
+
+@pytest.fixture
+def fleet(lab) -> Fleet:
+    """The lab, healthy: what the last test left is mended first."""
+    lab.play("site.yml")
+    return lab
+
+
+@pytest.fixture
+def web(lab):
+    """The second server: the one that tests break."""
+    return lab.servers[1]
+
+
+@pytest.fixture
+def figure(request):
+    """A function that keeps a figure for the table at the end."""
+
+    def keep(text: str) -> None:
+        FIGURES.append(f"{request.node.name}: {text}")
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print the figures."""
+    if FIGURES:
+        terminalreporter.section("figures")
+        for line in FIGURES:
+            terminalreporter.write_line(line)
