@@ -1,0 +1,71 @@
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of every scenario use: a run of the scenario's role, told host by host, and the hosts to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+import testinfra
+
+SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+CONVERGE = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".config/molecule/converge.yml")
+
+
+@dataclasses.dataclass
+class Told:
+    """What a run told about one host."""
+
+    changed: int
+    rescued: int
+    failure: str  # the message of the task that ended the host's part, empty when it went through
+    tasks: dict[str, dict]  # the result of each task that was not skipped, by its name without that of the role
+
+
+@pytest.fixture(scope="session")
+def converge():
+    """A function that runs the scenario's role on the hosts of a group or pattern: a Told for each of them."""
+
+    def run(*options: str, hosts: str = "web") -> dict[str, Told]:
+        done = subprocess.run(
+            ["ansible-playbook", f"--inventory={SCENARIO / 'inventory'}", f"--extra-vars=converge_hosts={hosts}", *options, CONVERGE],
+            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_FORCE_COLOR": "0"},
+            capture_output=True, text=True, timeout=300, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert "{" in done.stdout, done.stderr
+        said = json.loads(done.stdout[done.stdout.index("{") :])
+        told = {name: Told(one["changed"], one["rescued"], "", {}) for name, one in said["stats"].items()}
+        for task in (task for play in said["plays"] for task in play["tasks"]):
+            for name, result in task["hosts"].items():
+                if not result.get("skipped"):
+                    told[name].tasks[task["task"]["name"].split(" : ")[-1]] = result
+                if result.get("failed") and said["stats"][name]["failures"]:
+                    told[name].failure = str(result["msg"])
+        return told
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def checked_again(converge):
+    """A run in check mode on the hosts that are converged already."""
+    return converge("--check", "--diff")
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A function that gives the container with a name (without the part that all names share) to look at."""
+    hosts = {}
+
+    def get(name: str):
+        if name not in hosts:
+            hosts[name] = testinfra.get_host(f"docker://samefiles-molecule-{name}")
+        return hosts[name]
+
+    return get
