@@ -94,16 +94,23 @@ def _open(name: str) -> tuple[Lab, state.Wanted]:
 
 def up(arguments: argparse.Namespace) -> None:
     """Start the lab, or make it what the arguments say."""
-    if arguments.hosts is not None and not 1 <= arguments.hosts <= MOST_SERVERS:
-        raise LabError(f"HOSTS must be 1 to {MOST_SERVERS}, got {arguments.hosts}")
+    if arguments.hosts is not None and not 0 <= arguments.hosts <= MOST_SERVERS:
+        raise LabError(f"HOSTS must be 0 to {MOST_SERVERS}, got {arguments.hosts}")
     engine.prerequisites()
     wanted = state.load(arguments.lab) or state.Wanted(state.free_index(arguments.lab))
     lab = Lab(arguments.lab, wanted.index)
-    wanted.hosts = arguments.hosts or wanted.hosts
+    wanted.hosts = wanted.hosts if arguments.hosts is None else arguments.hosts
     wanted.transport = arguments.transport or wanted.transport
     _package(lab, arguments.efs_utils_package, wanted)
     _converge(lab, wanted)
     say(f"lab {lab.name}: {wanted.hosts} servers, AWS API at {lab.aws_endpoint}")
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Make the images and the servers' disk, which all labs share, and start nothing."""
+    engine.prerequisites()
+    images.ensure("efs", "half a minute")
+    images.disk(images.ensure("server", "a minute"))
 
 
 def down(arguments: argparse.Namespace) -> None:
@@ -186,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--transport", choices=TRANSPORTS)
     one.add_argument("--efs-utils-package", metavar="FILE.deb")
     one.set_defaults(run=up)
-    for name, function in (("down", down), ("status", status), ("inventory", inventory)):
+    for name, function in (("prepare", prepare), ("down", down), ("status", status), ("inventory", inventory)):
         commands.add_parser(name, help=function.__doc__).set_defaults(run=function)
     one = commands.add_parser("file-system", help=file_system.__doc__)
     one.add_argument("name")

@@ -10,6 +10,8 @@ import re
 REGION = "eu-central-1"
 ZONES = ("eu-central-1a", "eu-central-1b")
 DEFAULT_LAB = "lab"
+# Numbers that are always the same; any other name gets the first number that is free.
+FIXED = {DEFAULT_LAB: 0, "test": 1, "plain": 2}
 MOST_LABS = 16
 MOST_SERVERS = 40
 MOST_FILE_SYSTEMS = 20

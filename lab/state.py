@@ -9,7 +9,7 @@ import json
 import pathlib
 
 from lab.identity import write
-from lab.settings import DEFAULT_LAB, MOST_LABS, STATE, Lab, LabError
+from lab.settings import FIXED, MOST_LABS, STATE, Lab, LabError
 
 MAIN_FILE_SYSTEM = "files"
 
@@ -45,10 +45,10 @@ def save(lab: Lab, wanted: Wanted) -> None:
 
 
 def free_index(name: str) -> int:
-    """The number for a new lab: 0 is the default lab's, others take the first that no lab has."""
-    if name == DEFAULT_LAB:
-        return 0
-    taken = {0}
+    """The number for a new lab: a fixed one, or the first that no lab has."""
+    if name in FIXED:
+        return FIXED[name]
+    taken = set(FIXED.values())
     for folder in STATE.glob("*/"):
         other = load(folder.name)
         if other:

@@ -24,6 +24,7 @@ class Told:
 
     changed: int
     failure: str  # the message of the task that ended the host's part, empty when it went through
+    result: dict = dataclasses.field(default_factory=dict)  # what the last task that ran on the host told
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +42,7 @@ def converge():
         told = {name: Told(one["changed"], "") for name, one in said["stats"].items()}
         for task in (task for play in said["plays"] for task in play["tasks"]):
             for name, result in task["hosts"].items():
+                told[name].result = result
                 ended = said["stats"][name]["failures"] or said["stats"][name]["unreachable"]
                 if ended and (result.get("failed") or result.get("unreachable")):
                     told[name].failure = str(result["msg"])

@@ -53,7 +53,7 @@ class Server:
 
     def modules_run(self) -> int:
         """How many Ansible modules ran here since it was booted, as its journal counts them."""
-        return int(self.run('journalctl --no-pager -o cat | grep -c "Invoked with" || true'))
+        return int(self.run('journalctl --no-pager -o cat | grep -c "Invoked wit[h]" || true'))
 
     def mount(self, path: str = "/srv/files") -> str:
         """The row of the kernel's mount table for a path, the topmost; "" when nothing is mounted."""

@@ -78,7 +78,6 @@ class Executor:
     def _put(self, path: str, text: str) -> None:
         path = os.path.realpath(path) if path == _units.FSTAB else path
         folder = os.path.dirname(path)
-        os.makedirs(folder, exist_ok=True)
         part = os.path.join(folder, f".samefiles.{os.getpid()}")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -93,6 +92,10 @@ class Executor:
     def _write(self, step: Step) -> None:
         there = os.path.lexists(step.target)
         before = _host.text_of(step.target) if os.path.exists(step.target) else ""
+        folder = os.path.dirname(step.target)
+        if not os.path.isdir(folder):
+            os.makedirs(folder)
+            self.undo.append(lambda: os.rmdir(folder))
         self.undo.append(lambda: self._put(step.target, before) if there else os.unlink(step.target))
         self._put(step.target, step.value)
 
@@ -214,8 +217,10 @@ class Executor:
             answer = _process.call(lambda: _make_on_share(step.target), self.deadline)
             if "error" in answer:
                 raise Failed(f"{step.text} failed: {answer['error']}")
-            if answer["value"]:
-                names = ", ".join(answer["value"])
+            if answer["value"]["made"]:
+                self.undo.append(lambda: _process.call(lambda: os.rmdir(step.target), self.deadline))
+            if answer["value"]["names"]:
+                names = ", ".join(answer["value"]["names"])
                 raise Failed(f"{step.target} holds files that the mount would hide ({names}): move them away")
             return
         mounts = _host.mount_table()
@@ -241,7 +246,8 @@ def _set_root(path: str, wanted: dict) -> None:
         os.chmod(path, wanted["mode"])
 
 
-def _make_on_share(path: str) -> list[str]:
-    """Make a mountpoint on a share where it is missing; returns what lies in it."""
+def _make_on_share(path: str) -> dict:
+    """Make a mountpoint on a share where it is missing; returns whether it had to be made, and what lies in it."""
+    made = not os.path.isdir(path)
     os.makedirs(path, mode=0o755, exist_ok=True)
-    return sorted(os.listdir(path))[:10]
+    return {"made": made, "names": sorted(os.listdir(path))[:10]}

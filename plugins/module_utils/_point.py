@@ -37,8 +37,8 @@ def home(path: str, mounts: list[Mount]) -> Mount | None:
 
 
 def is_remote(mount: Mount | None) -> bool:
-    """True when a folder on this mount belongs to a share, whose server may hang."""
-    return mount is not None and mount.fstype.split(".")[0] in REMOTE
+    """True when a folder on this mount belongs to a share, whose server may hang. The root is the server's own."""
+    return mount is not None and mount.path != "/" and mount.fstype.split(".")[0] in REMOTE
 
 
 def _may_set_flag(mount: Mount | None) -> bool:

@@ -111,7 +111,7 @@ def test_check_before_the_first_converge_tells_what_it_does(fleet, web, figure):
         "sed -i /x-samefiles/d /etc/fstab; chattr -i /srv/files; rmdir /srv/files; "
         "rm -r /etc/samefiles /etc/systemd/system/samefiles-*; systemctl daemon-reload"
     )
-    state = "cat /etc/fstab /proc/self/mountinfo; ls -lR /etc/systemd/system /etc/samefiles /srv; systemctl list-units --all --plain"
+    state = "cat /etc/fstab /proc/self/mountinfo; ls -lR /etc/systemd/system /etc/samefiles /srv; systemctl list-units --all --plain --type=service,mount,timer"
     before = web.run(state, check=False)
     check = fleet.play("site.yml", "--check", "--diff")
     planned = check.results("Mount the file systems")[web.name]
