@@ -2,17 +2,18 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= lab
+SCENARIOS := efs_mount efs_client default
 lab := python -m lab --lab $(LAB)
 
-.PHONY: help lab lab-down lab-status
+.PHONY: help lab lab-down lab-status test lint unit docs sanity molecule acceptance requirements
 
 help: ## list what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .venv/.ok: bootstrap.sh requirements/bootstrap.txt requirements/dev.txt
 	@sh bootstrap.sh
 
-lab: .venv/.ok ## start the lab and converge its servers onto one file system (HOSTS=2 TRANSPORT=stunnel LAB=name)
+lab: .venv/.ok ## start the lab and converge it (HOSTS=2 TRANSPORT=stunnel LAB=name EFS_UTILS_PACKAGE=FILE.deb)
 	@$(lab) up $(if $(HOSTS),--hosts $(HOSTS)) $(if $(TRANSPORT),--transport $(TRANSPORT)) \
 	  $(if $(EFS_UTILS_PACKAGE),--efs-utils-package $(EFS_UTILS_PACKAGE))
 	@ansible-playbook -i "$$($(lab) inventory)" site.yml
@@ -23,3 +24,32 @@ lab-down: .venv/.ok ## remove the lab and every trace of it
 lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
+
+test: lint unit docs sanity molecule ## everything that CI runs
+
+lint: .venv/.ok ## style, and whether the modules run on Python 3.9
+	yamllint --strict .
+	ruff check . && ruff format --check .
+	vermin --quiet --no-tips --target=3.9- --violations plugins/modules plugins/module_utils
+	ansible-lint -q
+
+unit: .venv/.ok ## unit tests
+	pytest
+
+docs: .venv/.ok ## the documentation of modules, roles and filters, and the changelog
+	antsibull-docs lint-collection-docs --plugin-docs .
+	antsibull-changelog lint
+
+sanity: .venv/.ok ## ansible-test sanity on the collection as it is built
+	bash tests/sanity.sh
+
+molecule: .venv/.ok ## the roles in containers, the whole site on real guests
+	@python -m lab prepare
+	@for scenario in $(SCENARIOS); do molecule test -s $$scenario; done
+
+acceptance: .venv/.ok ## every bar that a command can judge, with its figure; an hour or more
+	pytest tests/acceptance tests/faults
+
+requirements: .venv/.ok ## lock requirements/dev.in anew
+	.cache/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --upgrade -o requirements/dev.txt requirements/dev.in

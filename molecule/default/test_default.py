@@ -49,7 +49,7 @@ def test_one_line_of_fstab_and_enabled_units(fleet):
     for server in fleet.servers:
         assert server.run("grep -c x-samefiles.aws= /etc/fstab") == "1"
         assert server.run("grep -c /dev/ubda /etc/fstab") == "1"
-        units = server.run("systemctl is-enabled samefiles-mount-srv-files samefiles-tunnel-*.service")
+        units = server.run(f"systemctl is-enabled samefiles-mount-srv-files samefiles-tunnel-{fleet.file_system}")
         assert set(units.split()) == {"enabled"}
         assert server.run("findmnt --verify --fstab 2>&1 | tail -1", check=False).startswith("Success")
 

@@ -12,7 +12,7 @@ module: efs_proof
 short_description: Take part in the proof that every server of a fleet serves the same files
 version_added: 0.1.0
 description:
-  - The part of one host in the proof; the playbook P(samefiles.aws.verify#playbook) runs its steps on all hosts, each step
+  - The part of one host in the proof; the playbook C(samefiles.aws.verify) runs its steps on all hosts, each step
     everywhere before the next begins, and hands the results to M(samefiles.aws.efs_proof_report).
   - Tokens are written and read as the owner of the share's root folder, in the folder C(.samefiles-proof) there, which is
     removed at the end.
