@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ansible-test sanity, on a copy of what git knows: it wants the folder ansible_collections/samefiles/aws.
+# ansible-test sanity on the collection as it is built and published.
 set -euo pipefail
 root=$(git rev-parse --show-toplevel)
 out=$root/.cache/sanity
@@ -11,9 +11,10 @@ mkdir -p "$HOME/.ansible/test/cache"
 for version in 24_2 25_2; do
     printf 'import ensurepip\n\nensurepip.bootstrap(default_pip=True)\n' >"$HOME/.ansible/test/cache/get_pip_$version.py"
 done
-rm -rf "$tree"
+rm -rf "$out/ansible_collections" "$out"/*.tar.gz
 mkdir -p "$tree"
-git -C "$root" ls-files -z -- . ':!.ansible' | tar -C "$root" --null -T - -cf - | tar -C "$tree" -xf -
+ansible-galaxy collection build --output-path "$out" "$root" >/dev/null
+tar -C "$tree" -xzf "$out"/samefiles-aws-*.tar.gz
 git -C "$tree" init -q
 cd "$tree"
 exec ansible-test sanity --local --color no --python "$python" "$@"

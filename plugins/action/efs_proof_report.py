@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Judge what the hosts returned."""
         result = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         hosts = given["hosts"]
         looks, writes, reads = (dict(zip(hosts, given[name])) for name in ("looks", "writes", "reads"))
         proof = _proof.judge(hosts, looks, writes, reads)

@@ -31,7 +31,7 @@ options:
     description: What to return when the text is no such key. Without it that is an error.
     type: str
 author:
-  - The samefiles.aws contributors
+  - samefiles.aws contributors (@samefiles)
 """
 
 EXAMPLES = r"""

@@ -159,7 +159,7 @@ class Executor:
 
     def _unmount(self, step: Step) -> None:
         path = step.target
-        for _ in range(10):  # whatever was stacked there
+        for _attempt in range(10):  # whatever was stacked there
             if not self._at(path):
                 break
             # no look at the path itself: its server may be gone

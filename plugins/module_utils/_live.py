@@ -48,7 +48,7 @@ class Verdict:
 
 def split_source(source: str) -> tuple[str, str]:
     """Host and directory of an NFS source."""
-    host, _, directory = source.rpartition(":")
+    host, _colon, directory = source.rpartition(":")
     return host.strip("[]"), directory or "/"
 
 

@@ -123,7 +123,7 @@ def call_all(calls: dict, deadline: float) -> dict:
     {"error": "hung"} when it did not return within the deadline (seconds, for all together).
     """
     started = {key: _start(call) for key, call in calls.items()}
-    answers = _collect({reader: key for key, (_, reader) in started.items()}, time.monotonic() + deadline)
+    answers = _collect({reader: key for key, (_pid, reader) in started.items()}, time.monotonic() + deadline)
     result = {}
     for key, (pid, reader) in started.items():
         os.close(reader)

@@ -102,7 +102,7 @@ def mounts(text: str) -> list[Mount]:
     """
     found = []
     for line in text.splitlines():
-        fields, _, rest = line.partition(" - ")
+        fields, _dash, rest = line.partition(" - ")
         head, tail = fields.split(" "), rest.split(" ")
         if len(head) < 6 or len(tail) < 3:
             continue
@@ -128,7 +128,7 @@ _STATES = {"01": "ESTABLISHED", "0A": "LISTEN"}
 
 def _address(word: str) -> tuple[str, int]:
     """An address as the kernel prints it: hexadecimal, each 32-bit word in the machine's (little-endian) order."""
-    address, _, port = word.partition(":")
+    address, _colon, port = word.partition(":")
     raw = bytes.fromhex(address)
     ordered = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
     ip = ipaddress.ip_address(ordered)
@@ -155,7 +155,7 @@ def unit_of(cgroup: str) -> str:
     cgroup v2 has one line "0::/system.slice/x.service", v1 one for each controller of which systemd's is "name=systemd".
     """
     for line in cgroup.splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
         if controllers in ("", "name=systemd"):
             for part in reversed(path.split("/")):
                 if part.endswith((".service", ".mount", ".scope")):

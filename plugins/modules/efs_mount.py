@@ -48,7 +48,7 @@ attributes:
     platforms: posix
     description: Linux 5.2 or newer with systemd 244 or newer.
 author:
-  - The samefiles.aws contributors
+  - samefiles.aws contributors (@samefiles)
 extends_documentation_fragment: [samefiles.aws.mounts]
 seealso:
   - module: samefiles.aws.efs_proof

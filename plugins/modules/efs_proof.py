@@ -60,7 +60,8 @@ options:
 attributes:
   check_mode:
     support: partial
-    description: V(look) compares and asks for nothing; the other steps do nothing.
+    details: V(look) compares and asks for nothing; the other steps do nothing.
+    description: Can run in check mode.
   diff_mode:
     support: none
     description: Nothing stays changed.
@@ -69,7 +70,7 @@ attributes:
     platforms: posix
     description: Linux.
 author:
-  - The samefiles.aws contributors
+  - samefiles.aws contributors (@samefiles)
 extends_documentation_fragment: [samefiles.aws.mounts]
 seealso:
   - module: samefiles.aws.efs_mount

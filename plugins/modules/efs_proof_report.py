@@ -54,7 +54,7 @@ attributes:
     platforms: posix
     description: Any.
 author:
-  - The samefiles.aws contributors
+  - samefiles.aws contributors (@samefiles)
 seealso:
   - module: samefiles.aws.efs_proof
 """
