@@ -178,11 +178,8 @@ class Record:
             if item.get("Name") == point["name"]:
                 return item["AccessPointId"]
         self._seed(f"access-point/{identity}/{point['name']}")
-        root = {"Path": point["path"]}
-        if point.get("create", True):
-            root["CreationInfo"] = {
-                "OwnerUid": point["uid"], "OwnerGid": point["gid"], "Permissions": point["mode"]
-            }  # fmt: skip
+        creation = {"OwnerUid": point["uid"], "OwnerGid": point["gid"], "Permissions": point["mode"]}
+        root = {"Path": point["path"], "CreationInfo": creation}
         return self.efs.create_access_point(
             ClientToken=f"{self.lab.name}-{point['name']}", FileSystemId=identity, RootDirectory=root,
             PosixUser={"Uid": point["uid"], "Gid": point["gid"]}, Tags=[{"Key": "Name", "Value": point["name"]}],

@@ -122,11 +122,15 @@ class Fleet:
         """The container of the main file system."""
         return f"samefiles-{self.name}-efs-files"
 
+    def config(self, name: str) -> dict:
+        """What a file system of the lab was made from: id, addresses, access points."""
+        path = pathlib.Path.home() / f".local/state/samefiles/{self.name}/efs/{name}/efs.json"
+        return json.loads(path.read_text())
+
     @property
     def second(self) -> str:
         """The id of the second file system, which tests add."""
-        path = pathlib.Path.home() / f".local/state/samefiles/{self.name}/efs/second/efs.json"
-        return json.loads(path.read_text())["file_system"]
+        return self.config("second")["file_system"]
 
     def lab(self, *arguments: str) -> str:
         """Run a command of the lab itself."""

@@ -53,7 +53,7 @@ def fstab_entries(text: str) -> list[Entry]:
     """The lines of fstab that name a mount, in order. Comments, blank and broken lines are no entries."""
     entries = []
     for number, line in enumerate(text.split("\n")):
-        fields = line.split()
+        fields = re.split("[ \t]+", line.strip(" \t"))  # split() would also split at a no-break space
         if len(fields) < 3 or fields[0].startswith("#"):
             continue
         source, path, fstype = (unescape(field) for field in fields[:3])
@@ -101,7 +101,7 @@ def mounts(text: str) -> list[Mount]:
     The options are those of the mount (ro, nosuid) followed by those of its file system (vers, hard).
     """
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields, _dash, rest = line.partition(" - ")
         head, tail = fields.split(" "), rest.split(" ")
         if len(head) < 6 or len(tail) < 3:

@@ -1,0 +1,91 @@
+"""Commands and calls that hang, die or fail: none holds up the module."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils import _process
+
+
+def gone(pid: int) -> bool:
+    """True when a process has ended, or is only waiting for its parent to notice."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["true"], 0, "nothing"),
+        (["sh", "-c", "echo out; echo first >&2; echo second >&2; exit 3"], 3, "first second"),
+        (["sh", "-c", "echo out; exit 1"], 1, "out"),
+        (["sh", "-c", "printf '\\377'; exit 1"], 1, "\N{REPLACEMENT CHARACTER}"),
+        (["/no/such/program"], 127, "/no/such/program: No such file or directory"),
+        (["cat"], 0, "nothing"),  # there is no terminal to wait for
+    ],
+)
+def test_how_a_command_ends(argv, code, said):
+    done = _process.run(argv, 10)
+    assert (done.code, done.said()) == (code, said)
+
+
+def test_a_command_that_hangs_is_ended_with_its_children(tmp_path):
+    pids = tmp_path / "pids"
+    started = time.monotonic()
+    done = _process.run(["sh", "-c", f"sleep 60 & echo $! $$ > {pids}; echo begun; wait"], 0.5)
+    assert time.monotonic() - started < 0.5 + _process._GRACE + 1
+    assert (done.code, done.out) == (None, "begun")
+    assert all(gone(int(pid)) for pid in pids.read_text().split())
+
+
+def test_a_command_that_ignores_the_polite_signal_is_killed(monkeypatch):
+    monkeypatch.setattr(_process, "_GRACE", 0.3)
+    started = time.monotonic()
+    done = _process.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], 0.3)
+    assert done.code is None
+    assert time.monotonic() - started < 2
+    assert _process.run(["sleep", "60"], 0.1).said() == "nothing before its deadline"
+
+
+def test_a_child_that_stays_behind_is_not_waited_for():
+    started = time.monotonic()
+    assert _process.run(["sh", "-c", "sleep 5 & echo done"], 10).out == "done"
+    assert time.monotonic() - started < 3
+
+
+def test_calls_run_side_by_side_and_one_that_hangs_costs_only_itself():
+    def fails():
+        raise PermissionError(13, "Permission denied")
+
+    def breaks():
+        raise ValueError("odd")
+
+    calls = {
+        "good": lambda: {"pid": os.getpid()},
+        "large": lambda: "x" * 300_000,
+        "hung": lambda: time.sleep(60),
+        "fails": fails,
+        "breaks": breaks,
+        "dies": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "odd": lambda: object(),
+    }
+    started = time.monotonic()
+    answers = _process.call_all(calls, 1.0)
+    assert time.monotonic() - started < 3
+    assert answers["good"]["value"]["pid"] != os.getpid()
+    assert len(answers["large"]["value"]) == 300_000
+    assert answers["hung"] == {"error": "hung"}
+    assert answers["fails"] == {"error": "Permission denied", "errno": 13}
+    assert answers["breaks"] == {"error": "ValueError: odd"}
+    assert answers["dies"] == {"error": "it ended without an answer"}
+    assert "error" in answers["odd"]
+
+
+def test_nothing_to_call():
+    assert _process.call_all({}, 1.0) == {}

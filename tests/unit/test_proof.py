@@ -1,0 +1,174 @@
+"""The proof: what counts as agreement, and how it is told."""
+
+from __future__ import annotations
+
+import copy
+import html.parser
+import json
+
+import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils import _live, _plan, _proof
+from model import FS, OTHER
+
+HOSTS = ["web-01", "web-02", "web-03"]
+PATH = "/srv/files"
+
+
+def good(hosts=HOSTS, path=PATH) -> dict:
+    """The answers of hosts that agree, as judge() takes them."""
+    looks = {host: {"mounts": [{"path": path, "file_system": FS}], "problems": []} for host in hosts}
+    writes = {host: {"written": {path: "sum"}, "problems": []} for host in hosts}
+    read = {writer: {"same": True, "lag_ms": 2.5} for writer in hosts}
+    reads = {host: {"read": {path: copy.deepcopy(read)}, "problems": []} for host in hosts}
+    return {"hosts": list(hosts), "looks": looks, "writes": writes, "reads": reads}
+
+
+def test_a_token_is_of_one_run_one_host_and_one_path():
+    tokens = {_proof.token(*words) for words in (("r", "h", "p"), ("R", "h", "p"), ("r", "H", "p"), ("r", "h", "P"))}
+    assert len(tokens) == 4
+    assert {len(token) for token in tokens} == {4096}
+    assert _proof.token("r", "h", "p") in tokens
+
+
+def test_all_agree():
+    proof = _proof.judge(**good())
+    assert (proof["agree"], proof["problems"]) == (True, [])
+    assert len(proof["mounts"][0]["pairs"]) == 9
+    assert proof["mounts"][0]["pairs"][1] == {"written_by": "web-01", "read_by": "web-02", "same": True, "lag_ms": 2.5}
+
+
+def host_missing(answers):
+    for name in ("looks", "writes", "reads"):
+        del answers[name]["web-02"]
+
+
+def host_without_mounts(answers):
+    answers["looks"]["web-02"]["mounts"] = []
+
+
+def other_bytes(answers):
+    answers["reads"]["web-03"]["read"][PATH]["web-01"] = {"same": False, "fault": "other bytes"}
+
+
+def never_read(answers):
+    del answers["reads"]["web-03"]["read"][PATH]["web-01"]
+
+
+def other_file_system(answers):
+    answers["looks"]["web-02"]["mounts"][0]["file_system"] = OTHER
+
+
+def hung(answers):
+    answers["looks"]["web-02"]["problems"] = [f"web-02: {FS} at {PATH} does not answer"]
+    del answers["writes"]["web-02"], answers["reads"]["web-02"]
+    for host in ("web-01", "web-03"):
+        answers["reads"][host]["read"][PATH].pop("web-02")
+
+
+@pytest.mark.parametrize(
+    ("fault", "problems"),
+    [
+        (host_missing, ["web-02: did not answer"]),
+        (host_without_mounts, ["web-02: did not answer"]),
+        (other_bytes, [f"web-03: does not serve what web-01 wrote to {PATH}: other bytes"]),
+        (never_read, [f"web-03: does not serve what web-01 wrote to {PATH}: it was not written, or not read"]),
+        (other_file_system, [f"{PATH}: the servers are to mount different file systems there: {FS}, {OTHER}"]),
+        (hung, [f"web-02: {FS} at {PATH} does not answer"]),
+    ],
+)
+def test_any_disagreement_is_named_and_fails(fault, problems):
+    answers = good()
+    fault(answers)
+    proof = _proof.judge(**answers)
+    assert proof["agree"] is False
+    assert proof["problems"] == problems
+
+
+@pytest.mark.parametrize("hosts", [[], ["web-01"]])
+def test_nothing_to_prove_is_no_proof(hosts):
+    proof = _proof.judge(hosts, {host: {} for host in hosts}, {}, {})
+    assert proof["agree"] is False
+    proof = _proof.judge(**{**good(hosts), "looks": {host: {"mounts": []} for host in hosts}})
+    assert proof["agree"] is False
+
+
+def test_one_host_alone_agrees_with_itself():
+    proof = _proof.judge(**good(["web-01"]))
+    assert proof["agree"] is True
+    assert "The one server serves its files" in _proof.page(proof, "now")
+
+
+def test_the_table():
+    answers = good(["web-01", "a-server-with-a-long-name"])
+    answers["reads"]["web-01"]["read"][PATH]["web-01"] = {"same": False, "fault": "other bytes"}
+    lines = _proof.table(_proof.judge(**answers)).splitlines()
+    assert lines[0] == f"{PATH} = {FS}"
+    assert lines[2].split() == ["written", "by", "web-01", "DIFFERS", "2.5", "ms"]
+    assert len({len(line) for line in lines[1:]}) == 1, "the columns do not line up"
+
+
+class Page(html.parser.HTMLParser):
+    """What a page loads and what it says."""
+
+    def __init__(self):
+        super().__init__()
+        self.loads, self.words, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.loads += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.mark.parametrize(
+    ("fault", "title"), [(None, "All 3 servers serve the same files"), (hung, "The servers do not agree")]
+)
+def test_the_page_says_it_and_loads_nothing(fault, title):
+    answers = good()
+    if fault:
+        fault(answers)
+    proof = _proof.judge(**answers)
+    page = Page()
+    page.feed(_proof.page(proof, "2026-11-25"))
+    assert (page.loads, "script" in page.tags) == ([], False)
+    assert page.words.count(title) == 2
+    for problem in proof["problems"]:
+        assert problem in page.words
+    json.dumps(proof)
+
+
+def test_names_on_the_page_are_only_names():
+    name = '<img src=x onerror="alert(1)">'
+    answers = good([name, "web-02"], "/srv/<b>")
+    answers["reads"]["web-02"]["read"]["/srv/<b>"][name] = {"same": False, "fault": "<i>"}
+    page = Page()
+    page.feed(_proof.page(_proof.judge(**answers), "now"))
+    assert not {"img", "b", "i"} & set(page.tags)
+    assert name in page.words
+
+
+def test_what_a_plan_says_about_a_host():
+    plan = _plan.Plan(
+        steps=[
+            _plan.Step("write", "/etc/fstab", ""),
+            _plan.Step("enable", "a.service", ""),
+            _plan.Step("start", "a.service", ""),
+            _plan.Step("read_ahead", "/gone", ""),
+            _plan.Step("reload", "systemd", ""),
+        ],
+        verdicts={
+            "/gone": _live.Verdict("absent"),
+            "/other": _live.Verdict("wrong", f"it is {OTHER}"),
+            "/right": _live.Verdict("right"),
+            "/known": _live.Verdict("unproven", "?"),
+        },
+    )
+    assert _proof.drift("web-01", plan, ["web-01: /known hangs"]) == [
+        "web-01: nothing is mounted at /gone",
+        f"web-01: /other is not what it should be: it is {OTHER}",
+        "web-01: /etc/fstab is not what it should be",
+        "web-01: a.service is not enabled, so it would not start at boot",
+        "web-01: a.service does not run",
+    ]
