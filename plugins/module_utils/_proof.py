@@ -96,13 +96,20 @@ def _disagreements(path: str, hosts: list[str], pairs: list[dict], explained: se
     ]
 
 
+def _word(pair: dict) -> str:
+    """How one reading went, in a word."""
+    if pair["same"]:
+        return "same"
+    return "differs" if pair["fault"].startswith("other bytes") else "fails"
+
+
 def table(proof: dict) -> str:
     """The matrix host x host as text: milliseconds from the reader's first open to the right bytes."""
     parts = []
     for mount in proof["mounts"]:
         hosts = list(dict.fromkeys(pair["written_by"] for pair in mount["pairs"]))
         cells = {
-            (pair["written_by"], pair["read_by"]): f"{pair['lag_ms']} ms" if pair["same"] else "DIFFERS"
+            (pair["written_by"], pair["read_by"]): f"{pair['lag_ms']} ms" if pair["same"] else _word(pair).upper()
             for pair in mount["pairs"]
         }
         wide = max([len(host) for host in hosts] + [9])
@@ -163,7 +170,7 @@ _CROSS = _SIGN.format("m8.5 8.5 7 7m0-7-7 7")
 def _cell(pair: dict) -> str:
     if pair["same"]:
         return f"<td>same<small>{pair['lag_ms']} ms</small></td>"
-    return f'<td class="bad">differs<small>{html.escape(pair["fault"])}</small></td>'
+    return f'<td class="bad">{_word(pair)}<small>{html.escape(pair["fault"])}</small></td>'
 
 
 def _section(mount: dict) -> str:
@@ -190,9 +197,9 @@ def page(proof: dict, when: str) -> str:
     pairs = [pair for mount in proof["mounts"] for pair in mount["pairs"]]
     good = sum(pair["same"] for pair in pairs)
     if proof["agree"]:
-        title, mark, kind = f"All {len(hosts)} servers serve the same files", _TICK, ""
-        if len(hosts) == 1:
-            title = "The one server serves its files"
+        who = {1: "The one server serves its", 2: "Both servers serve the same"}
+        title = who.get(len(hosts), f"All {len(hosts)} servers serve the same") + " files"
+        mark, kind = _TICK, ""
     else:
         title, mark, kind = "The servers do not agree", _CROSS, " bad"
     slowest = max((pair["lag_ms"] or 0 for pair in pairs if pair["same"]), default=0)
