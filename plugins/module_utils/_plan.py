@@ -8,18 +8,9 @@ import dataclasses
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _efs, _live, _units
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts, Point
+from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
 from ansible_collections.samefiles.aws.plugins.module_utils._tables import Entry, edit_fstab, fstab_entries
 from ansible_collections.samefiles.aws.plugins.module_utils._wanted import Wanted
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One thing to do; text says it to the user, the rest to the executor."""
-
-    kind: str  # unmount stop remove write reload enable start restart point unguard mount read_ahead root
-    target: str  # a path or a unit
-    text: str
-    value: object = None
 
 
 @dataclasses.dataclass
