@@ -1,0 +1,74 @@
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes one archive of a web app, on the controller; documented as the module webapp_archive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.samefiles.aws.plugins.module_utils import _archive
+
+ARGUMENTS = {
+    "source": {"type": "path", "required": True},
+    "builder": {"type": "path"},
+    "cache": {"type": "path", "default": "~/.cache/samefiles/webapp"},
+}
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+_BUILD_DEADLINE = 600  # seconds; packages may have to be fetched
+
+
+def _build(builder: str, folder: str) -> None:
+    """Let the app's own program fill a folder."""
+    try:
+        done = subprocess.run(
+            [sys.executable, builder, folder], capture_output=True, text=True, timeout=_BUILD_DEADLINE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise AnsibleActionFail(f"{builder} did not end within {_BUILD_DEADLINE} s: try again") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
+        raise AnsibleActionFail(f"{builder} failed with code {done.returncode}: {said[-1]}")
+
+
+def _archive_of(source: str, builder: str | None, cache: str) -> str:
+    if os.path.isfile(source) and not builder:
+        if not source.endswith(_ARCHIVES):
+            raise AnsibleActionFail(f"source must be a folder or an archive ({', '.join(_ARCHIVES)}), got {source!r}")
+        return source
+    if not os.path.isdir(source):
+        raise AnsibleActionFail(
+            f"source must be a folder or an archive on the controller, got {source!r}, which is none"
+        )
+    os.makedirs(cache, exist_ok=True)
+    archive = os.path.join(cache, f"{_archive.digest(source)[:32]}.tar.gz")
+    if os.path.exists(archive):
+        return archive
+    if not builder:
+        _archive.pack(source, archive)
+        return archive
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        _build(builder, folder)
+        _archive.pack(folder, archive)
+    return archive
+
+
+class ActionModule(ActionBase):
+    """The action; it opens no connection."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Make the archive unless it is there."""
+        result = super().run(tmp, task_vars)
+        _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        cache = os.path.expanduser(given["cache"])
+        archive = _archive_of(given["source"], given["builder"], cache)
+        result.update(changed=False, archive=archive, checksum=_archive.checksum(archive))
+        return result

@@ -1,0 +1,202 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decides what the module webapp does: the wanted release, files and units, and facts in; steps in order out. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+
+from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+
+UNIT_FOLDER = "/etc/systemd/system"
+RELEASE = re.compile("[0-9a-f]{12}")
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file as it should be."""
+
+    path: str
+    text: str
+    mode: int = 0o644
+    group: int = 0  # the file belongs to root and this group
+    secret: bool = False  # its text is never shown
+    unit: str = ""  # the unit that has to learn of a change
+    how: str = "reload"  # how it learns: reload (nobody notices) or restart
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """The web app of a host as it should be."""
+
+    root: str
+    release: str  # its id
+    files: tuple[File, ...]
+    units: tuple[str, ...]  # those beside the app, in the order in which they start
+    keep: int = 3  # releases on the disk, the current one included
+    unneeded: tuple[str, ...] = ()  # units of packages that would take the site's port at the next boot
+
+    @property
+    def folder(self) -> str:
+        """Where the wanted release lies."""
+        return f"{self.root}/releases/{self.release}"
+
+
+@dataclasses.dataclass
+class Facts:
+    """What is the case on a host."""
+
+    releases: list[str] = dataclasses.field(default_factory=list)  # whole ones, the oldest first
+    current: str | None = None  # the release that requests are led to
+    files: dict[str, tuple[str, int]] = dataclasses.field(default_factory=dict)  # those of ours: text and mode by path
+    enabled: set[str] = dataclasses.field(default_factory=set)  # units that start at boot
+    states: dict[str, str] = dataclasses.field(default_factory=dict)  # of systemd, by unit: active, inactive, failed …
+
+    def runs(self, unit: str) -> bool:
+        """Whether a unit is up."""
+        return self.states.get(unit) == "active"
+
+
+@dataclasses.dataclass
+class Plan:
+    """What to do now, and what waits for the moment of the switch."""
+
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    pending: list[str] = dataclasses.field(default_factory=list)
+
+
+def app_unit(release: str, kind: str = "service") -> str:
+    """The unit of one release of the app: its service, or the socket that systemd holds for it."""
+    return f"webapp@{release}.{kind}"
+
+
+def release_of(unit: str) -> str | None:
+    """The release whose service or socket a unit is, None for any other unit."""
+    match = re.fullmatch(rf"webapp@({RELEASE.pattern})\.(service|socket)", unit)
+    return match and match.group(1)
+
+
+def identity(archive: str, environment: dict[str, str], units: dict[str, str]) -> str:
+    """The id of a release: the same app, environment and units give the same id, any change another one.
+
+    archive is the SHA-256 of the app's archive. Since a change of the environment makes a release too, it goes live as
+    softly as new code does.
+    """
+    told = json.dumps([archive, sorted(environment.items()), sorted(units.items())])
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def environment_text(environment: dict[str, str]) -> str:
+    """The environment as systemd's EnvironmentFile= reads it."""
+    lines = []
+    for name, value in sorted(environment.items()):
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+        lines.append(f'{name}="{quoted}"\n')
+    return "".join(lines)
+
+
+def _file_steps(wanted: Wanted, facts: Facts) -> list[Step]:
+    steps = []
+    for file in wanted.files:
+        there = facts.files.get(file.path)
+        if there is None:
+            steps.append(Step("write", file.path, f"write {file.path}", file))
+        elif there[0] != file.text:
+            steps.append(Step("write", file.path, f"change {file.path}", file))
+        elif there[1] != file.mode:
+            steps.append(Step("write", file.path, f"set the mode of {file.path} to {file.mode:04o}", file))
+    if any(step.target.startswith(UNIT_FOLDER) for step in steps):
+        steps.append(Step("reload", "systemd", "have systemd read its units again"))
+    return steps
+
+
+def _app_steps(wanted: Wanted, facts: Facts) -> list[Step]:
+    """Start the wanted release beside the one that serves, and lead requests to it once it answers."""
+    unit, steps = app_unit(wanted.release), []
+    if not facts.runs(unit):
+        steps.append(Step("start_app", unit, f"start {unit} and wait until it answers", wanted.release))
+    if unit not in facts.enabled:
+        steps.append(Step("enable", unit, f"enable {unit}"))
+    if facts.current != wanted.release:
+        before = f" instead of {facts.current}" if facts.current else ""
+        steps.append(Step("flip", wanted.root, f"lead requests to release {wanted.release}{before}", wanted.release))
+    return steps
+
+
+def _unit_steps(wanted: Wanted, facts: Facts, changed: set[str]) -> list[Step]:
+    """Enable and start the units beside the app, and tell those that run of their changed files."""
+    steps = []
+    for unit in wanted.units:
+        if unit not in facts.enabled:
+            steps.append(Step("enable", unit, f"enable {unit}"))
+        hows = {file.how for file in wanted.files if file.unit == unit and file.path in changed}
+        if not facts.runs(unit):
+            steps.append(Step("start", unit, f"start {unit}"))
+        elif "restart" in hows:
+            steps.append(Step("restart", unit, f"restart {unit}"))
+        elif hows:
+            steps.append(Step("tell", unit, f"reload {unit}"))
+    return steps
+
+
+def _others(wanted: Wanted, facts: Facts) -> list[Step]:
+    """End the releases that no request is led to any more; each ends when its last request has."""
+    ended = set()
+    for unit in sorted(set(facts.states) | facts.enabled):
+        release = release_of(unit)
+        if release and release != wanted.release:
+            up = facts.states.get(unit, "inactive") not in ("inactive", "failed", "deactivating")
+            if up or unit in facts.enabled:
+                ended.add(release)
+    return [
+        Step("retire", app_unit(release), f"stop {app_unit(release)} when its last request has ended", release)
+        for release in sorted(ended)
+    ]
+
+
+def _old(wanted: Wanted, facts: Facts) -> list[Step]:
+    """Remove the oldest releases but those that are kept, serve, or still end."""
+    busy = {release_of(unit) for unit, state in facts.states.items() if state not in ("inactive", "failed")}
+    others = [release for release in facts.releases if release not in (wanted.release, facts.current)]
+    surplus = others[: max(0, len(others) - wanted.keep + (2 if _changes(wanted, facts) else 1))]
+    return [
+        Step("prune", f"{wanted.root}/releases/{release}", f"remove release {release}")
+        for release in surplus
+        if release not in busy
+    ]
+
+
+def _changes(wanted: Wanted, facts: Facts) -> bool:
+    return facts.current not in (None, wanted.release)
+
+
+def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
+    """What to do to serve the wanted release.
+
+    safe leaves out, as pending, whatever concerns the release that serves now; a host that serves nothing yet has
+    nothing to wait for.
+    """
+    plan = Plan()
+    if wanted.release not in facts.releases:
+        plan.steps.append(
+            Step("unpack", wanted.folder, f"unpack release {wanted.release} into {wanted.folder}", wanted)
+        )
+    files = _file_steps(wanted, facts)
+    live = files + _app_steps(wanted, facts)
+    live += _unit_steps(wanted, facts, {step.target for step in files if step.kind == "write"})
+    live += [
+        Step("disable", unit, f"disable {unit}, which would take the site's port at the next boot")
+        for unit in wanted.unneeded
+        if unit in facts.enabled and not facts.runs(unit)
+    ]
+    if live:
+        live.append(Step("answers", wanted.root, "see that the site answers"))
+    live += _others(wanted, facts) + _old(wanted, facts)
+    if safe and facts.current:
+        plan.pending = [step.text for step in live]
+    else:
+        plan.steps += live
+    return plan

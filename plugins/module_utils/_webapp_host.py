@@ -1,0 +1,244 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the facts that the module webapp decides on, and carries out its steps."""
+
+from __future__ import annotations
+
+import compileall
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import stat
+import tarfile
+import time
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process, _steps, _webapp
+from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
+
+_SETTLE = 2.0  # seconds between the flip and the end of the old release: requests that were on their way get in
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, seconds: float):
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def answers(place: str | int, path: str, seconds: float = 5.0) -> str:
+    """Ask a unix socket (a path) or a port of this host for a path; "" when it says 200, else what it said."""
+    local = isinstance(place, int)
+    connection = (
+        http.client.HTTPConnection("127.0.0.1", place, timeout=seconds) if local else _UnixConnection(place, seconds)
+    )
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read(300).decode("utf-8", "replace").strip()
+        return "" if answer.status == 200 else f"{answer.status} {' '.join(text.split())}"
+    except (OSError, http.client.HTTPException) as fault:
+        return str(fault) or type(fault).__name__
+    finally:
+        connection.close()
+
+
+# facts
+
+
+def _enabled() -> set[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return set(os.listdir(os.path.join(_webapp.UNIT_FOLDER, "multi-user.target.wants")))
+    return set()
+
+
+def _states(units: tuple[str, ...], deadline: float) -> dict[str, str]:
+    argv = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "webapp*", *units]
+    done = _process.run(argv, deadline)
+    rows = [line.split() for line in done.out.splitlines()]
+    return {row[0]: row[2] for row in rows if len(row) > 3}
+
+
+def _releases(root: str) -> list[str]:
+    folder = os.path.join(root, "releases")
+    try:
+        names = [name for name in os.listdir(folder) if _webapp.RELEASE.fullmatch(name)]
+    except FileNotFoundError:
+        return []
+    return sorted(names, key=lambda name: os.stat(os.path.join(folder, name)).st_mtime_ns)
+
+
+def _current(root: str) -> str | None:
+    try:
+        name = os.path.basename(os.readlink(os.path.join(root, "current")))
+    except OSError:
+        return None
+    return name if _webapp.RELEASE.fullmatch(name) else None
+
+
+def read(wanted: _webapp.Wanted, deadline: float) -> _webapp.Facts:
+    """All facts that the plan depends on; changes nothing."""
+    files = {}
+    for file in wanted.files:
+        with contextlib.suppress(FileNotFoundError):
+            files[file.path] = (_host.text_of(file.path), stat.S_IMODE(os.stat(file.path).st_mode))
+    return _webapp.Facts(
+        releases=_releases(wanted.root),
+        current=_current(wanted.root),
+        files=files,
+        enabled=_enabled(),
+        states=_states(wanted.units + wanted.unneeded, deadline),
+    )
+
+
+# unpacking
+
+
+def _member(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A member of the archive as it may be unpacked: inside its folder, owned by root, written by root alone."""
+    parts = member.name.split("/")
+    if member.name.startswith("/") or ".." in parts:
+        raise Failed(f"the archive holds {member.name!r}, which lies outside it: pack it from inside its folder")
+    inside = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname or "."))
+    if member.issym() and (member.linkname.startswith("/") or inside.startswith("..")):
+        raise Failed(f"the archive holds the link {member.name!r} to {member.linkname!r}, outside it: remove the link")
+    if not (member.isfile() or member.isdir() or member.issym()):
+        raise Failed(f"the archive holds {member.name!r}, which is neither file nor folder nor link: remove it")
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    return member
+
+
+def unpack(archive: str, folder: str) -> None:
+    """Unpack a tar archive into a new folder."""
+    try:
+        with tarfile.open(archive) as tar:
+            members = [_member(member) for member in tar.getmembers() if member.name not in (".", "")]
+            os.makedirs(folder, mode=0o755)
+            for member in members:
+                tar.extract(member, folder, set_attrs=True, numeric_owner=True)
+    except (tarfile.TarError, EOFError) as fault:
+        raise Failed(f"the archive cannot be read ({fault}): make it anew with tar") from fault
+
+
+class Executor(_steps.Executor):
+    """Does the steps of the module webapp's plan."""
+
+    def __init__(self, move, deadline: float, given: dict):
+        super().__init__(move, deadline)
+        self.archive = given["archive"]
+        self.environment = given["environment"]
+        self.health = given["health"]
+        self.start_deadline = given["start_deadline"]
+        self.port = given["port"]
+
+    def _unpack(self, step: Step) -> None:
+        part = os.path.join(os.path.dirname(step.target), f".part-{os.path.basename(step.target)}")
+        shutil.rmtree(part, ignore_errors=True)
+        self.undo.append(lambda: shutil.rmtree(part, ignore_errors=True))
+        os.makedirs(part, mode=0o755)
+        unpack(self.archive, os.path.join(part, "app"))
+        # what a Python app would compile at each start, as its user cannot keep it
+        compileall.compile_dir(os.path.join(part, "app"), quiet=2, force=True)
+        self._put(os.path.join(part, "environment"), _webapp.environment_text(self.environment), 0o600)
+        os.symlink(f"/run/webapp/{step.value.release}.sock", os.path.join(part, "app.sock"))
+        os.rename(part, step.target)
+        self.undo.append(lambda: shutil.rmtree(step.target, ignore_errors=True))
+
+    def _write(self, step: Step) -> None:
+        file = step.value
+        before = None
+        if os.path.exists(file.path):
+            about = os.stat(file.path)
+            before = (_host.text_of(file.path), stat.S_IMODE(about.st_mode), about.st_gid)
+        os.makedirs(os.path.dirname(file.path), mode=0o755, exist_ok=True)
+        self.undo.append(lambda: self._put(file.path, *before) if before else os.unlink(file.path))
+        self._put(file.path, file.text, file.mode, file.group)
+
+    def _start_app(self, step: Step) -> None:
+        unit, socket_unit = step.target, _webapp.app_unit(step.value, "socket")
+        self.undo.append(lambda: self._systemctl("stop", unit, socket_unit))
+        self._systemctl("start", unit)
+        until = time.monotonic() + self.start_deadline
+        said = ""
+        while time.monotonic() < until:
+            said = answers(f"/run/webapp/{step.value}.sock", self.health)
+            if not said:
+                return
+            if _process.run(["systemctl", "is-failed", "--quiet", unit], self.deadline).code == 0:
+                break
+            time.sleep(0.3)
+        raise Failed(
+            f"release {step.value} does not answer GET {self.health} within {self.start_deadline:.0f} s ({said}); its last "
+            f"words: {self._last_words(unit)}; what served before goes on"
+        )
+
+    def _disable(self, step: Step) -> None:
+        self.undo.append(lambda: self._systemctl("enable", "--quiet", "--no-reload", step.target))
+        self._systemctl("disable", "--quiet", "--no-reload", step.target)
+
+    def _flip(self, step: Step) -> None:
+        before = _current(step.target)
+        self.undo.append(lambda: self._lead(step.target, before))
+        self._lead(step.target, step.value)
+
+    @staticmethod
+    def _lead(root: str, release: str | None) -> None:
+        """Make the link `current`, through which nginx finds the app's socket, point to a release, at one stroke."""
+        link, part = os.path.join(root, "current"), os.path.join(root, ".current.part")
+        if release is None:
+            os.unlink(link)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        os.symlink(f"releases/{release}", part)
+        os.rename(part, link)
+
+    def _start(self, step: Step) -> None:
+        self.undo.append(lambda: self._systemctl("stop", step.target))
+        self._systemctl("start", step.target)
+
+    def _restart(self, step: Step) -> None:
+        # taken back once the files are: with the former configuration
+        self.undo.insert(0, lambda: self._systemctl("restart", step.target))
+        self._systemctl("restart", step.target)
+
+    def _tell(self, step: Step) -> None:
+        self.undo.insert(0, lambda: self._systemctl("reload", step.target))
+        self._systemctl("reload", step.target)
+
+    def _reload(self, step: Step) -> None:
+        self.undo.insert(0, lambda: self._systemctl("daemon-reload"))
+        super()._reload(step)
+
+    def _answers(self, step: Step) -> None:
+        until = time.monotonic() + 15
+        said = answers(self.port, self.health)
+        while said and time.monotonic() < until:
+            time.sleep(0.3)
+            said = answers(self.port, self.health)
+        if said:
+            front = self._last_words("webapp-front.service")
+            raise Failed(
+                f"the site does not answer GET {self.health} on port {self.port} ({said}); the last words of "
+                f"webapp-front.service: {front}"
+            )
+
+    def _retire(self, step: Step) -> None:
+        # nothing that follows can fail the switch, so this is not taken back
+        time.sleep(_SETTLE)
+        units = (_webapp.app_unit(step.value, "socket"), step.target)
+        self._systemctl("disable", "--quiet", "--no-reload", step.target)
+        self._systemctl("stop", "--no-block", *units)
+
+    def _prune(self, step: Step) -> None:
+        shutil.rmtree(step.target)

@@ -1,0 +1,289 @@
+#!/usr/bin/python
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module webapp."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: webapp
+short_description: Serve one release of a web app, and change releases without a broken request
+version_added: 0.1.0
+description:
+  - Unpacks a release beside those that are there, starts it on a socket of its own, waits until it answers, and only then
+    leads requests to it, by one atomic change of a link that nginx follows for each request. The release that served
+    before ends when its last request has.
+  - A release is what an archive, an environment and the app's units are together. A change of any of them makes another
+    release, so a changed setting goes live as softly as new code.
+  - A release that does not start or answer leaves everything as it was, and the module fails.
+  - The files and units beside the app (nginx, the storage probe) are kept as they are given; a unit whose files changed is
+    reloaded or restarted.
+  - The role P(samefiles.aws.webapp#role) calls it; nothing keeps you from calling it yourself.
+options:
+  archive:
+    description: A tar archive on the controller; its root is the app's folder. See M(samefiles.aws.webapp_archive).
+    type: path
+    required: true
+  environment:
+    description: The app's environment. It is world-readable to root alone, but is no place for secrets.
+    type: dict
+    default: {}
+  files:
+    description: The files beside the releases - units, configuration of nginx.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where it lies.
+        type: path
+        required: true
+      content:
+        description: Its text.
+        type: str
+      secret:
+        description: Its text, in place of O(files[].content), where nobody may see it.
+        type: str
+      mode:
+        description: Its mode, an octal number in quotes.
+        type: str
+        default: "0644"
+      group:
+        description: The group of the file, which belongs to root.
+        type: str
+      unit:
+        description: The unit that has to learn of a change.
+        type: str
+      how:
+        description: How the unit learns of it.
+        type: str
+        choices: [reload, restart]
+        default: reload
+  units:
+    description: The units beside the app that start at boot and run, in the order in which they start.
+    type: list
+    elements: str
+    default: []
+  unneeded:
+    description:
+      - Units of packages that would take the site's port at the next boot, such as C(nginx.service). They are disabled; one
+        that runs is left alone.
+    type: list
+    elements: str
+    default: []
+  root:
+    description: The folder that holds C(releases) and the link C(current).
+    type: path
+    default: /opt/webapp
+  keep:
+    description: How many releases stay on the disk, the one that serves included.
+    type: int
+    default: 3
+  port:
+    description: The port on which the site answers, asked on 127.0.0.1 after a change.
+    type: int
+    default: 80
+  health:
+    description: The path that answers 200 when the app works.
+    type: str
+    default: /healthz
+  start_deadline:
+    description: Seconds that a release may take until it answers.
+    type: int
+    default: 60
+  deadline:
+    description: Seconds that each command may take.
+    type: int
+    default: 30
+  apply:
+    description:
+      - V(all) does everything. V(safe) only unpacks the release, and reports the rest as RV(pending); on a host that
+        serves nothing yet it does everything.
+    type: str
+    choices: [all, safe]
+    default: all
+  checksum:
+    description: The SHA-256 of O(archive); set by the action plugin.
+    type: str
+  release:
+    description: The id of the release; set by the action plugin.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Says exactly what would be done.
+  diff_mode:
+    support: full
+    description: Shows the files and the release before and after.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux with systemd 244 or newer.
+author:
+  - samefiles.aws contributors (@samefiles)
+seealso:
+  - module: samefiles.aws.webapp_archive
+"""
+
+EXAMPLES = r"""
+- name: Serve the release that the archive makes
+  samefiles.aws.webapp:
+    archive: "{{ packed.archive }}"
+    environment:
+      GALLERY_FOLDER: /srv/files/gallery
+    files:
+      - path: /etc/systemd/system/webapp@.service
+        content: "{{ lookup('ansible.builtin.template', 'webapp@.service.j2') }}"
+      - path: /etc/systemd/system/webapp@.socket
+        content: "{{ lookup('ansible.builtin.template', 'webapp@.socket.j2') }}"
+"""
+
+RETURN = r"""
+actions:
+  description: What was done (in check mode - what would be done), one sentence for each step, in order.
+  returned: always
+  type: list
+  elements: str
+pending:
+  description: What O(apply=safe) left undone because it concerns the release that serves.
+  returned: always
+  type: list
+  elements: str
+release:
+  description: The id of the wanted release.
+  returned: always
+  type: str
+current:
+  description: The id of the release that requests are led to at the end.
+  returned: always
+  type: str
+"""
+
+import grp
+import hashlib
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.samefiles.aws.plugins.module_utils import _steps, _webapp, _webapp_host
+
+FILE = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str"},
+    "secret": {"type": "str", "no_log": True},
+    "mode": {"type": "str", "default": "0644"},
+    "group": {"type": "str"},
+    "unit": {"type": "str"},
+    "how": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
+}
+ARGUMENTS = {
+    "archive": {"type": "path", "required": True},
+    "environment": {"type": "dict", "default": {}},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": FILE,
+        "required_one_of": [("content", "secret")],
+        "mutually_exclusive": [("content", "secret")],
+    },
+    "units": {"type": "list", "elements": "str", "default": []},
+    "unneeded": {"type": "list", "elements": "str", "default": []},
+    "root": {"type": "path", "default": "/opt/webapp"},
+    "keep": {"type": "int", "default": 3},
+    "port": {"type": "int", "default": 80},
+    "health": {"type": "str", "default": "/healthz"},
+    "start_deadline": {"type": "int", "default": 60},
+    "deadline": {"type": "int", "default": 30},
+    "apply": {"type": "str", "choices": ["all", "safe"], "default": "all"},
+    "checksum": {"type": "str"},
+    "release": {"type": "str"},
+}
+
+
+def _group(module: AnsibleModule, name: str | None) -> int:
+    if not name:
+        return 0
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        if module.check_mode:
+            return 0  # a virgin host: it would have been made before
+        module.fail_json(msg=f"files[].group is {name!r}, which this server does not know: create it first")
+
+
+def _wanted(module: AnsibleModule) -> _webapp.Wanted:
+    given = module.params
+    if given["keep"] < 2:
+        module.fail_json(msg=f"keep must be at least 2, the new release and the one before, got {given['keep']}")
+    if not given["health"].startswith("/"):
+        module.fail_json(msg=f"health must be a path that begins with '/', got {given['health']!r}")
+    files = tuple(
+        _webapp.File(
+            path=file["path"], text=file["secret"] if file["content"] is None else file["content"],
+            mode=int(file["mode"], 8), group=_group(module, file["group"]), secret=file["secret"] is not None,
+            unit=file["unit"] or "", how=file["how"],
+        )
+        for file in given["files"]
+    )  # fmt: skip
+    return _webapp.Wanted(
+        given["root"], given["release"], files, tuple(given["units"]), given["keep"], tuple(given["unneeded"])
+    )
+
+
+def _diff(wanted: _webapp.Wanted, facts: _webapp.Facts, plan: _webapp.Plan) -> list[dict]:
+    """The files before and after, and the release."""
+    entries = []
+    for step in plan.steps:
+        if step.kind == "write":
+            file, before = step.value, facts.files.get(step.target, ("", 0))[0]
+            texts = ("(secret)\n", "(another secret)\n") if file.secret else (before, file.text)
+            head = {"before_header": step.target, "after_header": step.target}
+            entries.append({**head, "before": texts[0], "after": texts[1]})
+        elif step.kind == "flip":
+            head = {"before_header": "release", "after_header": "release"}
+            entries.append({**head, "before": f"{facts.current or 'none'}\n", "after": f"{wanted.release}\n"})
+    return entries
+
+
+def _check_archive(module: AnsibleModule) -> None:
+    with open(module.params["archive"], "rb") as file:
+        found = hashlib.sha256(file.read()).hexdigest()
+    if found != module.params["checksum"]:
+        module.fail_json(
+            msg=f"the archive arrived with the checksum {found}, not {module.params['checksum']}: try again"
+        )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    given = module.params
+    wanted = _wanted(module)
+    facts = _webapp_host.read(wanted, given["deadline"])
+    plan = _webapp.make(wanted, facts, given["apply"] == "safe")
+    told = {"pending": plan.pending, "release": wanted.release}
+    told["diff"] = _diff(wanted, facts, plan)
+    unpacks = any(step.kind == "unpack" for step in plan.steps)
+    if unpacks and not given["archive"] and not module.check_mode:
+        module.exit_json(changed=False, needs_archive=True)
+    if not module.check_mode and plan.steps:
+        if unpacks:
+            _check_archive(module)
+        executor = _webapp_host.Executor(module.atomic_move, given["deadline"], given)
+        try:
+            executor.run(plan.steps)
+        except _steps.Failed as fault:
+            told["diff"] = []
+            module.fail_json(msg=str(fault), changed=False, actions=[], current=facts.current, **told)
+        facts = _webapp_host.read(wanted, given["deadline"])
+    module.exit_json(
+        changed=bool(plan.steps),
+        actions=[step.text for step in plan.steps],
+        current=facts.current,
+        **told,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Releases: what is done on a virgin host, for a new release, for what was broken by hand, and what waits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tarfile
+
+import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _steps, _webapp, _webapp_host
+
+OLD, NEW = "0" * 12, "1" * 12
+UNITS = ("webapp-files.service", "webapp-front.service")
+FILES = (
+    _webapp.File("/etc/systemd/system/webapp@.service", "app"),
+    _webapp.File("/etc/webapp/front.conf", "front", unit="webapp-front.service"),
+    _webapp.File("/etc/webapp/probe", "probe", 0o755, unit="webapp-files.service", how="restart"),
+)
+WANTED = _webapp.Wanted("/opt/webapp", NEW, FILES, UNITS, unneeded=("nginx.service",))
+
+
+def serving(release: str = NEW, **changes) -> _webapp.Facts:
+    """A host that serves a release, with all files and units in order."""
+    unit = _webapp.app_unit(release)
+    facts = _webapp.Facts(
+        releases=[release],
+        current=release,
+        files={file.path: (file.text, file.mode) for file in FILES},
+        enabled={unit, *UNITS},
+        states=dict.fromkeys([unit, _webapp.app_unit(release, "socket"), *UNITS], "active"),
+    )
+    return dataclasses.replace(facts, **changes)
+
+
+def kinds(steps) -> str:
+    return " ".join(step.kind for step in steps)
+
+
+def test_a_virgin_host_is_served_at_once_even_when_only_safe_steps_are_allowed():
+    expected = "unpack write write write reload start_app enable flip enable start enable start answers"
+    for safe in (False, True):
+        plan = _webapp.make(WANTED, _webapp.Facts(), safe)
+        assert (kinds(plan.steps), plan.pending) == (expected, [])
+
+
+def test_a_second_run_does_nothing():
+    for safe in (False, True):
+        plan = _webapp.make(WANTED, serving(), safe)
+        assert (plan.steps, plan.pending) == ([], [])
+
+
+def test_a_new_release_starts_beside_the_old_one_which_ends_last():
+    plan = _webapp.make(WANTED, serving(OLD), False)
+    assert kinds(plan.steps) == "unpack start_app enable flip answers retire"
+    assert plan.steps[-1].text == f"stop webapp@{OLD}.service when its last request has ended"
+
+
+def test_stage_only_unpacks_beside_a_release_that_serves():
+    plan = _webapp.make(WANTED, serving(OLD), True)
+    assert kinds(plan.steps) == "unpack"
+    assert plan.pending[0] == f"start webapp@{NEW}.service and wait until it answers"
+    assert f"lead requests to release {NEW} instead of {OLD}" in plan.pending
+
+
+def unit(name, state):
+    return {**serving().states, name: state}
+
+
+@pytest.mark.parametrize(
+    ("facts", "steps"),
+    [
+        (serving(files={**serving().files, FILES[1].path: ("x", 0o644)}), "write tell answers"),
+        (serving(files={**serving().files, FILES[2].path: ("x", 0o755)}), "write restart answers"),
+        (serving(files={**serving().files, FILES[2].path: ("probe", 0o644)}), "write restart answers"),
+        (serving(files={**serving().files, FILES[0].path: ("x", 0o644)}), "write reload answers"),
+        (serving(states=unit(UNITS[1], "failed")), "start answers"),
+        (serving(states=unit(_webapp.app_unit(NEW), "failed")), "start_app answers"),
+        (serving(enabled={UNITS[0], _webapp.app_unit(NEW)}), "enable answers"),
+        (serving(enabled=serving().enabled | {"nginx.service"}), "disable answers"),
+        # somebody's own nginx runs: it is left alone
+        (serving(enabled=serving().enabled | {"nginx.service"}, states=unit("nginx.service", "active")), ""),
+        # what an interrupted run left: the old release still runs, or is still enabled, or still ends
+        (serving(releases=[OLD, NEW], states=unit(_webapp.app_unit(OLD), "active")), "retire"),
+        (serving(releases=[OLD, NEW], enabled=serving().enabled | {_webapp.app_unit(OLD)}), "retire"),
+        (serving(releases=[OLD, NEW], states=unit(_webapp.app_unit(OLD), "deactivating")), ""),
+        (serving(releases=[OLD, NEW], states=unit(_webapp.app_unit(OLD, "socket"), "active")), "retire"),
+        (serving(releases=[OLD, NEW], current=OLD), "flip answers"),
+    ],
+)
+def test_what_is_out_of_order_is_mended(facts, steps):
+    assert kinds(_webapp.make(WANTED, facts, False).steps) == steps
+    waits = _webapp.make(WANTED, facts, True)
+    assert (waits.steps, len(waits.pending)) == ([], len(steps.split()))
+
+
+@pytest.mark.parametrize(
+    ("releases", "current", "removed"),
+    [
+        (["a" * 12, "b" * 12, NEW], NEW, []),
+        (["a" * 12, "b" * 12, "c" * 12, NEW], NEW, ["a" * 12]),
+        (["a" * 12, "b" * 12, "c" * 12], "c" * 12, ["a" * 12]),
+        (["a" * 12, "b" * 12], "b" * 12, []),
+        # the one that serves is never removed, however old
+        ([OLD, "a" * 12, "b" * 12, "c" * 12], OLD, ["a" * 12, "b" * 12]),
+    ],
+)
+def test_the_last_three_releases_are_kept(releases, current, removed):
+    facts = serving(current, releases=releases)
+    steps = _webapp.make(WANTED, facts, False).steps
+    assert [step.target.rpartition("/")[2] for step in steps if step.kind == "prune"] == removed
+    left = [name for name in releases if name not in removed]
+    assert len({*left, NEW}) <= 3
+
+
+def test_a_release_that_still_ends_is_not_removed():
+    states = unit(_webapp.app_unit("a" * 12), "deactivating")
+    facts = serving(releases=["a" * 12, "b" * 12, "c" * 12, NEW], states=states)
+    assert "prune" not in kinds(_webapp.make(WANTED, facts, False).steps)
+
+
+def test_any_change_makes_another_release():
+    same = _webapp.identity("sum", {"A": "1", "B": "2"}, {"/u": "text"})
+    assert same == _webapp.identity("sum", {"B": "2", "A": "1"}, {"/u": "text"})
+    assert _webapp.RELEASE.fullmatch(same)
+    others = {
+        _webapp.identity("SUM", {"A": "1", "B": "2"}, {"/u": "text"}),
+        _webapp.identity("sum", {"A": "1", "B": "3"}, {"/u": "text"}),
+        _webapp.identity("sum", {"A": "1", "B": "2"}, {"/u": "TEXT"}),
+    }
+    assert len(others | {same}) == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("plain", 'A="plain"\n'),
+        ("two words", 'A="two words"\n'),
+        ('a "quote"', 'A="a \\"quote\\""\n'),
+        ("back\\slash", 'A="back\\\\slash"\n'),
+        ("$HOME `id`", 'A="\\$HOME \\`id\\`"\n'),
+    ],
+)
+def test_the_environment_as_systemd_reads_it(value, line):
+    assert _webapp.environment_text({"A": value}) == line
+
+
+# archives
+
+
+def make_tree(folder):
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub/run").write_text("#!/bin/sh\n")
+    (folder / "sub/run").chmod(0o755)
+    (folder / "data").write_bytes(b"\0" * 1000)
+    (folder / "link").symlink_to("sub/run")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/x.pyc").write_bytes(b"x")
+
+
+def test_an_archive_depends_on_its_files_alone(tmp_path):
+    sums = []
+    for number, name in enumerate(("one", "two")):
+        folder = tmp_path / name
+        folder.mkdir()
+        make_tree(folder)
+        os.utime(folder / "data", (number, number))
+        _archive.pack(str(folder), str(tmp_path / f"{name}.tar.gz"))
+        sums.append((_archive.checksum(str(tmp_path / f"{name}.tar.gz")), _archive.digest(str(folder))))
+    assert sums[0] == sums[1]
+    (tmp_path / "two/data").chmod(0o755)
+    assert _archive.digest(str(tmp_path / "two")) != sums[0][1]
+
+
+def test_a_packed_folder_comes_out_as_it_was(tmp_path):
+    (tmp_path / "app").mkdir()
+    make_tree(tmp_path / "app")
+    _archive.pack(str(tmp_path / "app"), str(tmp_path / "app.tar.gz"))
+    _webapp_host.unpack(str(tmp_path / "app.tar.gz"), str(tmp_path / "out"))
+    out = tmp_path / "out"
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["data", "link", "sub", "sub/run"]
+    assert (out / "sub/run").stat().st_mode & 0o777 == 0o755
+    assert (out / "data").stat().st_mode & 0o777 == 0o644
+    assert os.readlink(out / "link") == "sub/run"
+
+
+def hostile(name, **attributes):
+    member = tarfile.TarInfo(name)
+    for key, value in attributes.items():
+        setattr(member, key, value)
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        (hostile("../out"), "lies outside it"),
+        (hostile("a/../../out"), "lies outside it"),
+        (hostile("/etc/cron.d/x"), "lies outside it"),
+        (hostile("link", type=tarfile.SYMTYPE, linkname="/etc/shadow"), "outside it: remove the link"),
+        (hostile("a/link", type=tarfile.SYMTYPE, linkname="../../x"), "outside it: remove the link"),
+        (hostile("pipe", type=tarfile.FIFOTYPE), "neither file nor folder nor link"),
+        (hostile("device", type=tarfile.CHRTYPE), "neither file nor folder nor link"),
+        (hostile("hard", type=tarfile.LNKTYPE, linkname="/etc/shadow"), "neither file nor folder nor link"),
+    ],
+)
+def test_an_archive_that_reaches_out_is_refused(tmp_path, member, said):
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        tar.addfile(member)
+    with pytest.raises(_steps.Failed, match=said):
+        _webapp_host.unpack(str(tmp_path / "bad.tar"), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_archive_is_told(tmp_path):
+    (tmp_path / "bad.tar.gz").write_bytes(b"nonsense")
+    with pytest.raises(_steps.Failed, match="cannot be read"):
+        _webapp_host.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
