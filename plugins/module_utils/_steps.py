@@ -17,8 +17,8 @@ class Failed(Exception):
 class Executor:
     """Does steps and remembers how to undo them.
 
-    move(source, target) puts a finished temporary file in its place (AnsibleModule.atomic_move, which keeps owner, mode
-    and SELinux label); deadline is in seconds, for each command.
+    move(source, target) puts a finished temporary file in its place: AnsibleModule.atomic_move, which keeps owner, mode and
+    SELinux label of what was there, or os.replace, which brings its own. deadline is in seconds, for each command.
     """
 
     def __init__(self, move, deadline: float):
@@ -51,8 +51,8 @@ class Executor:
             raise Failed(f"systemctl {' '.join(arguments)} failed: {done.said()}")
 
     def _last_words(self, unit: str) -> str:
-        """The last lines that a unit wrote to the journal."""
-        argv = ["journalctl", "--unit", unit, "--lines", "3", "--output", "cat", "--no-pager"]
+        """The last lines that the processes of a unit wrote to the journal."""
+        argv = ["journalctl", f"_SYSTEMD_UNIT={unit}", "--lines", "3", "--output", "cat", "--no-pager"]
         return _process.run(argv, 10).said()
 
     # files

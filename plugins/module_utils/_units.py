@@ -40,7 +40,7 @@ def tunnel_file_system(unit: str) -> str | None:
     return match and match.group(1)
 
 
-def _escape_path(path: str) -> str:
+def escape_path(path: str) -> str:
     """A path as systemd writes it in unit names (systemd-escape --path)."""
     trimmed = path.strip("/")
     out = []
@@ -57,7 +57,7 @@ def _escape_path(path: str) -> str:
 
 def mount_unit_name(path: str) -> str:
     """The unit that retries a mount after boot until it holds, and sets its read-ahead."""
-    return f"samefiles-mount-{_escape_path(path)}.service"
+    return f"samefiles-mount-{escape_path(path)}.service"
 
 
 def unit_path(unit: str) -> str:
