@@ -8,6 +8,7 @@ import hashlib
 import html
 
 FOLDER = ".samefiles-proof"  # in the share's root, while a proof runs
+BALANCER = "balancer"  # stands among the hosts in the site's matrix
 
 
 def token(run: str, host: str, path: str) -> bytes:
@@ -52,18 +53,20 @@ def writers(writes: dict[str, dict]) -> dict[str, list[str]]:
     return found
 
 
-def judge(hosts: list[str], looks: dict[str, dict], writes: dict[str, dict], reads: dict[str, dict]) -> dict:
-    """All hosts' answers as one proof: {"agree", "mounts": [{"path", "file_system", "pairs"}], "problems"}.
+def judge(
+    hosts: list[str], looks: dict[str, dict], writes: dict[str, dict], reads: dict[str, dict], site: dict | None = None
+) -> dict:
+    """All hosts' answers as one proof: {"agree", "mounts": [{"path", "file_system", "pairs"}], "site", "problems"}.
 
-    looks, writes and reads are the results of those steps by host; a host without one did not answer.
+    looks, writes and reads are the results of those steps by host; a host without one did not answer. site is what the
+    controller found through the balancer ({"url", "read", "problems"}), None where no site is proved.
     """
     problems, paths = [], {}
     for host in hosts:
         look = looks.get(host) or {}
         if not look.get("mounts"):
             problems.append(f"{host}: did not answer")
-        problems += look.get("problems") or []
-        for results in (writes, reads):
+        for results in (looks, writes, reads):
             problems += (results.get(host) or {}).get("problems") or []
         for mount in look.get("mounts") or []:
             paths.setdefault(mount["path"], set()).add(mount["file_system"])
@@ -72,17 +75,33 @@ def judge(hosts: list[str], looks: dict[str, dict], writes: dict[str, dict], rea
         systems = sorted(paths[path])
         if len(systems) > 1:
             problems.append(f"{path}: the servers are to mount different file systems there: {', '.join(systems)}")
-        pairs = [_pair(path, writer, reader, reads) for writer in hosts for reader in hosts]
+        found = {host: (reads.get(host) or {}).get("read", {}).get(path, {}) for host in hosts}
+        pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in hosts for reader in hosts]
         if not systems[0]:
             continue
         mounts.append({"path": path, "file_system": systems[0], "pairs": pairs})
         problems += _disagreements(path, hosts, pairs, {problem.partition(":")[0] for problem in problems})
-    agree = not problems and bool(mounts) and all(pair["same"] for mount in mounts for pair in mount["pairs"])
-    return {"agree": agree, "mounts": mounts, "problems": problems}
+    proved = _site(hosts, reads, site) if site else None
+    if proved:
+        problems += site["problems"]
+        explained = {problem.partition(":")[0] for problem in problems}
+        problems += _disagreements("the site", hosts, proved["pairs"], explained)
+    pairs = [pair for part in [*mounts, proved or {"pairs": []}] for pair in part["pairs"]]
+    agree = not problems and bool(mounts) and all(pair["same"] for pair in pairs)
+    return {"agree": agree, "mounts": mounts, "site": proved, "problems": problems}
 
 
-def _pair(path: str, writer: str, reader: str, reads: dict[str, dict]) -> dict:
-    found = (reads.get(reader) or {}).get("read", {}).get(path, {}).get(writer, {})
+def _site(hosts: list[str], reads: dict[str, dict], site: dict) -> dict:
+    """The site's matrix: who served the file that was uploaded through whom."""
+    everyone = [*hosts, BALANCER] if site["url"] else hosts
+    found = {host: (reads.get(host) or {}).get("site") or {} for host in hosts}
+    found[BALANCER] = site["read"]
+    pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in everyone for reader in everyone]
+    return {"url": site["url"], "pairs": pairs}
+
+
+def _pair(found: dict, writer: str, reader: str) -> dict:
+    """One reading, with the words of a missing one."""
     pair = {"written_by": writer, "read_by": reader, "same": bool(found.get("same")), "lag_ms": found.get("lag_ms")}
     return pair if pair["same"] else {**pair, "fault": found.get("fault") or "it was not written, or not read"}
 
@@ -103,26 +122,30 @@ def _word(pair: dict) -> str:
     return "differs" if pair["fault"].startswith("other bytes") else "fails"
 
 
+def _matrix(title: str, verb: str, other: str, pairs: list[dict]) -> str:
+    hosts = list(dict.fromkeys(pair["written_by"] for pair in pairs))
+    cells = {
+        (pair["written_by"], pair["read_by"]): f"{pair['lag_ms']} ms" if pair["same"] else _word(pair).upper()
+        for pair in pairs
+    }
+    wide = max([len(host) for host in hosts] + [9])
+    first = max(len(verb), len(other)) + 1 + wide
+    rows = [
+        f"{verb} {writer}".ljust(first) + "".join(f"  {cells[writer, reader].rjust(wide)}" for reader in hosts)
+        for writer in hosts
+    ]
+    head = other.rjust(first) + "".join(f"  {host.rjust(wide)}" for host in hosts)
+    return "\n".join([title, head, *rows])
+
+
 def table(proof: dict) -> str:
-    """The matrix host x host as text: milliseconds from the reader's first open to the right bytes."""
-    parts = []
-    for mount in proof["mounts"]:
-        hosts = list(dict.fromkeys(pair["written_by"] for pair in mount["pairs"]))
-        cells = {
-            (pair["written_by"], pair["read_by"]): f"{pair['lag_ms']} ms" if pair["same"] else _word(pair).upper()
-            for pair in mount["pairs"]
-        }
-        wide = max([len(host) for host in hosts] + [9])
-        head = " " * (wide + 13) + "  ".join(host.rjust(wide) for host in hosts)
-        rows = [
-            f"written by {writer.ljust(wide)}  " + "  ".join(cells[writer, reader].rjust(wide) for reader in hosts)
-            for writer in hosts
-        ]
-        parts.append(
-            "\n".join(
-                [f"{mount['path']} = {mount['file_system']}", f"{'read by'.rjust(wide + 11)}{head[wide + 11 :]}", *rows]
-            )
-        )
+    """The matrices as text: milliseconds from the reader's first open, or first request, to the right bytes."""
+    parts = [
+        _matrix(f"{mount['path']} = {mount['file_system']}", "written by", "read by", mount["pairs"])
+        for mount in proof["mounts"]
+    ]
+    if proof["site"]:
+        parts.append(_matrix("the site", "uploaded through", "served by", proof["site"]["pairs"]))
     return "\n\n".join(parts)
 
 
@@ -173,9 +196,9 @@ def _cell(pair: dict) -> str:
     return f'<td class="bad">{_word(pair)}<small>{html.escape(pair["fault"])}</small></td>'
 
 
-def _section(mount: dict) -> str:
-    hosts = list(dict.fromkeys(pair["written_by"] for pair in mount["pairs"]))
-    by = {(pair["written_by"], pair["read_by"]): pair for pair in mount["pairs"]}
+def _section(title: str, sub: str, corner: str, pairs: list[dict]) -> str:
+    hosts = list(dict.fromkeys(pair["written_by"] for pair in pairs))
+    by = {(pair["written_by"], pair["read_by"]): pair for pair in pairs}
     head = "".join(f'<th scope="col">{html.escape(host)}</th>' for host in hosts)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(writer)}</th>'
@@ -184,9 +207,8 @@ def _section(mount: dict) -> str:
         for writer in hosts
     )
     return (
-        f"<section><h2><code>{html.escape(mount['path'])}</code></h2>"
-        f'<p class="sub">file system <code>{html.escape(mount["file_system"])}</code></p>'
-        f'<table><thead><tr><th class="corner">written by ↓ &nbsp; read by →</th>{head}</tr></thead>'
+        f'<section><h2>{title}</h2><p class="sub">{sub}</p>'
+        f'<table><thead><tr><th class="corner">{corner}</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></section>"
     )
 
@@ -194,7 +216,8 @@ def _section(mount: dict) -> str:
 def page(proof: dict, when: str) -> str:
     """The proof as one HTML file that loads nothing else."""
     hosts = sorted({pair["written_by"] for mount in proof["mounts"] for pair in mount["pairs"]})
-    pairs = [pair for mount in proof["mounts"] for pair in mount["pairs"]]
+    parts = [*proof["mounts"], *([proof["site"]] if proof["site"] else [])]
+    pairs = [pair for part in parts for pair in part["pairs"]]
     good = sum(pair["same"] for pair in pairs)
     if proof["agree"]:
         who = {1: "The one server serves its", 2: "Both servers serve the same"}
@@ -206,13 +229,25 @@ def page(proof: dict, when: str) -> str:
     line = f"{good} of {len(pairs)} readings gave the bytes that were written; the slowest took {slowest} ms."
     problems = "".join(f"<li>{html.escape(problem)}</li>" for problem in proof["problems"])
     listing = f"<section><h2>What is wrong</h2><ul>{problems}</ul></section>" if problems else ""
-    sections = "".join(_section(mount) for mount in proof["mounts"])
+    sections = "".join(
+        _section(
+            f"<code>{html.escape(mount['path'])}</code>",
+            f"file system <code>{html.escape(mount['file_system'])}</code>",
+            "written by ↓ &nbsp; read by →",
+            mount["pairs"],
+        )
+        for mount in proof["mounts"]
+    )
+    if proof["site"]:
+        url = html.escape(proof["site"]["url"])
+        sub = f"balancer <code>{url}</code>" if url else "each server by itself"
+        sections += _section("The site", sub, "uploaded through ↓ &nbsp; served by →", proof["site"]["pairs"])
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title><style>{_STYLE}</style></head>
 <body><main><div class="verdict{kind}">{mark}<div><h1>{html.escape(title)}</h1><p>{line}</p></div></div>
 {listing}{sections}
 <footer>Each server wrote a file of its own; every server opened all of them, by names that it had asked for before they
-existed. The time runs from a reader's first open to the right bytes. {html.escape(when)}</footer>
+existed. The time runs from a reader's first open, or first request, to the right bytes. {html.escape(when)}</footer>
 </main></body></html>
 """

@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _efs_mount, _process, _proof
+from ansible_collections.samefiles.aws.plugins.module_utils import _efs_mount, _process, _proof, _site
 
 _POLL = 0.02  # seconds between two attempts to read
 
@@ -158,3 +158,56 @@ def clean(mounts: list[dict], host: str, deadline: float) -> dict:
         row["path"]: (lambda row=row: _clean(row["path"], tuple(row["owner"]), host)) for row in mounts if row["usable"]
     }
     return {"problems": _each(host, calls, deadline, "cleaning up")[1]}
+
+
+# the site, as this host serves it
+
+
+def _site_calls(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, list[str]]:
+    """Do requests side by side; returns their values by key, and a sentence for each that failed."""
+    values, problems = {}, []
+    for key, answer in _process.call_all(calls, deadline).items():
+        if "value" in answer:
+            values[key] = answer["value"]
+        else:
+            hung = f"no answer within {deadline:.0f} s"
+            problems.append(f"{host}: {doing} failed: {hung if answer['error'] == 'hung' else answer['error']}")
+    return values, problems
+
+
+def site_write(site: dict, host: str, run: str, deadline: float) -> dict:
+    """Upload this host's file through its own front; {"key"} or {"problems"}."""
+    data = _proof.token(run, host, "site")
+    call = {"key": lambda: _site.upload(site, f"proof-{host}.txt", data)}
+    values, problems = _site_calls(host, call, deadline, "uploading a file to its own site")
+    return {**values, "problems": problems}
+
+
+def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline: float) -> dict:
+    """Fetch every uploaded file (key by writer) from this host's own front."""
+    until = time.monotonic() + wait
+    calls = {
+        writer: (lambda writer=writer, key=key: _site.fetch(site, key, _proof.token(run, writer, "site"), until))
+        for writer, key in keys.items()
+    }
+    readings, problems = _site_calls(host, calls, wait + deadline, "fetching a file from its own site")
+    return {"site": readings, "problems": problems}
+
+
+def site_clean(site: dict, host: str, keys: list[str], deadline: float) -> dict:
+    """Delete files through this host's own front."""
+    calls = {key: (lambda key=key: _site.delete(site, key)) for key in keys}
+    return {"problems": _site_calls(host, calls, deadline, "deleting a file from its own site")[1]}
+
+
+def site_gone(site: dict, host: str, keys: dict, wait: float, deadline: float) -> dict:
+    """Whether this host serves none of the deleted files any more."""
+    until = time.monotonic() + wait
+    calls = {writer: (lambda key=key: _site.gone(site, key, until)) for writer, key in keys.items()}
+    values, problems = _site_calls(host, calls, wait + deadline, "asking its own site for a deleted file")
+    problems += [
+        f"{host}: still serves the file of {writer}, which was deleted"
+        for writer, is_gone in values.items()
+        if not is_gone
+    ]
+    return {"problems": problems}

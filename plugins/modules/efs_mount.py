@@ -51,7 +51,7 @@ author:
   - samefiles.aws contributors (@samefiles)
 extends_documentation_fragment: [samefiles.aws.mounts]
 seealso:
-  - module: samefiles.aws.efs_proof
+  - module: samefiles.aws.proof
 """
 
 EXAMPLES = r"""

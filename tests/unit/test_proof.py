@@ -107,6 +107,57 @@ def test_the_table():
     assert len({len(line) for line in lines[1:]}) == 1, "the columns do not line up"
 
 
+def with_site(hosts=HOSTS) -> dict:
+    """Answers that agree, the site and the balancer included."""
+    answers = good(hosts)
+    everyone = [*hosts, _proof.BALANCER]
+    for host in hosts:
+        answers["reads"][host]["site"] = {writer: {"same": True, "lag_ms": 3.0} for writer in everyone}
+    read = {writer: {"same": True, "lag_ms": 4.0} for writer in everyone}
+    return {**answers, "site": {"url": "http://site", "read": read, "problems": []}}
+
+
+def test_the_site_is_part_of_the_proof():
+    proof = _proof.judge(**with_site())
+    assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 16)
+    assert "uploaded through balancer" in _proof.table(proof)
+    assert "The site" in _proof.page(proof, "now")
+    answers = with_site()
+    answers["site"]["url"] = ""  # there is no balancer
+    proof = _proof.judge(**answers)
+    assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 9)
+
+
+def not_served(answers):
+    answers["reads"]["web-02"]["site"]["web-01"] = {"same": False, "fault": "HTTP 404 after 40 s"}
+
+
+def not_through_the_balancer(answers):
+    answers["site"]["read"].pop("web-01")
+
+
+def not_gone(answers):
+    answers["site"]["problems"] = ["web-02: still serves the file of web-01, which was deleted"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (not_served, "web-02: does not serve what web-01 wrote to the site: HTTP 404 after 40 s"),
+        (
+            not_through_the_balancer,
+            "balancer: does not serve what web-01 wrote to the site: it was not written, or not read",
+        ),
+        (not_gone, "web-02: still serves the file of web-01, which was deleted"),
+    ],
+)
+def test_a_site_that_disagrees_fails_the_proof(fault, problem):
+    answers = with_site()
+    fault(answers)
+    proof = _proof.judge(**answers)
+    assert (proof["agree"], proof["problems"]) == (False, [problem])
+
+
 class Page(html.parser.HTMLParser):
     """What a page loads and what it says."""
 

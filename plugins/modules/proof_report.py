@@ -2,18 +2,18 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the action efs_proof_report, which plugins/action carries out on the controller."""
+"""Documentation of the action proof_report, which plugins/action carries out on the controller."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: efs_proof_report
+module: proof_report
 short_description: Judge the proof that every server serves the same files, and write it down
 version_added: 0.1.0
 description:
-  - Runs on the controller; give it C(run_once). At its beginning it makes the number of a run, which every host's token depends on; at its end
-    it judges what M(samefiles.aws.efs_proof) returned on all hosts, and writes C(proof.json) and C(proof.html).
+  - Runs on the controller; give it C(run_once). At its beginning it makes the number of a run, which every host's token
+    depends on; once all have written, it uploads a file through the balancer and fetches everybody's; at its end it judges what M(samefiles.aws.proof) returned on all hosts, and writes C(proof.json) and C(proof.html).
   - Disagreement does not make the module fail, so that the proof is written and shown first; see RV(agree).
 options:
   hosts:
@@ -22,7 +22,7 @@ options:
     elements: str
     required: true
   looks:
-    description: What V(step=look) of M(samefiles.aws.efs_proof) returned, in the order of O(hosts). Empty at the beginning.
+    description: What V(step=look) of M(samefiles.aws.proof) returned, in the order of O(hosts). Empty at the beginning.
     type: list
     elements: dict
     default: []
@@ -36,6 +36,27 @@ options:
     type: list
     elements: dict
     default: []
+  gone:
+    description: What V(step=gone) returned.
+    type: list
+    elements: dict
+    default: []
+  site:
+    description: The site as its users reach it, for the time when all hosts have uploaded.
+    type: dict
+    suboptions:
+      url:
+        description: Through the balancer. Without it, only the hosts prove the site.
+        type: str
+      password:
+        description: The password for uploads.
+        type: str
+  run:
+    description: The RV(run) of the beginning, for O(site).
+    type: str
+  balancer:
+    description: The RV(balancer) that was found then, for the judgement.
+    type: dict
   folder:
     description: Where the proof is written. Without it nothing is written.
     type: path
@@ -56,12 +77,12 @@ attributes:
 author:
   - samefiles.aws contributors (@samefiles)
 seealso:
-  - module: samefiles.aws.efs_proof
+  - module: samefiles.aws.proof
 """
 
 EXAMPLES = r"""
 - name: Begin a proof
-  samefiles.aws.efs_proof_report:
+  samefiles.aws.proof_report:
     hosts: "{{ ansible_play_hosts_all }}"
   run_once: true
   register: proof_begin
@@ -75,6 +96,14 @@ run:
 writers:
   description: The hosts that wrote a token, by path.
   returned: always
+  type: dict
+uploads:
+  description: The keys of the files that were uploaded, by who did.
+  returned: always
+  type: dict
+balancer:
+  description: What was found through the balancer.
+  returned: with O(site) or O(balancer)
   type: dict
 agree:
   description: Whether every host served the right bytes and nothing else is wrong.

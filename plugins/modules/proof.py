@@ -2,18 +2,18 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module efs_proof."""
+"""Ansible module proof."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: efs_proof
+module: proof
 short_description: Take part in the proof that every server of a fleet serves the same files
 version_added: 0.1.0
 description:
   - The part of one host in the proof; the playbook C(samefiles.aws.verify) runs its steps on all hosts, each step
-    everywhere before the next begins, and hands the results to M(samefiles.aws.efs_proof_report).
+    everywhere before the next begins, and hands the results to M(samefiles.aws.proof_report).
   - Tokens are written and read as the owner of the share's root folder, in the folder C(.samefiles-proof) there, which is
     removed at the end.
   - A problem never makes the module fail. It is reported, so that one sick host does not hide what is wrong with the others.
@@ -24,8 +24,9 @@ options:
       - V(write) publishes this host's token.
       - V(read) opens every host's token.
       - V(clean) removes this host's token.
+      - V(gone) asks the site for the files that were deleted.
     type: str
-    choices: [look, write, read, clean]
+    choices: [look, write, read, clean, gone]
     required: true
   host:
     description: This host's name in the inventory.
@@ -42,11 +43,28 @@ options:
     elements: dict
     default: []
   writers:
-    description: The RV(samefiles.aws.efs_proof_report#module:writers), for V(read). Other hosts' tokens are not waited for.
+    description: The RV(samefiles.aws.proof_report#module:writers), for V(read). Other hosts' tokens are not waited for.
+    type: dict
+    default: {}
+  site:
+    description:
+      - Where this host serves the reference app. With it V(write) uploads a file too, V(read) fetches all uploaded files,
+        V(clean) deletes them, V(gone) sees that they are gone.
+    type: dict
+    suboptions:
+      url:
+        description: The site on this host, without the balancer.
+        type: str
+        required: true
+      password:
+        description: The password for uploads.
+        type: str
+  uploads:
+    description: The RV(samefiles.aws.proof_report#module:uploads) - keys by who uploaded them.
     type: dict
     default: {}
   run:
-    description: What M(samefiles.aws.efs_proof_report) returned at its beginning; makes the tokens of this run unlike any others.
+    description: What M(samefiles.aws.proof_report) returned at its beginning; makes the tokens of this run unlike any others.
     type: str
     default: ''
   wait:
@@ -74,12 +92,12 @@ author:
 extends_documentation_fragment: [samefiles.aws.mounts]
 seealso:
   - module: samefiles.aws.efs_mount
-  - module: samefiles.aws.efs_proof_report
+  - module: samefiles.aws.proof_report
 """
 
 EXAMPLES = r"""
 - name: Look, and ask for names that do not exist yet
-  samefiles.aws.efs_proof:
+  samefiles.aws.proof:
     step: look
     host: "{{ inventory_hostname }}"
     hosts: "{{ ansible_play_hosts_all }}"
@@ -103,6 +121,14 @@ written:
   description: SHA-256 of the token by path.
   returned: when O(step=write)
   type: dict
+key:
+  description: The key of the file that was uploaded.
+  returned: when O(step=write) and O(site)
+  type: str
+site:
+  description: As RV(read), for the files of the site, by who uploaded them.
+  returned: when O(step=read) and O(site)
+  type: dict
 read:
   description: By path and host, whether its bytes were right, and after how many milliseconds from the first open.
   returned: when O(step=read)
@@ -110,7 +136,7 @@ read:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _proof_host, _wanted
+from ansible_collections.samefiles.aws.plugins.module_utils import _proof, _proof_host, _wanted
 
 
 def _look(module: AnsibleModule) -> dict:
@@ -122,34 +148,51 @@ def _look(module: AnsibleModule) -> dict:
     return _proof_host.look(items, given["host"], hosts, given["deadline"])
 
 
+def _step(given: dict) -> list[dict]:
+    """Do one step on the mounts and on the site; the answers of both."""
+    host, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
+    site, keys = given["site"], given["uploads"]
+    if given["step"] == "write":
+        answers = [_proof_host.write(mounts, host, run, deadline)]
+        return answers + ([_proof_host.site_write(site, host, run, deadline)] if site else [])
+    if given["step"] == "read":
+        answers = [_proof_host.read(mounts, host, given["writers"], run, wait, deadline)]
+        return answers + ([_proof_host.site_read(site, host, keys, run, wait, deadline)] if site else [])
+    if given["step"] == "clean":
+        answers = [_proof_host.clean(mounts, host, deadline)]
+        mine = [
+            key
+            for writer, key in keys.items()
+            if writer == host or (writer, host) == (_proof.BALANCER, min(given["hosts"]))
+        ]
+        return answers + ([_proof_host.site_clean(site, host, mine, deadline)] if site else [])
+    return [_proof_host.site_gone(site, host, keys, wait, deadline)] if site else []
+
+
 def main() -> None:
     """Run the module."""
+    site = {"url": {"type": "str", "required": True}, "password": {"type": "str", "no_log": True}}
     module = AnsibleModule(
         argument_spec={
-            "step": {"type": "str", "choices": ["look", "write", "read", "clean"], "required": True},
+            "step": {"type": "str", "choices": ["look", "write", "read", "clean", "gone"], "required": True},
             "host": {"type": "str", "required": True},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "looked": {"type": "list", "elements": "dict", "default": []},
             "writers": {"type": "dict", "default": {}},
             **_wanted.ARGUMENTS,
+            "site": {"type": "dict", "options": site},
+            "uploads": {"type": "dict", "default": {}},
             "run": {"type": "str", "default": ""},
             "wait": {"type": "int", "default": 40},
             "deadline": {"type": "int", "default": 20},
         },
         supports_check_mode=True,
     )
-    given = module.params
-    host, mounts, deadline = given["host"], given["looked"], given["deadline"]
-    if given["step"] == "look":
-        told = _look(module)
-    elif module.check_mode:
-        told = {"problems": []}
-    elif given["step"] == "write":
-        told = _proof_host.write(mounts, host, given["run"], deadline)
-    elif given["step"] == "read":
-        told = _proof_host.read(mounts, host, given["writers"], given["run"], given["wait"], deadline)
-    else:
-        told = _proof_host.clean(mounts, host, deadline)
+    if module.params["step"] == "look":
+        module.exit_json(changed=False, **_look(module))
+    told: dict = {"problems": []}
+    for answer in [] if module.check_mode else _step(module.params):
+        told = {**told, **answer, "problems": told["problems"] + answer["problems"]}
     module.exit_json(changed=False, **told)
 
 

@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges and writes the proof, on the controller; documented as the module efs_proof_report."""
+"""Judges and writes the proof, on the controller; documented as the module proof_report."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import json
 import os
 import secrets
 import tempfile
+import time
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.samefiles.aws.plugins.module_utils import _proof
+from ansible_collections.samefiles.aws.plugins.module_utils import _proof, _site
 
 RESULTS = {"type": "list", "elements": "dict", "default": []}
 ARGUMENTS = {
@@ -21,7 +22,12 @@ ARGUMENTS = {
     "writes": RESULTS,
     "reads": RESULTS,
     "folder": {"type": "path"},
+    "site": {"type": "dict", "options": {"url": {"type": "str"}, "password": {"type": "str", "no_log": True}}},
+    "run": {"type": "str"},
+    "balancer": {"type": "dict"},
+    "gone": RESULTS,
 }
+_DEADLINE = 20  # seconds that a file may take to appear through the balancer
 
 
 def _write(folder: str, name: str, text: str) -> None:
@@ -32,6 +38,22 @@ def _write(folder: str, name: str, text: str) -> None:
         os.fchmod(file.fileno(), 0o644)
         file.write(text)
     os.replace(part, os.path.join(folder, name))
+
+
+def _through_balancer(site: dict, run: str, keys: dict[str, str]) -> dict:
+    """Upload a file through the balancer, and fetch every server's through it."""
+    found = {"url": site["url"] or "", "read": {}, "problems": []}
+    if not site["url"]:
+        return found
+    until = time.monotonic() + _DEADLINE
+    try:
+        keys[_proof.BALANCER] = _site.upload(site, "proof-balancer.txt", _proof.token(run, _proof.BALANCER, "site"))
+    except OSError as fault:
+        told = fault.strerror or str(fault)
+        found["problems"].append(f"{_proof.BALANCER}: uploading a file through {site['url']} failed: {told}")
+    for writer, key in keys.items():
+        found["read"][writer] = _site.fetch(site, key, _proof.token(run, writer, "site"), until)
+    return found
 
 
 class ActionModule(ActionBase):
@@ -46,7 +68,13 @@ class ActionModule(ActionBase):
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         hosts = given["hosts"]
         looks, writes, reads = (dict(zip(hosts, given[name])) for name in ("looks", "writes", "reads"))
-        proof = _proof.judge(hosts, looks, writes, reads)
+        gone = [problem for answer in given["gone"] for problem in answer.get("problems") or []]
+        keys = {host: answer["key"] for host, answer in writes.items() if answer.get("key")}
+        balancer = given["balancer"]
+        if given["site"] and not balancer and writes:
+            balancer = _through_balancer(given["site"], given["run"] or "", keys)
+        told = {**balancer, "problems": balancer["problems"] + gone} if balancer else None
+        proof = _proof.judge(hosts, looks, writes, reads, told)
         if given["folder"] and not self._task.check_mode:
             when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
             _write(given["folder"], "proof.json", json.dumps(proof, indent=2) + "\n")
@@ -55,6 +83,8 @@ class ActionModule(ActionBase):
             changed=False,
             run=secrets.token_hex(8),
             writers=_proof.writers(writes),
+            uploads=keys,
+            balancer=balancer,
             agree=proof["agree"],
             problems=proof["problems"],
             table=_proof.table(proof),
