@@ -13,7 +13,8 @@ short_description: Judge the proof that every server serves the same files, and 
 version_added: 0.1.0
 description:
   - Runs on the controller; give it C(run_once). At its beginning it makes the number of a run, which every host's token
-    depends on; once all have written, it uploads a file through the balancer and fetches everybody's; at its end it judges what M(samefiles.aws.proof) returned on all hosts, and writes C(proof.json) and C(proof.html).
+    depends on; once all have written, it uploads a file through the balancer and fetches everybody's; at its end
+    it judges what M(samefiles.aws.proof) returned on all hosts, and writes C(proof.json) and C(proof.html).
   - Disagreement does not make the module fail, so that the proof is written and shown first; see RV(agree).
 options:
   hosts:
