@@ -7,8 +7,10 @@ import dataclasses
 import fcntl
 import json
 import pathlib
+import time
 
 from lab.identity import write
+from lab.progress import step
 from lab.settings import FIXED, MOST_LABS, STATE, Lab, LabError
 
 MAIN_FILE_SYSTEM = "files"
@@ -60,12 +62,26 @@ def free_index(name: str) -> int:
 
 
 @contextlib.contextmanager
-def locked():
-    """Let one command at a time make, change or remove labs: they share images, numbers and the engine."""
+def locked(deadline: float = 900):
+    """Let one command at a time make, change or remove labs: they share images, numbers and the engine.
+
+    Waits for another command to end, at most DEADLINE seconds.
+    """
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError("another lab command is running: wait for it to end") from None
+        if not _locks(lock):
+            until = time.monotonic() + deadline
+            with step("another lab command is running: waiting for it"):
+                while not _locks(lock):
+                    if time.monotonic() > until:
+                        raise LabError(f"another lab command has been running for {deadline:.0f} s: end it, or wait")
+                    time.sleep(0.5)
         yield
+
+
+def _locks(lock) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -19,6 +19,7 @@ def fleet(lab, tmp_path_factory):
     lab.lab("file-system", "second", "--access-point", json.dumps(POINT))
     lab.lab("up", "--transport", "efs-utils", "--efs-utils-package", str(package))
     lab.play("site.yml")
+    attempt(lab, lab.servers[1], state="absent", replace=True)  # what another run may have left
     yield lab
     lab.lab("up", "--transport", "stunnel")
     lab.play("site.yml")
@@ -37,6 +38,14 @@ def attempt(fleet, web, **mount) -> dict:
         {"file_system": fleet.second, "path": "/srv/second", **mount},
     ]
     return fleet.module(web.name, MODULE, {"region": "eu-central-1", "transport": "efs-utils", "mounts": mounts})
+
+
+def mounts(fleet, web, **mount) -> bool:
+    """Whether the attempt changed something; a failure shows its message."""
+    result = attempt(fleet, web, **mount)
+    log = sh(["docker", "logs", "--tail", "40", f"samefiles-{fleet.name}-efs-second"], check=False)
+    assert not result.get("failed"), result["msg"] + log.stdout + log.stderr + web.run("tail -n 20 /run/efs/*+/log; ss -tlnp", check=False)
+    return result["changed"]
 
 
 @pytest.fixture(autouse=True)
@@ -63,15 +72,14 @@ def test_the_site_runs_on_it_and_is_proved(fleet):
 
 
 def test_an_access_point_makes_everyone_its_user(fleet, web, point):
-    result = attempt(fleet, web, access_point=point, iam=True)
-    assert result["changed"]
+    assert mounts(fleet, web, access_point=point, iam=True)
     web.run("echo mine > /srv/second/by-root")
     assert web.run("stat -c %u:%g /srv/second/by-root") == "6001:6001"
     assert web.run(f'grep -c "accesspoint={point}" /etc/fstab') == "1"
     again = attempt(fleet, web, access_point=point, iam=True)
     assert (again["changed"], again["actions"]) == (False, [])
     # the same file system without its access point is another mount
-    assert attempt(fleet, web)["changed"]
+    assert mounts(fleet, web)
     assert web.run("ls /srv/second/uploads") == "by-root"
 
 
@@ -103,10 +111,10 @@ def test_already_mounted_is_not_believed_when_it_is_another_file_system(fleet, w
 
 
 def test_options_change_for_real_although_remount_does_nothing(fleet, web):
-    attempt(fleet, web)
+    assert mounts(fleet, web)
     assert web.run("mount -t efs -o remount,ro,tls,region=eu-central-1 x:/ /srv/second; echo $?").endswith("0")
     assert " rw," in web.mount("/srv/second")
-    assert attempt(fleet, web, options=["ro"])["changed"]
+    assert mounts(fleet, web, options=["ro"])
     assert " ro," in web.mount("/srv/second")
     assert web.code("touch /srv/second/x") != 0
 
