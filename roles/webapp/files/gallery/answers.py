@@ -110,7 +110,7 @@ def _wanted(request: Request, entry: Entry) -> tuple[int, tuple[int, int], dict[
 
 async def file_answer(request: Request, calls: Calls, storage: Storage, key: str) -> Response:
     """The bytes of a file, or the part of them that was asked for."""
-    reader = await calls.run(storage.open, key, undo=Reader.close)
+    reader = await calls.run(storage.open, key, undo=lambda late: late.close())
     try:
         status, span, headers = _wanted(request, reader.entry)
     except Problem:

@@ -141,7 +141,8 @@ class _Intake:
             extension = keys.extension_of(self._name)
             if not kinds.fits(extension, block[: kinds.HEAD]):
                 raise Problem(415, f"{shown(self._name)} is no {extension} picture inside: its first bytes differ.")
-            self._writers.append(await self._calls.run(self._storage.put, self._name, undo=Writer.abort))
+            put = self._storage.put
+            self._writers.append(await self._calls.run(put, self._name, undo=lambda late: late.abort()))
         if block:
             await self._calls.run(self._writers[-1].write, block)
 
@@ -180,6 +181,8 @@ async def receive(request: Request, settings: Settings, calls: Calls, storage: S
         async for chunk in _chunks(request, settings.body_timeout):
             for what, value in parts.feed(chunk):
                 await intake.handle(what, value)
+            if parts.complete:
+                break  # what comes behind the form is of no interest
         if not parts.complete:
             raise Problem(400, _EARLY)
         return await intake.publish()
