@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import shutil
 import tempfile
-import pathlib
 
 import pytest
 from gallery.efs import Efs
@@ -23,11 +23,11 @@ def start():
     """A function that starts a gallery in a folder of its own; all are ended after the module."""
     with contextlib.ExitStack() as after:
 
-        def begin(module: str = "gallery", **settings: str) -> Server:
+        def begin(*python: str, **settings: str) -> Server:
             # unix sockets need a short path
             folder = pathlib.Path(tempfile.mkdtemp(prefix="gallery-"))
             after.callback(shutil.rmtree, folder)
-            server = Server(folder, module, **settings)
+            server = Server(folder, python or ("-m", "gallery"), **settings)
             after.callback(server.process.wait)
             after.callback(server.process.kill)
             return server

@@ -62,16 +62,22 @@ def form(*parts: bytes) -> bytes:
 class Server:
     """One gallery; `files` is its folder of files."""
 
-    def __init__(self, folder: pathlib.Path, module: str = "gallery", **settings: str) -> None:
+    def __init__(self, folder: pathlib.Path, python: tuple[str, ...] = ("-m", "gallery"), **settings: str) -> None:
         self.files = folder / "files"
         self.socket = str(folder / "s")
         self.log = folder / "log"
-        told = {"NAME": "web-01", "FOLDER": str(self.files), "SOCKET": self.socket, "PUBLIC_UPLOADS": "true", **settings}
+        told = {
+            "NAME": "web-01",
+            "FOLDER": str(self.files),
+            "SOCKET": self.socket,
+            "PUBLIC_UPLOADS": "true",
+            **settings,
+        }
         path = os.pathsep.join([str(FILES), str(pathlib.Path(__file__).parent)])
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.update({f"GALLERY_{name}": value for name, value in told.items()})
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", module], env=environment, stderr=log, cwd=folder)
+            self.process = subprocess.Popen([sys.executable, *python], env=environment, stderr=log, cwd=folder)
         self._wait()
 
     def _wait(self) -> None:

@@ -117,7 +117,9 @@ def test_deletes_that_remove_folders_do_not_disturb_puts(storage, tmp_path):
     ],
 )
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "link"])
-def test_a_failing_system_call_is_a_sentence_and_leaves_nothing(storage, tmp_path, monkeypatch, call, number, status, said):
+def test_a_failing_system_call_is_a_sentence_and_leaves_nothing(
+    storage, tmp_path, monkeypatch, call, number, status, said
+):
     put(storage)
 
     def fail(*_arguments, **_keywords):

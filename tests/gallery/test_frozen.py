@@ -16,7 +16,7 @@ DEADLINE = 0.5
 @pytest.fixture
 def server(start):
     """A gallery whose storage can be frozen."""
-    return start("frozen", DEADLINE=str(DEADLINE), BODY_TIMEOUT="5")
+    return start("-m", "frozen", DEADLINE=str(DEADLINE), BODY_TIMEOUT="5")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_download_that_is_under_way_when_the_storage_freezes(server, freeze):
 
 
 def test_it_can_be_stopped_while_the_storage_hangs(start):
-    server = start("frozen", DEADLINE=str(DEADLINE))
+    server = start("-m", "frozen", DEADLINE=str(DEADLINE))
     (server.files.parent / "frozen").touch()
     server.get("/files")
     _ended, spent = timed(server.stop, signal.SIGTERM)

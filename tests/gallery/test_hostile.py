@@ -123,7 +123,8 @@ def test_refused_forms_keep_no_file_of_theirs(server, body, status, said):
 
 
 @pytest.mark.parametrize(
-    "kind", ["", "image/png", "application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary="]
+    "kind",
+    ["", "image/png", "application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary="],
 )
 def test_not_a_form(server, kind):
     check(server.post(PNG, Content_Type=kind), 415, "multipart/form-data")
@@ -267,7 +268,9 @@ def test_another_sites_page_cannot_write(server, headers, allowed):
             check(answer, 403, "another site")
 
 
-@pytest.mark.parametrize("path", ["/files/../../etc/passwd", "/files/..%2f..%2fetc%2fpasswd", "/files/%00", "/static/..%2fapp.py"])
+@pytest.mark.parametrize(
+    "path", ["/files/../../etc/passwd", "/files/..%2f..%2fetc%2fpasswd", "/files/%00", "/static/..%2fapp.py"]
+)
 def test_addresses_that_climb(server, path):
     check(server.get(path), 404, "")
 

@@ -17,6 +17,7 @@ from test_storage import listed, put, read
 DYING = pathlib.Path(__file__).with_name("dying.py")
 BYTES = bytes(range(256)) * 8192
 
+
 def die(folder, number, *half) -> tuple[int, list[str]]:
     """Put a file in a process that dies before a call; returns how it ended and what it called."""
     environment = {"PYTHONPATH": str(FILES), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -65,8 +65,14 @@ class Calls:
             del self._begun[token]
 
     async def _outcome(self, job: Future, seconds: float):
-        # shielded: a call that has begun cannot be cancelled, and its failure may come when nobody waits any more
-        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(job)), seconds)
+        waiting = asyncio.wrap_future(job)
+        # its failure may come when nobody waits for it any more
+        waiting.add_done_callback(lambda late: late.cancelled() or late.exception())
+        # not wait_for(): before Python 3.12 that may swallow a cancellation
+        done, _late = await asyncio.wait({waiting}, timeout=seconds)
+        if not done:
+            raise asyncio.TimeoutError
+        return waiting.result()
 
     def _take_back(self, job: Future, undo: Callable) -> None:
         if not job.cancelled() and job.exception() is None:

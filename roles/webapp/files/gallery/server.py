@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import stat
 import sys
 from collections.abc import Mapping
 
@@ -35,11 +36,25 @@ def passed_socket(environment: Mapping[str, str]) -> socket.socket | None:
     return passed
 
 
+def _own_socket(settings: Settings) -> socket.socket:
+    """A new listening socket at the path or port of the settings."""
+    path = settings.socket
+    try:
+        if not path:
+            return socket.create_server(("127.0.0.1", settings.port))
+        if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)  # left behind by a process that was killed
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(path)
+        os.chmod(path, 0o666)  # noqa: S103 - the folder decides who may connect
+        return listening
+    except OSError as fault:
+        raise BadSetting(f"{path or settings.port} cannot be listened on: {fault.strerror}.") from None
+
+
 def _configuration(settings: Settings, storage: Storage, password: str) -> uvicorn.Config:
     return uvicorn.Config(
         Gallery(settings, storage, password).app(),
-        uds=settings.socket or None,
-        port=settings.port,
         http="h11",
         ws="none",
         loop="asyncio",
@@ -62,12 +77,10 @@ def serve(environment: Mapping[str, str], make_storage=None) -> None:
     if not (passed or settings.socket or settings.port):
         raise BadSetting("Neither GALLERY_SOCKET nor GALLERY_PORT is set, and systemd passed no socket: set one.")
     password = "" if settings.public_uploads else read_password(settings.password_file)
+    listening = passed or _own_socket(settings)
     storage = make_storage(settings) if make_storage else Efs(settings.folder, settings.mount)
     server = uvicorn.Server(_configuration(settings, storage, password))
-    try:
-        server.run(sockets=[passed] if passed else None)
-    except OSError as fault:
-        raise BadSetting(f"{settings.socket or settings.port} cannot be listened on: {fault.strerror}.") from None
+    server.run(sockets=[listening])
     if not server.started:
         sys.exit(1)  # uvicorn has said why
 
