@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes gallery and all that it needs one file: build.py OUT.tar.gz. Prints its SHA-256.
+
+Unpacked into a folder, `python3 FOLDER` runs it on any Python from 3.9 on: nothing in it is compiled. The same inputs
+give the same bytes, whenever and wherever it is built with the same Python and zlib.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_KEPT = (".py", ".html", ".css", ".js", ".svg", ".txt", ".md", ".rst")
+# what differs from machine to machine, or is of no use at run time
+_DROPPED = (".pyc", ".pyi", ".c", ".typed")
+_DROPPED_NAMES = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json", "entry_points.txt")
+_DROPPED_FOLDERS = ("__pycache__", "bin", "tests")
+# markupsafe has no wheel without a binary, but works without it; the others are pure Python
+_SPEEDUPS = "markupsafe/_speedups."
+# one platform for all controllers: the bytes must not depend on where they are built
+_PLATFORM = ("--platform", "manylinux2014_x86_64", "--python-version", "3.9", "--implementation", "cp", "--abi", "cp39")
+
+
+class CannotBuild(Exception):
+    """Why it failed, in one sentence."""
+
+
+def install(folder: str) -> None:
+    """Install the pinned dependencies into a folder, each checked by its hash."""
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+        raise CannotBuild(f"{sys.executable} has no pip: install it, or run build.py with a Python that has it.")
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    argv += ["--only-binary", ":all:", *_PLATFORM, "--no-deps", "--require-hashes", "--target", folder]
+    argv += ["--requirement", os.path.join(_HERE, "requirements.txt")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotBuild(f"pip could not install requirements.txt: {' '.join(done.stderr.split())}")
+
+
+def add_gallery(folder: str) -> None:
+    """Put our own package beside its dependencies, and the file that Python runs at the top."""
+    source = os.path.join(_HERE, "gallery")
+    shutil.copytree(source, os.path.join(folder, "gallery"))
+    shutil.copyfile(os.path.join(source, "__main__.py"), os.path.join(folder, "__main__.py"))
+
+
+def _is_wanted(name: str) -> bool:
+    """Whether a file, named from the top of the tree, belongs into it; what nobody expects there stops the build."""
+    folders, base = os.path.split(name)
+    if set(folders.split(os.sep)) & set(_DROPPED_FOLDERS) or base in _DROPPED_NAMES:
+        return False
+    if name.endswith(_DROPPED) or name.startswith(_SPEEDUPS):
+        return False
+    if not name.endswith(_KEPT) and ".dist-info" + os.sep not in name:
+        raise CannotBuild(f"{name} is no source file: gallery must run on every machine, so find a version without it.")
+    return True
+
+
+def names(folder: str) -> list[str]:
+    """The files that belong into the tree, in order."""
+    found = []
+    for place, _folders, files in os.walk(folder):
+        found += [os.path.relpath(os.path.join(place, file), folder) for file in files]
+    return [name for name in sorted(found) if _is_wanted(name)]
+
+
+def pack(folder: str) -> bytes:
+    """The files of a folder as a tar.gz that depends on their names and bytes alone."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in names(folder):
+            with open(os.path.join(folder, name), "rb") as file:
+                data = file.read()
+            if b"\0" in data:
+                raise CannotBuild(
+                    f"{name} holds binary data: gallery must run on every machine, so find a pure version."
+                )
+            about = tarfile.TarInfo(name)
+            about.size, about.mode = len(data), 0o644
+            archive.addfile(about, io.BytesIO(data))
+    return gzip.compress(raw.getvalue(), 9, mtime=0)
+
+
+def main(argv: list[str]) -> int:
+    """Build; prints the SHA-256 of the file."""
+    if len(argv) != 1 or not argv[0].endswith(".tar.gz"):
+        print("usage: build.py OUT.tar.gz", file=sys.stderr)
+        return 2
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            install(folder)
+            add_gallery(folder)
+            data = pack(folder)
+        with open(argv[0], "wb") as out:
+            out.write(data)
+    except (CannotBuild, OSError) as fault:
+        print(f"build.py: {fault}", file=sys.stderr)
+        return 1
+    print(hashlib.sha256(data).hexdigest())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The addresses of gallery and what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http
+import logging
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from gallery import guard, keys, status, uploads
+from gallery.answers import file_answer, problem_json, wants_page
+from gallery.calls import Calls
+from gallery.pages import Pages
+from gallery.problems import Problem, away, missing, shown
+from gallery.settings import Settings
+from gallery.storage import Page, Storage
+
+_LOG = logging.getLogger("gallery")
+_THREADS = 16  # calls of the storage at once
+_UPLOADS = 32  # uploads at once: each needs about 2 MB of memory
+_PAGE, _MOST = 60, 200  # entries of a page, and the most that a client may ask for
+_TIDY = 600  # seconds from one clean-up to the next
+
+
+class Gallery:
+    """The web application over a storage; an empty password lets everybody upload and delete."""
+
+    def __init__(self, settings: Settings, storage: Storage, password: str) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._password = password
+        self._pages = Pages(settings)
+        self._uploads = 0
+        self._calls: Calls  # made when the event loop runs
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        routes = [
+            Route("/", self._index),
+            Route("/files", self._list, methods=["GET"]),
+            Route("/files", self._upload, methods=["POST"]),
+            Route("/files/{key}", self._file, methods=["GET"]),
+            Route("/files/{key}", self._delete, methods=["DELETE"]),
+            Route("/view/{key}", self._view),
+            Route("/view/{key}/delete", self._confirm, methods=["GET"]),
+            Route("/view/{key}/delete", self._delete_by_form, methods=["POST"]),
+            Route(guard.SIGN_IN, self._sign_in),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/static/{name}", self._static),
+        ]
+        handlers = {Problem: self._explain, HTTPException: self._explain_http, Exception: self._explain_crash}
+        before = [Middleware(guard.Guard, password=self._password, refuse=self._explain)]
+        return Starlette(routes=routes, middleware=before, exception_handlers=handlers, lifespan=self._life)
+
+    @contextlib.asynccontextmanager
+    async def _life(self, _app: Starlette) -> AsyncIterator[None]:
+        self._calls = Calls(_THREADS, self._settings.deadline)
+        tidying = asyncio.get_running_loop().create_task(self._tidy())
+        yield
+        tidying.cancel()
+
+    async def _tidy(self) -> None:
+        while True:
+            try:
+                await self._calls.run(self._storage.tidy, self._settings.temporary_age)
+            except Problem as problem:
+                _LOG.warning("cleaning up: %s", problem.sentence)
+            await asyncio.sleep(_TIDY)
+
+    # what went wrong
+
+    async def _explain(self, request: Request, problem: Problem) -> Response:
+        if problem.status >= 500:
+            _LOG.warning("%s %s: %s", request.method, request.url.path, problem.sentence)
+        return self._pages.problem(problem) if wants_page(request) else problem_json(problem)
+
+    async def _explain_http(self, request: Request, fault: HTTPException) -> Response:
+        what = f"{request.method} {shown(request.url.path)}"
+        said = {404: "There is nothing at this address", 405: "This address does not do that"}
+        sentence = f"{said.get(fault.status_code, http.HTTPStatus(fault.status_code).phrase)}: {what}."
+        return await self._explain(request, Problem(fault.status_code, sentence, dict(fault.headers or {})))
+
+    async def _explain_crash(self, request: Request, _fault: Exception) -> Response:
+        return await self._explain(request, Problem(500, "gallery failed by a fault of its own; its log tells more."))
+
+    # pages
+
+    async def _index(self, request: Request) -> Response:
+        after, page, problem = self._after(request), Page(), None
+        found = status.read(self._settings.status)
+        try:
+            if found.away:  # the probe has waited already: nobody else needs to
+                raise away(found.sentence)
+            page = await self._calls.run(self._storage.list, after, _PAGE)
+        except Problem as fault:
+            problem = fault
+        return self._pages.index(page, after, problem)
+
+    async def _view(self, request: Request) -> Response:
+        return self._pages.view(await self._calls.run(self._storage.stat, self._key(request)))
+
+    async def _confirm(self, request: Request) -> Response:
+        return self._pages.confirm(await self._calls.run(self._storage.stat, self._key(request)))
+
+    async def _delete_by_form(self, request: Request) -> Response:
+        await self._calls.run(self._storage.delete, self._key(request))
+        return RedirectResponse("/", 303)
+
+    async def _sign_in(self, _request: Request) -> Response:
+        return RedirectResponse("/", 303)
+
+    async def _static(self, request: Request) -> Response:
+        found = self._pages.static(request.path_params["name"], request.query_params.get("v", ""))
+        if found is None:
+            raise HTTPException(404)
+        return found
+
+    # files
+
+    @staticmethod
+    def _key(request: Request) -> str:
+        key = request.path_params["key"]
+        if not keys.is_key(key):
+            raise missing(key)
+        return key
+
+    @staticmethod
+    def _after(request: Request) -> str:
+        after = request.query_params.get("after", "")
+        if after and not keys.is_key(after):
+            raise Problem(400, f"after is {shown(after)}, which is no key: take the last answer's next.")
+        return after
+
+    async def _list(self, request: Request) -> Response:
+        text = request.query_params.get("limit", str(_PAGE))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST):
+            raise Problem(400, f"limit is {shown(text)}: a number from 1 to {_MOST} is needed.")
+        page = await self._calls.run(self._storage.list, self._after(request), int(text))
+        answer: dict = {"files": [entry.as_json() for entry in page.entries]}
+        return JSONResponse({**answer, "next": page.after} if page.after else answer)
+
+    async def _upload(self, request: Request) -> Response:
+        if self._uploads >= _UPLOADS:
+            raise away(f"{_UPLOADS} uploads are under way on this server: try again in a moment.")
+        self._uploads += 1
+        try:
+            entries = await uploads.receive(request, self._settings, self._calls, self._storage)
+        finally:
+            self._uploads -= 1
+        if wants_page(request):
+            return RedirectResponse("/", 303)
+        return JSONResponse([entry.as_json() for entry in entries], 201)
+
+    async def _file(self, request: Request) -> Response:
+        return await file_answer(request, self._calls, self._storage, self._key(request))
+
+    async def _delete(self, request: Request) -> Response:
+        await self._calls.run(self._storage.delete, self._key(request))
+        return Response(status_code=204)
+
+    # health
+
+    async def _healthz(self, _request: Request) -> Response:
+        return JSONResponse({"ok": True})
+
+    async def _readyz(self, _request: Request) -> Response:
+        found = status.read(self._settings.status)
+        if found.ready:
+            return JSONResponse({"ok": True})
+        return JSONResponse({"ok": False, "error": found.sentence}, 503)

@@ -1,0 +1,79 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls of the storage in a few threads, each with a deadline: a share that hangs costs these threads and no more.
+
+A thread that waits for a frozen NFS server cannot be ended. It is left to itself, and counted: when all of them hang,
+further calls fail at once. When the share thaws they come back, and everything goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from gallery.problems import Problem, away
+
+_LOG = logging.getLogger("gallery")
+_AWAY = "The storage does not answer; gallery works again when it does."
+
+
+class Calls:
+    """A pool of threads for calls that may block for ever; deadline (seconds) is how long a caller waits."""
+
+    def __init__(self, threads: int, deadline: float) -> None:
+        self._pool = ThreadPoolExecutor(threads, "storage")
+        self._threads = threads
+        self._deadline = deadline
+        self._begun: dict[object, float] = {}  # when each call that runs now has begun
+
+    async def run(self, function: Callable, *arguments, undo: Callable | None = None):
+        """What the function returns. Too late it is of no use to the caller any more: undo(result) is called then."""
+        if self._all_hang():
+            raise away(_AWAY)
+        job = self._pool.submit(self._work, function, *arguments)
+        try:
+            return await self._outcome(job, self._deadline)
+        except (asyncio.TimeoutError, asyncio.CancelledError) as fault:
+            if not job.cancel() and undo is not None:
+                job.add_done_callback(lambda late: self._take_back(late, undo))
+            if isinstance(fault, asyncio.CancelledError):
+                raise
+            raise away(_AWAY) from None
+
+    async def finish(self, function: Callable) -> None:
+        """Call a function that cleans up, whenever a thread is free; the caller waits a second at most."""
+        try:
+            await self._outcome(self._pool.submit(self._work, function), min(1.0, self._deadline))
+        except asyncio.TimeoutError:
+            pass
+        except (OSError, Problem) as fault:
+            _LOG.warning("cleaning up: %s", fault)
+
+    def _all_hang(self) -> bool:
+        late = time.monotonic() - self._deadline
+        return sum(begun < late for begun in list(self._begun.values())) >= self._threads
+
+    def _work(self, function: Callable, *arguments):
+        token = object()
+        self._begun[token] = time.monotonic()
+        try:
+            return function(*arguments)
+        finally:
+            del self._begun[token]
+
+    async def _outcome(self, job: Future, seconds: float):
+        waiting = asyncio.wrap_future(job)
+        # its failure may come when nobody waits for it any more
+        waiting.add_done_callback(lambda late: late.cancelled() or late.exception())
+        # not wait_for(): before Python 3.12 that may swallow a cancellation
+        done, _late = await asyncio.wait({waiting}, timeout=seconds)
+        if not done:
+            raise asyncio.TimeoutError
+        return waiting.result()
+
+    def _take_back(self, job: Future, undo: Callable) -> None:
+        if not job.cancelled() and job.exception() is None:
+            self._pool.submit(self._work, undo, job.result())

@@ -1,0 +1,33 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says whether the share is mounted, from the kernel's table: reading it never hangs."""
+
+from __future__ import annotations
+
+from gallery.problems import away
+
+_TABLE = "/proc/self/mountinfo"
+_BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
+
+
+def mounted_type(path: str, table: str) -> str:
+    """The file system type of what is mounted at a path, by the text of a mountinfo table; "" for nothing."""
+    wanted = "".join(_BLANKS.get(char, char) for char in path)
+    found = ""
+    for line in table.split("\n"):
+        head, _dash, tail = line.partition(" - ")
+        fields = head.split(" ")
+        if len(fields) > 4 and fields[4] == wanted:
+            found = tail.split(" ")[0]  # of two at one path the last is on top
+    return found
+
+
+def require(path: str) -> None:
+    """Refuse to go on unless NFS is mounted at a path; "" requires nothing."""
+    if not path:
+        return
+    with open(_TABLE, encoding="utf-8", errors="surrogateescape") as table:
+        found = mounted_type(path, table.read())
+    if found != "nfs4":
+        what = f"a file system of type {found} is mounted" if found else "nothing is mounted"
+        raise away(f"The shared storage is not there: {what} at {path}; gallery works again when it is mounted.")

@@ -1,0 +1,31 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong, as one sentence for the person who asked and a status for the program."""
+
+from __future__ import annotations
+
+
+class Problem(Exception):
+    """A request that cannot be done: the HTTP status that says so, and one sentence that says why."""
+
+    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.headers = headers or {}
+
+
+def missing(key: str) -> Problem:
+    """No file has this key."""
+    return Problem(404, f"There is no file {shown(key)}: it was deleted, or it never existed.")
+
+
+def away(sentence: str) -> Problem:
+    """The storage cannot be used now; the sentence says why."""
+    return Problem(503, sentence, {"Retry-After": "5"})
+
+
+def shown(text: str) -> str:
+    """A stranger's text as it may stand in a sentence: printable, in quotes and short."""
+    printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return f'"{printable[:60]}…"' if len(printable) > 60 else f'"{printable}"'

@@ -1,0 +1,141 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator decides, read from the environment once, at the start."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+_PREFIX = "GALLERY_"
+_TYPES = ("avif", "bin", "csv", "gif", "jpeg", "jpg", "mp3", "mp4", "pdf", "png", "txt", "webp", "zip")
+
+
+class BadSetting(Exception):
+    """A variable of the environment that cannot be used; the text is one sentence that says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """One gallery. A field `max_bytes` comes from the variable GALLERY_MAX_BYTES; fields without a value are required."""
+
+    name: str
+    """The host's name in the inventory: the header X-Served-By and the badge show it."""
+    folder: str
+    """Where the files lie, for example /srv/files/gallery. It is made if only its parent exists."""
+    mount: str = ""
+    """The path at which NFS must be mounted, for example /srv/files; empty: no mount is required."""
+    storage: str = "efs"
+    """The kind of storage: efs."""
+    title: str = "Gallery"
+    """What the page is called."""
+    socket: str = ""
+    """The unix socket to listen on. A socket passed by systemd (LISTEN_FDS) comes first."""
+    port: int = 0
+    """The port to listen on at 127.0.0.1, when there is no unix socket."""
+    status: str = ""
+    """The storage probe's file: JSON {"ok", "at": epoch seconds, "every": seconds, "problem"}; empty: no probe."""
+    password_file: str = ""
+    """The file whose first line is the password for uploading and deleting; the user name is not looked at."""
+    public_uploads: bool = False
+    """True: everybody may upload and delete, and no password is asked for."""
+    max_bytes: int = 2 * 1024**3
+    """The largest file, in bytes."""
+    max_files: int = 20
+    """The most files in one request."""
+    types: tuple[str, ...] = _TYPES
+    """The extensions that may be uploaded, without dots."""
+    deadline: float = 5.0
+    """Seconds that a call of the storage may take."""
+    body_timeout: float = 30.0
+    """Seconds without a byte of the body after which an upload is given up."""
+    temporary_age: float = 86400.0
+    """Seconds after which what a killed server left of an upload is removed. It must be longer than any upload."""
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ValueError("a whole number is needed")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch("[0-9]{1,9}([.][0-9]{1,9})?", text) or float(text) == 0:
+        raise ValueError("a number of seconds greater than 0 is needed")
+    return float(text)
+
+
+def _truth(text: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+    if text.lower() not in words:
+        raise ValueError("true or false is needed")
+    return words[text.lower()]
+
+
+def _extensions(text: str) -> tuple[str, ...]:
+    found = tuple(sorted(set(text.lower().replace(",", " ").split())))
+    if not found or not all(re.fullmatch("[a-z0-9]{1,8}", word) for word in found):
+        raise ValueError("extensions of at most 8 letters and digits, without dots, are needed")
+    return found
+
+
+_READERS = {"str": str, "int": _whole, "float": _seconds, "bool": _truth, "tuple[str, ...]": _extensions}
+
+
+def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
+    """What must hold: (holds, variable, what is needed)."""
+    paths = ("folder", "mount", "socket", "status", "password_file")
+    within = not settings.mount or settings.folder.startswith(settings.mount.rstrip("/") + "/")
+    return [
+        (settings.storage == "efs", "STORAGE", "the only storage is efs"),
+        (re.fullmatch("[!-~]{1,255}", settings.name) is not None, "NAME", "printable ASCII without blanks is needed"),
+        *(((getattr(settings, path) or "/")[0] == "/", path.upper(), "an absolute path is needed") for path in paths),
+        (within, "FOLDER", f"it must lie below GALLERY_MOUNT, {settings.mount}"),
+        (settings.port < 65536, "PORT", "a port is at most 65535"),
+        (settings.max_bytes > 0, "MAX_BYTES", "at least 1 is needed"),
+        (settings.max_files > 0, "MAX_FILES", "at least 1 is needed"),
+        (
+            bool(settings.password_file) or settings.public_uploads,
+            "PASSWORD_FILE",
+            "it must be set, unless GALLERY_PUBLIC_UPLOADS is true",
+        ),
+    ]
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """The settings that an environment says; a variable GALLERY_… that nothing reads is refused."""
+    fields = {_PREFIX + field.name.upper(): field for field in dataclasses.fields(Settings)}
+    values = {}
+    for variable in sorted(name for name in environment if name.startswith(_PREFIX)):
+        text = environment[variable].strip()
+        if variable not in fields:
+            raise BadSetting(f"{variable} is not known; gallery knows {', '.join(sorted(fields))}.")
+        field = fields[variable]
+        try:
+            values[field.name] = _READERS[str(field.type)](text)
+        except ValueError as fault:
+            raise BadSetting(f"{variable} is {text!r}: {fault}.") from None
+    for variable, field in fields.items():
+        if field.default is dataclasses.MISSING and not values.get(field.name):
+            raise BadSetting(f"{variable} is not set; it is required.")
+    settings = Settings(**values)
+    for holds, name, needed in _rules(settings):
+        if not holds:
+            raise BadSetting(f"{_PREFIX}{name} is {environment.get(_PREFIX + name, '')!r}: {needed}.")
+    return settings
+
+
+def read_password(path: str) -> str:
+    """The password in a file, "" when no file is named."""
+    if not path:
+        return ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            password = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeError) as fault:
+        why = getattr(fault, "strerror", None) or "it is not UTF-8"
+        raise BadSetting(f"{_PREFIX}PASSWORD_FILE is {path!r}, which cannot be read: {why}.") from None
+    if not password:
+        raise BadSetting(f"{_PREFIX}PASSWORD_FILE is {path!r}, whose first line is empty: write the password there.")
+    return password

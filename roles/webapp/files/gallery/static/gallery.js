@@ -1,0 +1,242 @@
+// Copyright: samefiles.aws contributors
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the page does beyond links and forms: uploads with progress, deleting in place, more without a new page.
+"use strict";
+
+const TOGETHER = 3; // uploads at a time
+const RETRY = 5000; // milliseconds from one look at a storage that is away to the next
+const find = (id) => document.getElementById(id);
+const form = find("upload");
+const grid = find("grid");
+const waiting = [];
+let running = 0;
+let signedIn = null;
+
+const say = (text) => { find("said").textContent = text; };
+const words = (text) => new Set(text.split(" "));
+const extension = (name) => (name.includes(".") ? name.split(".").pop().toLowerCase() : "");
+
+function sizeText(size) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  while (size >= 999.5 && units.length > 1) { size /= 1000; units.shift(); }
+  return `${size.toFixed(size < 9.95 && units[0] !== "bytes" ? 1 : 0)} ${units[0]}`;
+}
+
+function localTime(time) {
+  const form = { dateStyle: "medium", timeStyle: "short" };
+  time.textContent = new Date(time.dateTime).toLocaleString(undefined, form);
+}
+
+function makeTile(name) {
+  const image = words(form.dataset.images).has(extension(name));
+  const tile = find(image ? "image-tile" : "paper-tile").content.firstElementChild.cloneNode(true);
+  tile.querySelector(".name").textContent = tile.querySelector(".name").title = name;
+  if (!image) tile.querySelector(".paper").textContent = extension(name);
+  return tile;
+}
+
+function fill(tile, entry, when) {
+  tile.dataset.key = entry.key;
+  tile.querySelector(".name").textContent = tile.querySelector(".name").title = entry.name;
+  const frame = tile.querySelector(".frame");
+  frame.href = `/view/${entry.key}`;
+  frame.ariaLabel = entry.name;
+  tile.querySelector(".facts").textContent = [sizeText(entry.size), when].filter(Boolean).join(" · ");
+  const remove = tile.querySelector(".remove");
+  remove.href = `/view/${entry.key}/delete`;
+  remove.ariaLabel = `Delete ${entry.name}`;
+  const image = tile.querySelector("img");
+  if (image) { image.src = entry.url; image.alt = entry.name; }
+  return tile;
+}
+
+function showEmpty() { find("empty").hidden = grid.childElementCount > 0; }
+
+// uploads
+
+function refusal(file) {
+  if (!words(form.dataset.types).has(extension(file.name))) return "This kind of file is not taken here.";
+  if (file.size > Number(form.dataset.most)) return `It is larger than ${sizeText(Number(form.dataset.most))}.`;
+  return file.size ? "" : "It is empty.";
+}
+
+function add(file) {
+  const tile = makeTile(file.name);
+  const image = tile.querySelector("img");
+  if (image) image.src = URL.createObjectURL(file);
+  tile.classList.add("busy");
+  tile.querySelector(".frame").removeAttribute("href");
+  tile.querySelector(".caption").append(find("progress").content.cloneNode(true));
+  const remove = document.createElement("button");
+  remove.type = "button";
+  remove.className = "remove";
+  remove.ariaLabel = `Cancel ${file.name}`;
+  remove.append(...tile.querySelector(".remove").childNodes);
+  tile.querySelector(".remove").replaceWith(remove);
+  const upload = { file, tile, request: null };
+  remove.addEventListener("click", () => drop(upload));
+  tile.querySelector(".again").addEventListener("click", () => queue(upload));
+  grid.prepend(tile);
+  showEmpty();
+  queue(upload);
+}
+
+function drop(upload) {
+  if (upload.request) upload.request.abort();
+  const place = waiting.indexOf(upload);
+  if (place >= 0) waiting.splice(place, 1);
+  upload.tile.remove();
+  showEmpty();
+}
+
+function queue(upload) {
+  upload.tile.classList.remove("failed");
+  upload.tile.querySelector(".again").hidden = true;
+  upload.tile.querySelector("progress").hidden = false;
+  upload.tile.querySelector(".facts").textContent = `${sizeText(upload.file.size)} · waiting`;
+  const why = refusal(upload.file);
+  if (why) { fail(upload, why, false); return; }
+  waiting.push(upload);
+  next();
+}
+
+function next() {
+  while (running < TOGETHER && waiting.length) send(waiting.shift());
+}
+
+// the password is asked for before the first bytes are sent, not after the last
+function ready() {
+  if (!form.dataset.signIn) return Promise.resolve(true);
+  signedIn ??= fetch(form.dataset.signIn, { redirect: "manual" }).then((answer) => {
+    if (answer.status !== 401) return true;
+    signedIn = null;
+    return false;
+  }, () => true);
+  return signedIn;
+}
+
+async function send(upload) {
+  running += 1;
+  if (await ready()) await transfer(upload);
+  else fail(upload, "Uploading needs the password.", true);
+  running -= 1;
+  next();
+}
+
+function transfer(upload) {
+  return new Promise((done) => {
+    const request = upload.request = new XMLHttpRequest();
+    const body = new FormData();
+    body.append("file", upload.file);
+    request.upload.addEventListener("progress", (event) => progress(upload, event.loaded / event.total));
+    request.addEventListener("load", () => finish(upload));
+    request.addEventListener("error", () => fail(upload, "The connection broke.", true));
+    request.addEventListener("loadend", () => { upload.request = null; done(); });
+    request.responseType = "json";
+    request.open("POST", form.action);
+    request.setRequestHeader("Accept", "application/json");
+    request.send(body);
+  });
+}
+
+function progress(upload, part) {
+  const percent = Math.floor(100 * part);
+  upload.tile.querySelector("progress").value = percent;
+  upload.tile.querySelector(".facts").textContent = percent < 100 ? `${percent} % of ${sizeText(upload.file.size)}` : "being stored";
+}
+
+function finish(upload) {
+  const { request, tile } = upload;
+  if (request.status !== 201) {
+    const why = request.response && request.response.error;
+    fail(upload, why || `The server answered ${request.status}.`, request.status >= 500 || request.status === 408);
+    return;
+  }
+  const preview = tile.querySelector("img");
+  if (preview) URL.revokeObjectURL(preview.src);
+  const entry = request.response[0];
+  tile.replaceWith(fill(makeTile(entry.name), entry, "just now"));
+  const server = request.getResponseHeader("X-Served-By");
+  say(`${entry.name} is stored, by ${server}, and on every server at once.`);
+}
+
+function fail(upload, why, again) {
+  upload.tile.classList.add("failed");
+  upload.tile.querySelector("progress").hidden = true;
+  upload.tile.querySelector(".again").hidden = !again;
+  upload.tile.querySelector(".facts").textContent = why;
+  say(`${upload.file.name} was not stored. ${why}`);
+}
+
+// deleting
+
+function confirmDelete(tile) {
+  const ask = find("ask");
+  ask.querySelector(".what").textContent = tile.querySelector(".name").textContent;
+  ask.returnValue = "keep";
+  ask.onclose = () => { if (ask.returnValue === "delete") erase(tile); };
+  ask.showModal();
+}
+
+async function erase(tile) {
+  const name = tile.querySelector(".name").textContent;
+  try {
+    const answer = await fetch(`/files/${tile.dataset.key}`, { method: "DELETE", headers: { Accept: "application/json" } });
+    if (!answer.ok && answer.status !== 404) throw new Error((await answer.json()).error);
+  } catch (fault) {
+    say(`${name} was not deleted. ${fault.message}`);
+    return;
+  }
+  const neighbour = tile.nextElementSibling || tile.previousElementSibling;
+  tile.remove();
+  showEmpty();
+  // the keyboard goes on where it was
+  (neighbour ? neighbour.querySelector("a") : find("pick")).focus();
+  say(`${name} is deleted, on every server.`);
+}
+
+// more of the list
+
+async function more(link) {
+  const answer = await fetch(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
+  const told = await answer.json();
+  if (!answer.ok) { say(told.error); return; }
+  const tiles = told.files.map((entry) => fill(makeTile(entry.name), entry, ""));
+  grid.append(...tiles);
+  if (tiles.length) tiles[0].querySelector("a").focus();
+  if (told.next) link.href = `/?after=${told.next}`;
+  else link.remove();
+}
+
+function start() {
+  find("pick").addEventListener("change", (event) => {
+    for (const file of [...event.target.files].reverse()) add(file);
+    event.target.value = "";
+  });
+  grid.addEventListener("click", (event) => {
+    const remove = event.target.closest("a.remove");
+    if (!remove || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    confirmDelete(remove.closest(".tile"));
+  });
+  const link = find("more");
+  if (link) link.addEventListener("click", (event) => { event.preventDefault(); more(link); });
+  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      document.body.classList.toggle("dropping", kind === "dragenter" || kind === "dragover");
+    });
+  }
+  document.addEventListener("drop", (event) => { for (const file of event.dataTransfer.files) add(file); });
+  window.addEventListener("beforeunload", (event) => { if (running) event.preventDefault(); });
+  document.querySelectorAll("time").forEach(localTime);
+}
+
+async function watch() {
+  const answer = await fetch("/readyz").catch(() => null);
+  if (answer && answer.ok) location.reload();
+  else setTimeout(watch, RETRY);
+}
+
+if (form) start();
+else setTimeout(watch, RETRY);

@@ -1,0 +1,40 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the storage probe found last. The probe is another program: it may hang, this never does."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+_STALE = 3  # rounds of the probe
+
+
+@dataclasses.dataclass(frozen=True)
+class Readiness:
+    """Whether the storage can be used, by the probe's file; sentence says why not."""
+
+    ready: bool
+    away: bool = False  # the probe itself says that the storage fails, just now
+    sentence: str = ""
+
+
+def read(path: str, now: float | None = None) -> Readiness:
+    """The probe's word in a file on the server's own disk; now is in seconds since 1970. Without a path: ready."""
+    if not path:
+        return Readiness(True)
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+        good, at, every, problem = told["ok"] is True, float(told["at"]), float(told["every"]), str(told["problem"])
+    except (OSError, ValueError, TypeError, KeyError) as fault:
+        why = getattr(fault, "strerror", None) or "it cannot be understood"
+        return Readiness(False, sentence=f"The storage probe has left no word in {path}: {why}; look at its unit.")
+    age = (time.time() if now is None else now) - at
+    # a time in the future is no news either: the clock was set back
+    if abs(age) > _STALE * every:
+        return Readiness(False, sentence=f"The storage probe last spoke {age:.0f} s ago; look at its unit.")
+    if not good:
+        return Readiness(False, away=True, sentence=problem or "The storage probe failed and did not say why.")
+    return Readiness(True)

@@ -1,0 +1,159 @@
+"""gallery as a real process on a unix socket, and requests to it over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+FILES = pathlib.Path(__file__).resolve().parents[2] / "roles" / "webapp" / "files"
+BOUNDARY = "limit-of-parts"
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("gallery.test", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Answer:
+    """What came back: status, headers and body."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def json(self):
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """The sentence of a refusal."""
+        return self.json["error"]
+
+
+def part(filename: str | bytes, data: bytes, field: str = "file") -> bytes:
+    """One part of a form."""
+    name = filename if isinstance(filename, bytes) else filename.encode()
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="'.encode() + name
+    return head + b'"\r\nContent-Type: application/x-told-by-the-client\r\n\r\n' + data + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    """A whole form."""
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+class Server:
+    """One gallery; `files` is its folder of files."""
+
+    def __init__(self, folder: pathlib.Path, python: tuple[str, ...] = ("-m", "gallery"), **settings: str) -> None:
+        self.files = folder / "files"
+        self.socket = str(folder / "s")
+        self.log = folder / "log"
+        told = {
+            "NAME": "web-01",
+            "FOLDER": str(self.files),
+            "SOCKET": self.socket,
+            "PUBLIC_UPLOADS": "true",
+            **settings,
+        }
+        path = os.pathsep.join([str(FILES), str(pathlib.Path(__file__).parent)])
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.update({f"GALLERY_{name}": value for name, value in told.items()})
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([sys.executable, *python], env=environment, stderr=log, cwd=folder)
+        self._wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            assert self.process.poll() is None, self.log.read_text()
+            with contextlib.suppress(OSError):
+                if self.get("/healthz").status == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"gallery does not answer: {self.log.read_text()}")
+
+    def request(self, method: str, path: str, body=None, timeout: float = 30, **headers: str) -> Answer:
+        """One request; headers are written with underscores."""
+        connection = _Connection(self.socket, timeout)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **keywords) -> Answer:
+        """GET."""
+        return self.request("GET", path, **keywords)
+
+    def upload(self, filename: str | bytes, data: bytes, **keywords) -> Answer:
+        """POST of one file."""
+        return self.post(form(part(filename, data)), **keywords)
+
+    def post(self, body, path: str = "/files", **keywords) -> Answer:
+        """POST of a form."""
+        keywords.setdefault("Content_Type", f"multipart/form-data; boundary={BOUNDARY}")
+        return self.request("POST", path, body, **keywords)
+
+    @contextlib.contextmanager
+    def connected(self, timeout: float = 30):
+        """A bare socket."""
+        with socket.socket(socket.AF_UNIX) as plain:
+            plain.settimeout(timeout)
+            plain.connect(self.socket)
+            yield plain
+
+    def temporary(self) -> list[str]:
+        """The temporary files there are, once the server has had a moment to clean up."""
+        until = time.monotonic() + 3
+        folder = self.files / ".tmp"
+        while folder.exists() and os.listdir(folder) and time.monotonic() < until:
+            time.sleep(0.02)
+        return os.listdir(folder) if folder.exists() else []
+
+    def peak(self) -> int:
+        """The most memory that the process has had, in bytes (resident)."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+
+    def threads(self) -> int:
+        """How many threads the process has."""
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def descriptors(self) -> int:
+        """How many files and sockets the process has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it by a signal; returns how it ended."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+def head_of(plain: socket.socket) -> bytes:
+    """What a server answers on a bare socket until it falls silent or closes."""
+    answer = b""
+    while b"\r\n\r\n" not in answer or not answer.endswith(b"}"):
+        more = plain.recv(65536)
+        if not more:
+            break
+        answer += more
+    return answer

@@ -1,0 +1,283 @@
+"""What OWASP lists for uploads, one case each: refused with one sentence or harmless, and no temporary file left."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+
+import pytest
+from gallery import keys
+from pictures import small
+from serving import BOUNDARY, Answer, form, head_of, part
+
+PNG = small()
+TYPE = f"multipart/form-data; boundary={BOUNDARY}"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
+HTML = b"<!doctype html><script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def server(start):
+    """A gallery with small limits."""
+    return start(MAX_BYTES="2000000", MAX_FILES="3", BODY_TIMEOUT="0.5", TYPES="png jpg pdf txt")
+
+
+@pytest.fixture(scope="module")
+def locked(start):
+    """A gallery with a password."""
+    folder = start().files.parent
+    (folder / "password").write_text("open sesame\nsecond line\n")
+    return start(PUBLIC_UPLOADS="false", PASSWORD_FILE=str(folder / "password"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(server):
+    """No temporary file is left, and everything that was kept is a harmless key."""
+    yield
+    assert server.temporary() == []
+    stored = [path.name for path in server.files.glob("*/*/*")]
+    assert all(keys.is_key(name) for name in stored)
+
+
+def check(answer: Answer, status: int, said: str) -> None:
+    assert answer.status == status, answer.body
+    assert said in answer.error
+    assert answer.error[-1] == "."
+    assert "\n" not in answer.error
+    assert answer.headers["X-Served-By"] == "web-01"
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("filename", "data", "name"),
+    [
+        ("../../../etc/cron.d/x.png", PNG, "x.png"),
+        ("..\\..\\x.png", PNG, "x.png"),
+        ("/etc/passwd.png", PNG, "passwd.png"),
+        ("C:\\autoexec.png", PNG, "autoexec.png"),
+        ("n" * 300 + ".png", PNG, "n" * 64 + ".png"),
+        ("Ünïcödé 写真.png", PNG, "Unicode.png"),
+        ("shell.php.png", PNG, "shell-php.png"),
+        ("a.png%00.png", PNG, "a-png-00.png"),
+        ("new%0D%0Aline.png", PNG, "new-0D-0Aline.png"),
+        ("con.txt", HTML, "con.txt"),
+        ("$(reboot);`id`.txt", b"x", "reboot-id.txt"),
+    ],
+)
+def test_harmless(server, filename, data, name):
+    answer = server.upload(filename, data)
+    assert answer.status == 201, answer.body
+    (entry,) = answer.json
+    assert entry["name"] == name
+    assert server.get(entry["url"]).body == data
+
+
+@pytest.mark.parametrize(
+    ("filename", "data", "status", "said"),
+    [
+        ("", PNG, 400, "is empty"),
+        ("../", PNG, 400, "is empty"),
+        ("a\0.png", PNG, 400, "control character"),
+        (b"a\r\n b.png", PNG, 400, "multipart"),
+        (b"a\nb.png", PNG, 400, "control character"),
+        (b"\xff\xfe.png", PNG, 400, "UTF-8"),
+        ("x" * 9000 + ".png", PNG, 400, "longer than"),
+        ("..", PNG, 415, "not taken"),
+        ("x", PNG, 415, "not taken"),
+        ("x.png.php", PNG, 415, "not taken"),
+        ("x.png/", PNG, 400, "is empty"),
+        ("x.svg", SVG, 415, "not taken"),
+        ("x.html", HTML, 415, "not taken"),
+        ("x.png", SVG, 415, "no png picture inside"),
+        ("x.png", HTML, 415, "no png picture inside"),
+        ("x.png", b"\xff\xd8\xff\xe0 a JPEG", 415, "no png picture inside"),
+        ("x.jpg", PNG, 415, "no jpg picture inside"),
+        ("x.png", b"", 400, "is empty"),
+        ("x.png", PNG + bytes(2_000_000), 413, "larger than 2000000 bytes"),
+    ],
+)
+def test_refused(server, filename, data, status, said):
+    check(server.upload(filename, data), status, said)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (form(*(part(f"{number}.png", PNG) for number in range(4))), 413, "at most 3 files"),
+        (form(part("a.png", PNG), part("b.svg", SVG)), 415, "not taken"),
+        (form(part("a.png", PNG, "other")), 400, 'field "other"'),
+        (form(), 400, "no file"),
+        (b"", 400, "before it was complete"),
+        (b"garbage", 400, "multipart"),
+        (part("a.png", PNG), 400, "before it was complete"),
+        (form(part("a.png", PNG))[:-30], 400, "before it was complete"),
+        (f"--{BOUNDARY}\r\n\r\nno headers\r\n--{BOUNDARY}--\r\n".encode(), 400, "field"),
+        (f"--{BOUNDARY}\r\n: x\r\n\r\n".encode(), 400, "multipart"),
+    ],
+)
+def test_refused_forms_keep_no_file_of_theirs(server, body, status, said):
+    before = len(server.get("/files").json["files"])
+    check(server.post(body), status, said)
+    assert len(server.get("/files").json["files"]) == before
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["", "image/png", "application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary="],
+)
+def test_not_a_form(server, kind):
+    check(server.post(PNG, Content_Type=kind), 415, "multipart/form-data")
+
+
+def start_upload(plain: socket.socket, body: bytes, length: str) -> None:
+    plain.sendall(f"POST /files HTTP/1.1\r\nHost: g\r\n{length}\r\nContent-Type: {TYPE}\r\n\r\n".encode() + body)
+
+
+@pytest.mark.parametrize("sent", [0, 100, 1_200_000])
+def test_half_a_body_and_then_nothing(server, sent):
+    body = form(part("a.txt", bytes(1_900_000)))
+    with server.connected() as plain:
+        start_upload(plain, body[:sent], f"Content-Length: {len(body)}")
+        answer = head_of(plain)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"No byte of the upload came for 0.5 s" in answer
+
+
+@pytest.mark.parametrize("sent", [100, 1_200_000])
+def test_half_a_body_and_then_hung_up(server, sent):
+    body = form(part("a.txt", bytes(1_900_000)))
+    with server.connected() as plain:
+        start_upload(plain, body[:sent], f"Content-Length: {len(body)}")
+    assert server.get("/healthz").status == 200
+
+
+def test_no_length_at_all_is_no_body(server):
+    with server.connected() as plain:
+        start_upload(plain, b"", "X-No: length")
+        answer = head_of(plain)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def chunked(data: bytes) -> bytes:
+    pieces = (data[start : start + 50_000] for start in range(0, len(data), 50_000))
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+
+
+@pytest.mark.parametrize(("size", "status"), [(1_000_000, b"201"), (2_000_001, b"413")])
+def test_chunks_without_a_length_count_too(server, size, status):
+    with server.connected() as plain:
+        body = chunked(form(part("a.txt", bytes(size)))) + b"0\r\n\r\n"
+        sender = threading.Thread(target=start_upload, args=(plain, body, "Transfer-Encoding: chunked"))
+        sender.start()
+        answer = plain.recv(20)
+        sender.join()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_body_that_goes_on_behind_the_form_is_not_waited_for(server):
+    with server.connected() as plain:
+        start_upload(plain, chunked(form(part("a.txt", b"x"))), "Transfer-Encoding: chunked")
+        assert plain.recv(12) == b"HTTP/1.1 201"
+        for _ in range(100):
+            plain.sendall(chunked(bytes(50_000)))
+
+
+def test_a_slow_body_that_keeps_coming_is_taken(server):
+    body = form(part("a.txt", b"slowly"))
+    with server.connected() as plain:
+        start_upload(plain, b"", f"Content-Length: {len(body)}")
+        pause = threading.Event()
+        for start in range(0, len(body), 30):
+            pause.wait(0.2)
+            plain.sendall(body[start : start + 30])
+        assert plain.recv(12) == b"HTTP/1.1 201"
+
+
+def basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (None, 401),
+        ("", 401),
+        ("Basic", 401),
+        ("Basic !!!", 401),
+        ("Bearer open sesame", 401),
+        (basic("me:"), 401),
+        (basic("me:open sesam"), 401),
+        (basic("me:open sesame "), 401),
+        (basic("open sesame"), 401),
+        (basic("me:open sesame"), 201),
+        (basic(":open sesame"), 201),
+    ],
+)
+def test_the_password(locked, given, status):
+    headers = {} if given is None else {"Authorization": given}
+    answer = locked.upload("a.png", PNG, **headers)
+    assert answer.status == status
+    if status == 401:
+        check(answer, 401, "need the password")
+        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert locked.temporary() == []
+
+
+def test_what_needs_the_password_and_what_does_not(locked):
+    right = {"Authorization": basic("me:open sesame")}
+    entry = locked.upload("a.png", PNG, **right).json[0]
+    for path in ("/", "/files", entry["url"], f"/view/{entry['key']}", f"/view/{entry['key']}/delete", "/healthz"):
+        assert locked.get(path).status == 200
+    assert locked.get("/login").status == 401
+    assert locked.get("/login", **right).status == 303
+    assert locked.request("DELETE", entry["url"]).status == 401
+    assert locked.request("POST", f"/view/{entry['key']}/delete").status == 401
+    assert locked.get(entry["url"]).status == 200
+    assert locked.request("DELETE", entry["url"], **right).status == 204
+    assert b"sign in" in locked.get("/").body
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Origin": "http://gallery.test"}, True),
+        ({"Origin": "https://Gallery.Test", "Sec_Fetch_Site": "same-origin"}, True),
+        ({"Sec_Fetch_Site": "none"}, True),
+        ({"Origin": "http://evil.test"}, False),
+        ({"Origin": "http://gallery.test.evil.test"}, False),
+        ({"Origin": "http://gallery.test:8080"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "gallery.test"}, False),
+        ({"Sec_Fetch_Site": "cross-site"}, False),
+        ({"Sec_Fetch_Site": "same-site"}, False),
+        ({"Origin": "http://gallery.test", "Sec_Fetch_Site": "cross-site"}, False),
+    ],
+)
+def test_another_sites_page_cannot_write(server, headers, allowed):
+    entry = server.upload("a.png", PNG).json[0]
+    uploaded = server.upload("a.png", PNG, **headers)
+    posted = server.request("POST", f"/view/{entry['key']}/delete", **headers)
+    deleted = server.request("DELETE", server.upload("a.png", PNG).json[0]["url"], **headers)
+    assert server.get(entry["url"], **headers).status == (404 if allowed else 200)
+    if allowed:
+        assert [uploaded.status, posted.status, deleted.status] == [201, 303, 204]
+    else:
+        for answer in (uploaded, posted, deleted):
+            check(answer, 403, "another site")
+
+
+@pytest.mark.parametrize(
+    "path", ["/files/../../etc/passwd", "/files/..%2f..%2fetc%2fpasswd", "/files/%00", "/static/..%2fapp.py"]
+)
+def test_addresses_that_climb(server, path):
+    check(server.get(path), 404, "")
+
+
+def test_no_request_ends_the_server(server):
+    for line in (b"GARBAGE\r\n\r\n", b"POST /files HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"\0" * 70_000):
+        with server.connected() as plain:
+            plain.sendall(line)
+            assert plain.recv(12) == b"HTTP/1.1 400"
+    assert server.get("/healthz").status == 200

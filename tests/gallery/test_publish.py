@@ -1,0 +1,57 @@
+"""kill -9 between every two system calls of a publish: a file is there wholly, or not at all."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+from gallery.efs import Efs
+from serving import FILES
+from test_storage import listed, put, read
+
+DYING = pathlib.Path(__file__).with_name("dying.py")
+BYTES = bytes(range(256)) * 8192
+
+
+def die(folder, number, *half) -> tuple[int, list[str]]:
+    """Put a file in a process that dies before a call; returns how it ended and what it called."""
+    environment = {"PYTHONPATH": str(FILES), "PYTHONDONTWRITEBYTECODE": "1"}
+    argv = [sys.executable, str(DYING), str(folder), str(number), *half]
+    done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    return done.returncode, done.stdout.split()
+
+
+def prepare(folder, state):
+    """A folder that was never used, or one that holds a file of these minutes."""
+    storage = Efs(str(folder))
+    return storage, [put(storage, b"older").key] if state == "settled" else []
+
+
+@pytest.mark.parametrize("half", [(), ("half",)])
+@pytest.mark.parametrize("state", ["virgin", "settled"])
+def test_killed_before_every_system_call(tmp_path, state, half):
+    outcomes = []
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        storage, before = prepare(folder, state)
+        ended, called = die(folder, number, *half)
+        new = [key for key in listed(storage) if key not in before]
+        outcomes.append(len(new))
+        for key in new:
+            assert read(storage, key) == BYTES, called
+        storage.tidy(-1)
+        assert not (folder / ".tmp").exists() or os.listdir(folder / ".tmp") == [], called
+        assert sorted(listed(storage)) == sorted(new + before), called
+        assert read(storage, put(storage, b"next").key) == b"next", called
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+    assert outcomes == sorted(outcomes)  # from one call on it is there
+    assert set(outcomes) == {0, 1}
+    assert called.count("link") == (2 if "mkdir" in called else 1)
+    assert called[-1] == "unlink"
