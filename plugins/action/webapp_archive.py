@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -23,17 +22,19 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _BUILD_DEADLINE = 600  # seconds; packages may have to be fetched
 
 
-def _build(builder: str, folder: str) -> None:
-    """Let the app's own program fill a folder."""
+def _build(builder: str, archive: str) -> None:
+    """Let the app's own program write the archive."""
+    part = f"{archive}.{os.getpid()}"
     try:
         done = subprocess.run(
-            [sys.executable, builder, folder], capture_output=True, text=True, timeout=_BUILD_DEADLINE, check=False
+            [sys.executable, builder, part], capture_output=True, text=True, timeout=_BUILD_DEADLINE, check=False
         )
     except subprocess.TimeoutExpired:
         raise AnsibleActionFail(f"{builder} did not end within {_BUILD_DEADLINE} s: try again") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
         raise AnsibleActionFail(f"{builder} failed with code {done.returncode}: {said[-1]}")
+    os.replace(part, archive)
 
 
 def _archive_of(source: str, builder: str | None, cache: str) -> str:
@@ -49,12 +50,10 @@ def _archive_of(source: str, builder: str | None, cache: str) -> str:
     archive = os.path.join(cache, f"{_archive.digest(source)[:32]}.tar.gz")
     if os.path.exists(archive):
         return archive
-    if not builder:
+    if builder:
+        _build(builder, archive)
+    else:
         _archive.pack(source, archive)
-        return archive
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        _build(builder, folder)
-        _archive.pack(folder, archive)
     return archive
 
 

@@ -22,8 +22,8 @@ options:
     required: true
   builder:
     description:
-      - A Python program that is called with the path of an empty folder and fills it with the finished app. Without it the
-        folder O(source) itself is packed.
+      - A Python program that makes the archive from O(source), and is called with the path where it has to lie. Without it
+        the folder O(source) itself is packed.
     type: path
   cache:
     description: The folder on the controller that keeps finished archives.
