@@ -24,7 +24,7 @@ _BUILD_DEADLINE = 600  # seconds; packages may have to be fetched
 
 def _build(builder: str, archive: str) -> None:
     """Let the app's own program write the archive."""
-    part = f"{archive}.{os.getpid()}"
+    part = archive.replace(".tar.gz", f".{os.getpid()}.tar.gz")
     try:
         done = subprocess.run(
             [sys.executable, builder, part], capture_output=True, text=True, timeout=_BUILD_DEADLINE, check=False

@@ -44,7 +44,9 @@ def mounts(fleet, web, **mount) -> bool:
     """Whether the attempt changed something; a failure shows its message."""
     result = attempt(fleet, web, **mount)
     log = sh(["docker", "logs", "--tail", "40", f"samefiles-{fleet.name}-efs-second"], check=False)
-    assert not result.get("failed"), result["msg"] + log.stdout + log.stderr + web.run("tail -n 20 /run/efs/*+/log; ss -tlnp", check=False)
+    assert not result.get("failed"), (
+        result["msg"] + log.stdout + log.stderr + web.run("tail -n 20 /run/efs/*+/log; ss -tlnp", check=False)
+    )
     return result["changed"]
 
 

@@ -1,0 +1,151 @@
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases, units and answers of the web app, asked from outside with the host's own tools."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+OWN = "samefiles-molecule-webapp-own"
+GREETING = 'it costs $5, "she" said'
+
+
+@pytest.fixture
+def gallery(server):
+    return server("webapp-gallery")
+
+
+@pytest.fixture
+def own(server):
+    return server("webapp-own")
+
+
+def ask(host, path: str, port: int = 80, *options: str) -> str:
+    """A request with the host's own Python; the status and the body."""
+    code = (
+        "import sys, urllib.request, urllib.error\n"
+        "r = urllib.request.Request(sys.argv[1], method=sys.argv[2], data=sys.argv[3].encode() if len(sys.argv) > 3 else None)\n"
+        "try:\n    a = urllib.request.urlopen(r, timeout=10)\n"
+        "except urllib.error.HTTPError as e:\n    a = e\n"
+        "print(a.status, a.headers['X-Served-By'], a.read().decode())"
+    )
+    method, *body = options or ("GET",)
+    return host.check_output(
+        "python3 -c %s %s %s %s", code, f"http://127.0.0.1:{port}{path}", method, *(body or [""])
+    ).strip()
+
+
+@pytest.mark.parametrize("name", ["webapp-gallery", "webapp-own"])
+def test_units_run_and_start_at_boot_and_the_stock_nginx_does_not(server, name):
+    host = server(name)
+    release = host.check_output("readlink /opt/webapp/current").rpartition("/")[2]
+    for unit in ("webapp-front", "webapp-files", "webapp-probe", f"webapp@{release}"):
+        assert host.service(unit).is_running, unit
+        assert host.service(unit).is_enabled, unit
+    assert not host.service("nginx").is_running
+    assert not host.service("nginx").is_enabled
+    assert host.user("webapp").uid == 5000
+    workers = host.check_output("ps -o user= -C nginx")
+    assert set(workers.split()) == {"webapp"}
+
+
+def test_gallery_answers_and_wants_its_password(gallery):
+    assert ask(gallery, "/healthz", 8000).startswith("200 samefiles-molecule-webapp-gallery")
+    status, name, body = ask(gallery, "/files", 8000).split(" ", 2)
+    assert (status, json.loads(body)["files"]) == ("200", [])
+    assert ask(gallery, "/files", 8000, "POST", "x").startswith("401 ")
+    assert ask(gallery, "/readyz", 8000).startswith("200 ")
+
+
+def test_the_password_is_in_one_file_that_others_cannot_read(gallery):
+    file = gallery.file("/etc/webapp/upload-password")
+    assert (file.user, file.group, file.mode) == ("root", "webapp", 0o640)
+    found = gallery.run(
+        "grep -rl 'correct horse' /etc /opt /run /var/log /var/lib 2>/dev/null; journalctl | grep 'correct horse'"
+    )
+    assert found.stdout.split() == ["/etc/webapp/upload-password"]
+
+
+def test_an_app_of_the_user_s_own_gets_its_environment(own):
+    status, name, body = ask(own, "/").split(" ", 2)
+    assert (status, name) == ("200", OWN)
+    assert json.loads(body)["greeting"] == GREETING
+
+
+def test_a_client_cannot_say_who_it_is(own):
+    code = "import urllib.request as u; print(u.urlopen(u.Request('http://127.0.0.1/', headers={'X-Forwarded-For': '6.6.6.6'})).read().decode())"
+    assert json.loads(own.check_output("python3 -c %s", code))["from"] == "127.0.0.1"
+
+
+def test_another_release_serves_and_the_last_three_stay(converge, own):
+    before = own.check_output("readlink /opt/webapp/current")
+    for greeting in ("two", "three", "four"):
+        told = converge("--extra-vars", json.dumps({"webapp_environment": {"GREETING": greeting}}), hosts=OWN)[OWN]
+        assert told.failure == ""
+        assert json.loads(ask(own, "/").split(" ", 2)[2])["greeting"] == greeting
+    releases = own.check_output("ls /opt/webapp/releases").split()
+    assert len(releases) == 3
+    assert before.rpartition("/")[2] not in releases
+    running = own.check_output(
+        "systemctl list-units --state=active --plain --no-legend 'webapp@*.service'"
+    ).splitlines()
+    assert len(running) == 1
+
+
+def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own):
+    before = ask(own, "/")
+    state = "ls -l /opt/webapp /opt/webapp/releases; find /etc/systemd/system /etc/webapp | sort"
+    files = own.check_output(state)
+    broken = {"webapp_environment": {"GREETING": "five", "BROKEN": "1"}, "webapp_start_deadline": 10}
+    told = converge("--extra-vars", json.dumps(broken), hosts=OWN)[OWN]
+    assert "does not answer GET /healthz within 10 s" in told.failure
+    assert "this release is broken" in told.failure
+    assert ask(own, "/") == before
+    assert own.check_output(state) == files
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"webapp_max_upload_mib": -1}, "webapp-front.service"),
+        (
+            {"webapp_source": "/no/such/app"},
+            "source must be a folder or an archive on the controller, got '/no/such/app'",
+        ),
+        ({"webapp_keep": 1}, "keep must be at least 2"),
+        ({"webapp_health": "healthz"}, "health must be a path that begins with '/'"),
+    ],
+)
+def test_bad_input_changes_nothing(converge, own, settings, said):
+    state = "ls -l /opt/webapp /opt/webapp/releases; find /etc/systemd/system /etc/webapp -printf '%p %s\\n' | sort; cat /etc/webapp/*"
+    before, files = ask(own, "/"), own.check_output(state)
+    greeting = json.loads(before.split(" ", 2)[2])["greeting"]
+    told = converge("--extra-vars", json.dumps({"webapp_environment": {"GREETING": greeting}, **settings}), hosts=OWN)[
+        OWN
+    ]
+    assert said in told.failure
+    assert ask(own, "/") == before
+    assert own.check_output(state) == files
+
+
+def test_sandboxes(gallery):
+    release = gallery.check_output("readlink /opt/webapp/current").rpartition("/")[2]
+    for unit in ("webapp-front", "webapp-files", "webapp-probe", f"webapp@{release}"):
+        told = gallery.check_output(f"systemd-analyze security {unit}.service --no-pager | tail -n 1")
+        level = float(re.search(r": ([0-9.]+) ", told).group(1))
+        print(f"{unit}: {level}")
+        assert level <= 3.0
+
+
+def test_a_killed_app_comes_back_and_no_request_is_refused(own):
+    code = (
+        "import subprocess, urllib.request as u\n"
+        "unit = subprocess.check_output(['systemctl', 'list-units', '--plain', '--no-legend', '--state=active', 'webapp@*.service'], text=True).split()[0]\n"
+        "subprocess.run(['systemctl', 'kill', '--signal=KILL', unit], check=True)\n"
+        "print(u.urlopen('http://127.0.0.1/', timeout=20).status)"
+    )
+    assert own.check_output("python3 -c %s", code) == "200"
