@@ -65,7 +65,7 @@ def test_the_password_is_in_one_file_that_others_cannot_read(gallery):
     file = gallery.file("/etc/webapp/upload-password")
     assert (file.user, file.group, file.mode) == ("root", "webapp", 0o640)
     found = gallery.run(
-        "grep -rl 'correct horse' /etc /opt /run /var/log /var/lib 2>/dev/null; journalctl | grep 'correct horse'"
+        "grep -rl 'open sesame 42' /etc /opt /run /var/log /var/lib 2>/dev/null; journalctl | grep 'open sesame 42'"
     )
     assert found.stdout.split() == ["/etc/webapp/upload-password"]
 
@@ -98,11 +98,11 @@ def test_another_release_serves_and_the_last_three_stay(converge, own):
 
 def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own):
     before = ask(own, "/")
-    state = "ls -l /opt/webapp /opt/webapp/releases; find /etc/systemd/system /etc/webapp | sort"
+    state = "readlink /opt/webapp/current; ls /opt/webapp/releases; find /etc/systemd/system /etc/webapp | sort"
     files = own.check_output(state)
-    broken = {"webapp_environment": {"GREETING": "five", "BROKEN": "1"}, "webapp_start_deadline": 10}
+    broken = {"webapp_environment": {"GREETING": "five", "BROKEN": "1"}, "webapp_start_deadline": 60}
     told = converge("--extra-vars", json.dumps(broken), hosts=OWN)[OWN]
-    assert "does not answer GET /healthz within 10 s" in told.failure
+    assert "does not answer GET /healthz (" in told.failure
     assert "this release is broken" in told.failure
     assert ask(own, "/") == before
     assert own.check_output(state) == files
@@ -111,7 +111,7 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own)
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"webapp_max_upload_mib": -1}, "webapp-front.service"),
+        ({"webapp_server_names": ["a{b"]}, "webapp-front.service"),
         (
             {"webapp_source": "/no/such/app"},
             "source must be a folder or an archive on the controller, got '/no/such/app'",
@@ -121,7 +121,7 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own)
     ],
 )
 def test_bad_input_changes_nothing(converge, own, settings, said):
-    state = "ls -l /opt/webapp /opt/webapp/releases; find /etc/systemd/system /etc/webapp -printf '%p %s\\n' | sort; cat /etc/webapp/*"
+    state = "readlink /opt/webapp/current; ls /opt/webapp/releases; find /etc/systemd/system /etc/webapp -printf '%p %s\\n' | sort; cat /etc/webapp/*"
     before, files = ask(own, "/"), own.check_output(state)
     greeting = json.loads(before.split(" ", 2)[2])["greeting"]
     told = converge("--extra-vars", json.dumps({"webapp_environment": {"GREETING": greeting}, **settings}), hosts=OWN)[

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -48,12 +49,14 @@ def _archive_of(source: str, builder: str | None, cache: str) -> str:
         )
     os.makedirs(cache, exist_ok=True)
     archive = os.path.join(cache, f"{_archive.digest(source)[:32]}.tar.gz")
-    if os.path.exists(archive):
-        return archive
-    if builder:
-        _build(builder, archive)
-    else:
-        _archive.pack(source, archive)
+    # the hosts of a play ask side by side, for the same archive most often: one makes it, the others wait
+    with open(os.path.join(cache, ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(archive):
+            if builder:
+                _build(builder, archive)
+            else:
+                _archive.pack(source, archive)
     return archive
 
 

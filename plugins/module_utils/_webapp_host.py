@@ -18,6 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils import _host, _proce
 from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
 from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
 
+_GIVE_UP = 4  # starts that failed before a release counts as broken
 _SETTLE = 2.0  # seconds between the flip and the end of the old release: requests that were on their way get in
 
 
@@ -174,12 +175,13 @@ class Executor(_steps.Executor):
             said = answers(f"/run/webapp/{step.value}.sock", self.health)
             if not said:
                 return
-            if _process.run(["systemctl", "is-failed", "--quiet", unit], self.deadline).code == 0:
+            shown = _process.run(["systemctl", "show", "--property=NRestarts", "--value", unit], self.deadline).out
+            if shown.isdigit() and int(shown) >= _GIVE_UP:
                 break
-            time.sleep(0.3)
+            time.sleep(0.5)
         raise Failed(
-            f"release {step.value} does not answer GET {self.health} within {self.start_deadline:.0f} s ({said}); its last "
-            f"words: {self._last_words(unit)}; what served before goes on"
+            f"release {step.value} does not answer GET {self.health} ({said}); its last words: {self._last_words(unit)}; what "
+            "served before goes on"
         )
 
     def _disable(self, step: Step) -> None:

@@ -47,10 +47,9 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Pack the app once for the fleet
+- name: Pack the app
   samefiles.aws.webapp_archive:
     source: files/shop
-  run_once: true
   register: packed
 """
 

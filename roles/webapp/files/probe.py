@@ -64,6 +64,7 @@ class Probe:
 
     def __init__(self, mount, folder, host, deadline):
         self.mount, self.folder, self.host, self.deadline = mount, folder, host, deadline
+        self.share = f"share at {mount}" if mount else f"folder {folder}"
         self.pid = self.pipe = None
 
     def look(self):
@@ -77,12 +78,12 @@ class Probe:
                 child(self.folder, self.host, writer)
             os.close(writer)
         if not select.select([self.pipe], [], [], self.deadline)[0]:
-            return f"the share at {self.mount} does not answer within {self.deadline:g} s"
+            return f"the {self.share} does not answer within {self.deadline:g} s"
         said = os.read(self.pipe, 1000).decode(errors="replace")
         os.close(self.pipe)
         os.waitpid(self.pid, 0)
         self.pid = self.pipe = None
-        return "" if said == "ok" else f"the share at {self.mount} fails: {said or 'the probe died'}"
+        return "" if said == "ok" else f"the {self.share} fails: {said or 'the probe died'}"
 
 
 def put(path, text):
