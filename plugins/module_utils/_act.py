@@ -11,6 +11,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils import _causes, _hos
 from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
 from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
 
+_BUSY = 10.0  # seconds that a mount may be in use: a probe or a request ends within that, a process that stays does not
 _LISTEN_DEADLINE = 10.0  # seconds until a started tunnel must listen
 
 
@@ -82,19 +83,19 @@ class Executor(_steps.Executor):
 
     def _unmount(self, step: Step) -> None:
         path = step.target
-        for _attempt in range(10):  # whatever was stacked there
-            if not self._at(path):
-                break
+        until = time.monotonic() + _BUSY
+        while self._at(path):  # whatever was stacked there
             # no look at the path itself: its server may be gone
             done = _process.run(["umount", "--no-canonicalize", path], self.deadline)
             if done.code is None:
                 raise Failed(f"unmounting {path} did not end within {self.deadline:.0f} s: its server does not answer")
-            if done.code != 0 and self._at(path):
+            if done.code == 0 or not self._at(path):
+                continue
+            if time.monotonic() > until:
                 users = _holders(path)
                 who = f", used by {', '.join(users[:5])}: stop them first" if users else ""
                 raise Failed(f"{path} cannot be unmounted: {done.said()}{who}")
-        if self._at(path):
-            raise Failed(f"{path} is still mounted after 10 attempts to unmount it")
+            time.sleep(0.3)
         self.undo.append(lambda: self._mount_again(path))
 
     def _mount_again(self, path: str) -> None:
