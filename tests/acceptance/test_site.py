@@ -1,0 +1,216 @@
+"""What the site must bear, through the balancer and server by server."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import math
+import random
+import time
+
+import pytest
+from fleet import sh, wait
+from visitors import Load, ask, digest, noise, upload
+
+URLS = ["/", "/files", "/healthz"]
+
+
+@pytest.fixture
+def site(fleet) -> str:
+    """The site through the balancer."""
+    return fleet.status["site_url"]
+
+
+@pytest.fixture
+def fronts(fleet) -> list[str]:
+    """The site on each server."""
+    return [host["http"] for host in fleet.status["hosts"]]
+
+
+def memory(server) -> int:
+    """MiB that the app's release has used at most since it started, page cache of the share not counted."""
+    unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
+    pid = server.run(f"systemctl show --property MainPID --value {unit}")
+    return int(server.run(f"grep VmHWM /proc/{pid}/status").split()[1]) // 1024
+
+
+def sizes(count: int, least: int, most: int, total: int) -> list[int]:
+    """Log-uniform sizes that make the wanted total."""
+    chance = random.Random(1)
+    found = [round(math.exp(chance.uniform(math.log(least), math.log(most)))) for _ in range(count)]
+    found[0], found[1] = least, most
+    factor = (total - most) / (sum(found) - most)
+    return [most if size == most else min(most, max(least, round(size * factor))) for size in found]
+
+
+def test_200_uploads_are_everywhere_within_a_second(fleet, site, fronts, figure):
+    keys, lags = [], []
+
+    def one(number: int, size: int) -> None:
+        told = upload(site, f"file-{number}.bin", noise(number, size), size)
+        begin = time.monotonic()
+        wanted = digest(noise(number, size))
+        assert told["sha256"] == wanted
+        keys.append(told["key"])
+        for front in fronts:
+            status = ask(front, f"/files/{told['key']}", "HEAD")[0]
+            lags.append(time.monotonic() - begin)
+            assert status == 200
+            assert digest([ask(front, f"/files/{told['key']}")[1]]) == wanted
+
+    begin = time.monotonic()
+    wanted = sizes(200, 1, 50_000_000, 500_000_000)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(200), wanted))
+    took = time.monotonic() - begin
+    used = [memory(server) for server in fleet.servers]
+    for key in keys:
+        assert ask(site, f"/files/{key}", "DELETE")[0] == 204
+    figure(
+        f"200 files, {sum(wanted) / 1e6:.0f} MB in {took:.0f} s, each opened on every server at most {max(lags):.2f} s after its 201 (bar: 1 s)"
+    )
+    figure(f"memory of the app at most {max(used)} MiB (bar: 150 MB)")
+    assert max(lags) < 1
+    assert max(used) * 1.048576 < 150
+
+
+def test_2_gigabytes(fleet, site, fronts, figure):
+    size = 2 * 1024**3
+    begin = time.monotonic()
+    told = upload(site, "large.bin", noise(7, size), size)
+    took = time.monotonic() - begin
+    assert told["size"] == size
+    assert told["sha256"] == digest(noise(7, size))
+    for server in fleet.servers:
+        path = f"/srv/files/gallery/{told['key'][:3]}/{told['key'][3:5]}/{told['key']}"
+        assert server.run(f"stat -c %s {path}") == str(size)
+    used = [memory(server) for server in fleet.servers]
+    assert ask(site, f"/files/{told['key']}", "DELETE")[0] == 204
+    figure(f"2 GiB uploaded in {took:.0f} s, memory of the app at most {max(used)} MiB")
+    assert max(used) * 1.048576 < 150
+
+
+def test_a_new_release_under_load(fleet, fronts, figure):
+    told = []
+    for number, front in enumerate(fronts):
+        limit = fleet.servers[number].name
+        with Load(front, URLS, slow_uploads=4) as load:
+            time.sleep(5)
+            fleet.play(
+                "site.yml",
+                "--limit",
+                f"{limit},localhost",
+                "--skip-tags",
+                "proof",
+                "-e",
+                f"webapp_title=Title{number}{time.time():.0f}",
+            )
+            time.sleep(25)
+        told.append(f"{load.done} requests and {load.uploads} uploads, {len(load.failed)} failed")
+        assert load.failed == []
+        assert load.uploads > 0
+    figure("; ".join(told))
+    fleet.play("site.yml")
+
+
+def test_a_server_that_stops_dead_under_load(fleet, site, figure):
+    victim = fleet.servers[1]
+    with Load(site, URLS) as load:
+        time.sleep(5)
+        sh(["docker", "kill", victim.container])
+        time.sleep(15)
+        failed = len(load.failed)
+        before = load.done
+        time.sleep(5)
+        assert load.done > before
+        assert len(load.failed) == failed, "requests go on failing"
+        sh(["docker", "start", victim.container])
+        back = wait(lambda: served_by(site, victim.name), 240, f"{victim.name} in use again")
+    # at most what was in flight there: five visitors, one request each
+    assert len(load.failed) <= 5, load.failed
+    figure(
+        f"{len(load.failed)} of {load.done} requests failed (5 visitors), the server was in use again {back:.0f} s after its start"
+    )
+
+
+def served_by(site: str, name: str) -> bool:
+    import contextlib
+
+    from visitors import connect
+
+    for _ in range(8):
+        with contextlib.closing(connect(site, 10)) as connection:
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == 200 and answer.headers["X-Served-By"] == name:
+                return True
+    return False
+
+
+def test_a_frozen_share(fleet, fronts, figure):
+    processes = [count(server) for server in fleet.servers]
+    sh(["docker", "pause", fleet.storage])
+    try:
+        begin = time.monotonic()
+        wait(lambda: all(ask(front, "/readyz")[0] == 503 for front in fronts), 30, "/readyz 503")
+        noticed = time.monotonic() - begin
+        slowest = 0.0
+        for _ in range(10):
+            for front in fronts:
+                status, _, took = ask(front, "/healthz")
+                slowest = max(slowest, took)
+                assert status == 200
+                status, body, took = ask(front, "/")
+                assert took < 10
+                assert b"does not answer" in body
+        grown = [count(server) - before for server, before in zip(fleet.servers, processes)]
+    finally:
+        sh(["docker", "unpause", fleet.storage])
+    green = wait(lambda: all(ask(front, "/readyz")[0] == 200 for front in fronts), 60, "/readyz 200")
+    figure(
+        f"/readyz 503 after {noticed:.1f} s, /healthz at most {slowest:.2f} s (bar: 1 s), processes grown by {grown}, green {green:.1f} s after the thaw (bar: 30 s)"
+    )
+    assert slowest < 1
+    assert green < 30
+    assert max(grown) <= 3
+    assert fleet.play("playbooks/verify.yml").code == 0
+
+
+def count(server) -> int:
+    return int(server.run("ps -u webapp -o pid= | wc -l"))
+
+
+def test_a_server_that_boots_without_storage(fleet, fronts, figure):
+    server, front = fleet.servers[0], fronts[0]
+    sh(["docker", "stop", "-t", "2", fleet.storage])
+    try:
+        sh(["docker", "kill", server.container])
+        sh(["docker", "start", server.container])
+        wait(lambda: page_says(front, b"no "), 180, "a page that explains")
+        assert json.loads(ask(front, "/readyz")[1])["ok"] is False
+        assert ask(front, "/healthz")[0] == 200
+    finally:
+        sh(["docker", "start", fleet.storage])
+    green = wait(lambda: ask(front, "/readyz")[0] == 200, 300, "/readyz 200")
+    told = upload(front, "back.txt", [b"here again"], 10)
+    assert ask(fronts[1], f"/files/{told['key']}")[1] == b"here again"
+    assert ask(front, f"/files/{told['key']}")[1] == b"here again"
+    assert ask(front, f"/files/{told['key']}", "DELETE")[0] == 204
+    figure(f"green {green:.0f} s after the file system came back")
+
+
+def page_says(front: str, words: bytes) -> bool:
+    try:
+        status, body, _ = ask(front, "/", seconds=5)
+    except OSError:
+        return False
+    return status in (200, 503) and words in body
+
+
+def test_a_second_run_changes_nothing_and_is_short(fleet, figure):
+    before = [server.modules_run() for server in fleet.servers]
+    assert set(fleet.play("site.yml").changed().values()) == {0}
+    ran = [server.modules_run() - there for server, there in zip(fleet.servers, before)]
+    figure(f"modules run per host, the proof included: {ran} (bar: 14)")
+    assert max(ran) <= 14
