@@ -169,8 +169,9 @@ def test_a_frozen_share(fleet, fronts, figure):
         sh(["docker", "unpause", fleet.storage])
     green = wait(lambda: all(ask(front, "/readyz")[0] == 200 for front in fronts), 60, "/readyz 200")
     figure(
-        f"/readyz 503 after {noticed:.1f} s, /healthz at most {slowest:.2f} s (bar: 1 s), processes grown by {grown}, green {green:.1f} s after the thaw (bar: 30 s)"
+        f"/readyz 503 after {noticed:.1f} s, /healthz at most {slowest:.2f} s (bar: 1 s), processes grown by {grown}"
     )
+    figure(f"green {green:.1f} s after the thaw (bar: 30 s)")
     assert slowest < 1
     assert green < 30
     assert max(grown) <= 3
