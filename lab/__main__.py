@@ -57,7 +57,7 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
     efs_image = images.ensure("efs", "half a minute")
     server_image = images.ensure("server", "a minute")
     parts.network(lab)
-    aws.start(lab)
+    aws.moto(lab).start()
     record = aws.Record(lab)
     _file_systems(lab, wanted, record, efs_image)
     main = parts.servers(lab, wanted, server_image)
@@ -119,7 +119,7 @@ def down(arguments: argparse.Namespace) -> None:
     # without a record, only what carries the lab's label is left to remove
     lab = Lab(arguments.lab, wanted.index if wanted else 0)
     gone = parts.remove(lab)
-    aws.stop(lab)
+    aws.moto(lab).stop()
     shutil.rmtree(lab.state, ignore_errors=True)
     say(f"lab {lab.name}: removed {len(gone)} containers, networks and volumes")
 

@@ -6,11 +6,6 @@ that was started again knows the same file systems and instances.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 import zlib
@@ -18,9 +13,9 @@ import zlib
 import boto3
 import botocore.config
 
+from lab.daemons import Daemon
 from lab.identity import write
-from lab.progress import step
-from lab.settings import REGION, ROOT, ZONES, Lab, LabError, Server
+from lab.settings import REGION, ZONES, Lab, Server
 
 # Two different strings: Ansible masks the secret wherever it appears.
 ACCESS_KEY = "LABACCESSKEY"
@@ -28,57 +23,17 @@ SECRET_KEY = "lab-secret-that-opens-nothing"
 AMI = "ami-0a1b2c3d4e5f60718"  # a name only: nothing boots from it
 
 
-def _processes(lab: Lab) -> list[int]:
-    """The processes that are this lab's moto, found by their command line."""
-    found = []
-    wanted = ["lab.moto_server", str(lab.aws_port), lab.name]
-    for entry in os.listdir("/proc"):
+def moto(lab: Lab) -> Daemon:
+    """moto's process; its record ends with it."""
+
+    def answers() -> bool:
         try:
-            with open(f"/proc/{entry}/cmdline", "rb") as line:
-                argv = line.read().decode(errors="replace").split("\0")
-        except (OSError, NotADirectoryError):
-            continue
-        if argv[2:5] == wanted:
-            found.append(int(entry))
-    return found
+            urllib.request.urlopen(f"{lab.aws_endpoint}/moto-api/", timeout=5).close()
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
 
-
-def _answers(lab: Lab) -> bool:
-    try:
-        urllib.request.urlopen(f"{lab.aws_endpoint}/moto-api/", timeout=5).close()
-    except (OSError, urllib.error.URLError):
-        return False
-    return True
-
-
-def start(lab: Lab) -> None:
-    """Start moto unless it runs."""
-    if _processes(lab):
-        if _answers(lab):
-            return
-        stop(lab)
-    log = lab.state / "moto.log"
-    with log.open("wb") as out, step("starting the AWS API (moto)"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab.moto_server", str(lab.aws_port), lab.name],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-        for _ in range(300):
-            if process.poll() is not None:
-                last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
-                raise LabError(f"moto ended at once: {last[0]} (is 127.0.0.1:{lab.aws_port} in use? see {log})")
-            if _answers(lab):
-                return
-            time.sleep(0.2)
-    raise LabError(f"moto does not answer at {lab.aws_endpoint} after 60 s, see {log}")
-
-
-def stop(lab: Lab) -> None:
-    """End moto; its record ends with it."""
-    for process in _processes(lab):
-        os.kill(process, signal.SIGKILL)
-    while _processes(lab):
-        time.sleep(0.05)
+    return Daemon(lab, "the AWS API (moto)", "lab.moto_server", (str(lab.aws_port), lab.name), answers)
 
 
 class Record:
