@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import sys
 
-from lab import aws, engine, identity, images, parts, state
+from lab import aws, balancer, engine, identity, images, parts, state
 from lab.progress import say
 from lab.settings import DEFAULT_LAB, MOST_FILE_SYSTEMS, MOST_SERVERS, REGION, ROOT, Lab, LabError
 
@@ -57,14 +57,16 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
     efs_image = images.ensure("efs", "half a minute")
     server_image = images.ensure("server", "a minute")
     parts.network(lab)
-    aws.start(lab)
+    aws.moto(lab).start()
     record = aws.Record(lab)
     _file_systems(lab, wanted, record, efs_image)
     main = parts.servers(lab, wanted, server_image)
     tags = {"FileSystem": record.identity_of(state.MAIN_FILE_SYSTEM), "Transport": wanted.transport}
     if wanted.package:
         tags["EfsUtilsChecksum"] = wanted.package
-    record.servers(main, tags)
+    record.balancer(list(record.servers(main, tags).values()))
+    parts.balancer(lab, efs_image)
+    balancer.program(lab).start()
     aws.environment(lab)
     _inventory(lab)
 
@@ -103,7 +105,7 @@ def up(arguments: argparse.Namespace) -> None:
     wanted.transport = arguments.transport or wanted.transport
     _package(lab, arguments.efs_utils_package, wanted)
     _converge(lab, wanted)
-    say(f"lab {lab.name}: {wanted.hosts} servers, AWS API at {lab.aws_endpoint}")
+    say(f"lab {lab.name}: {wanted.hosts} servers, site at {lab.site_url}, AWS API at {lab.aws_endpoint}")
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -119,7 +121,8 @@ def down(arguments: argparse.Namespace) -> None:
     # without a record, only what carries the lab's label is left to remove
     lab = Lab(arguments.lab, wanted.index if wanted else 0)
     gone = parts.remove(lab)
-    aws.stop(lab)
+    balancer.program(lab).stop()
+    aws.moto(lab).stop()
     shutil.rmtree(lab.state, ignore_errors=True)
     say(f"lab {lab.name}: removed {len(gone)} containers, networks and volumes")
 
@@ -162,11 +165,11 @@ def status(arguments: argparse.Namespace) -> None:
                 "zone": one.zone,
                 "container": one.container,
                 "ssh": parts.ssh(lab, one),
-                "http": None,
+                "http": f"http://{one.address}",
             }
         )
     told = {
-        "site_url": None,
+        "site_url": lab.site_url,
         "aws_endpoint": lab.aws_endpoint,
         "s3_endpoint": None,
         "region": REGION,

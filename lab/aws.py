@@ -6,11 +6,6 @@ that was started again knows the same file systems and instances.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 import zlib
@@ -18,9 +13,9 @@ import zlib
 import boto3
 import botocore.config
 
+from lab.daemons import Daemon
 from lab.identity import write
-from lab.progress import step
-from lab.settings import REGION, ROOT, ZONES, Lab, LabError, Server
+from lab.settings import REGION, ZONES, Lab, Server
 
 # Two different strings: Ansible masks the secret wherever it appears.
 ACCESS_KEY = "LABACCESSKEY"
@@ -28,57 +23,24 @@ SECRET_KEY = "lab-secret-that-opens-nothing"
 AMI = "ami-0a1b2c3d4e5f60718"  # a name only: nothing boots from it
 
 
-def _processes(lab: Lab) -> list[int]:
-    """The processes that are this lab's moto, found by their command line."""
-    found = []
-    wanted = ["lab.moto_server", str(lab.aws_port), lab.name]
-    for entry in os.listdir("/proc"):
+def moto(lab: Lab) -> Daemon:
+    """moto's process; its record ends with it."""
+
+    def answers() -> bool:
         try:
-            with open(f"/proc/{entry}/cmdline", "rb") as line:
-                argv = line.read().decode(errors="replace").split("\0")
-        except (OSError, NotADirectoryError):
-            continue
-        if argv[2:5] == wanted:
-            found.append(int(entry))
-    return found
+            urllib.request.urlopen(f"{lab.aws_endpoint}/moto-api/", timeout=5).close()
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
+    return Daemon(lab, "the AWS API (moto)", "lab.moto_server", (str(lab.aws_port), lab.name), answers)
 
 
-def _answers(lab: Lab) -> bool:
-    try:
-        urllib.request.urlopen(f"{lab.aws_endpoint}/moto-api/", timeout=5).close()
-    except (OSError, urllib.error.URLError):
-        return False
-    return True
-
-
-def start(lab: Lab) -> None:
-    """Start moto unless it runs."""
-    if _processes(lab):
-        if _answers(lab):
-            return
-        stop(lab)
-    log = lab.state / "moto.log"
-    with log.open("wb") as out, step("starting the AWS API (moto)"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab.moto_server", str(lab.aws_port), lab.name],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-        for _ in range(300):
-            if process.poll() is not None:
-                last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
-                raise LabError(f"moto ended at once: {last[0]} (is 127.0.0.1:{lab.aws_port} in use? see {log})")
-            if _answers(lab):
-                return
-            time.sleep(0.2)
-    raise LabError(f"moto does not answer at {lab.aws_endpoint} after 60 s, see {log}")
-
-
-def stop(lab: Lab) -> None:
-    """End moto; its record ends with it."""
-    for process in _processes(lab):
-        os.kill(process, signal.SIGKILL)
-    while _processes(lab):
-        time.sleep(0.05)
+def client(service: str, endpoint: str):
+    """A client of one service of the lab's moto; it fails at once where moto does not answer."""
+    session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+    settings = botocore.config.Config(retries={"max_attempts": 1})
+    return session.client(service, endpoint_url=endpoint, config=settings)
 
 
 class Record:
@@ -86,10 +48,7 @@ class Record:
 
     def __init__(self, lab: Lab):
         self.lab = lab
-        session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
-        settings = botocore.config.Config(retries={"max_attempts": 1})
-        self.ec2 = session.client("ec2", endpoint_url=lab.aws_endpoint, config=settings)
-        self.efs = session.client("efs", endpoint_url=lab.aws_endpoint, config=settings)
+        self.ec2, self.efs, self.elb = (client(name, lab.aws_endpoint) for name in ("ec2", "efs", "elbv2"))
 
     def _seed(self, what: str) -> None:
         number = zlib.crc32(f"{self.lab.name}/{what}".encode())
@@ -106,14 +65,14 @@ class Record:
         return next(iter(describe(Filters=filters)[key]), None)
 
     def network(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The VPC, its subnets by zone and its security groups (web, efs) by name."""
+        """The VPC, its subnets by zone and its security groups by name."""
         vpc = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")
         if not vpc:
             self._seed("vpc")
             block = str(self.lab.subnet)
             vpc = self.ec2.create_vpc(CidrBlock=block, TagSpecifications=self._tags("vpc", "lab"))["Vpc"]
         subnets = {zone: self._subnet(vpc["VpcId"], zone) for zone in ZONES}
-        groups = {name: self._group(vpc["VpcId"], name) for name in ("web", "efs")}
+        groups = {name: self._group(vpc["VpcId"], name) for name in ("web", "efs", "alb")}
         return subnets, groups
 
     def _subnet(self, vpc: str, zone: str) -> str:
@@ -135,11 +94,11 @@ class Record:
             GroupName=name, Description=f"lab {name}", VpcId=vpc,
             TagSpecifications=self._tags("security-group", name),
         )["GroupId"]  # fmt: skip
-        if name == "efs":
+        if name != "web":
             web = self._named(self.ec2.describe_security_groups, "SecurityGroups", "web")["GroupId"]
-            rule = {"IpProtocol": "tcp", "FromPort": 2049, "ToPort": 2049}
-            rule["UserIdGroupPairs"] = [{"GroupId": web}]
-            self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+            into, source, port = {"efs": (group, web, 2049), "alb": (web, group, 80)}[name]
+            rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "UserIdGroupPairs": [{"GroupId": source}]}
+            self.ec2.authorize_security_group_ingress(GroupId=into, IpPermissions=[rule])
         return group
 
     def file_system(self, name: str, addresses: dict[str, str], points: list[dict]) -> tuple[str, dict[str, str]]:
@@ -223,7 +182,8 @@ class Record:
             there = self.ec2.run_instances(
                 ImageId=AMI, MinCount=1, MaxCount=1, InstanceType="t3.micro", KeyName="lab",
                 SubnetId=subnets[server.zone], PrivateIpAddress=server.address, SecurityGroupIds=[groups["web"]],
-                TagSpecifications=self._tags("instance", server.name, **wanted),
+                # moto gives an instance the tags of the terminated one that had its id
+                TagSpecifications=self._tags("instance", server.name, Registered="no", **wanted),
             )["Instances"][0]  # fmt: skip
             return there["InstanceId"]
         drift = {key: value for key, value in wanted.items() if there["tags"].get(key) != value}
@@ -232,6 +192,59 @@ class Record:
                 Resources=[there["id"]], Tags=[{"Key": key, "Value": value} for key, value in drift.items()]
             )
         return there["id"]
+
+    def balancer(self, instances: list[str]) -> None:
+        """The load balancer in front of these instances.
+
+        Each is registered once in its life, and a tag remembers it: one that an operator has taken out stays out,
+        however often the lab is made. (A terminated instance is deregistered by moto, as by AWS.) The listener comes
+        last: before it is there, the balancer's program does not believe that the targets are complete.
+        """
+        group = self._target_group()
+        done = {"Name": "tag:Registered", "Values": [group]}
+        pages = self.ec2.get_paginator("describe_instances").paginate(Filters=[done])
+        old = {item["InstanceId"] for page in pages for part in page["Reservations"] for item in part["Instances"]}
+        new = [identity for identity in instances if identity not in old]
+        if new:
+            self.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": identity} for identity in new])
+            self.ec2.create_tags(Resources=new, Tags=[{"Key": "Registered", "Value": group}])
+        self._listener(group)
+
+    def _balancer_part(self, describe, key: str, name: str) -> dict | None:
+        """What this lab has of a kind of part: the one that is named like the lab, or None."""
+        return next((item for item in describe()[key] if item[name] == self.lab.prefix), None)
+
+    def _target_group(self) -> str:
+        there = self._balancer_part(self.elb.describe_target_groups, "TargetGroups", "TargetGroupName")
+        if not there:
+            self._seed("target-group")
+            vpc = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")["VpcId"]
+            there = self.elb.create_target_group(
+                Name=self.lab.prefix, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="instance",
+                HealthCheckProtocol="HTTP", HealthCheckPath="/healthz", HealthCheckIntervalSeconds=5,
+                HealthCheckTimeoutSeconds=2, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
+                Tags=[{"Key": "Lab", "Value": self.lab.name}],
+            )["TargetGroups"][0]  # fmt: skip
+            self.elb.modify_target_group_attributes(
+                TargetGroupArn=there["TargetGroupArn"],
+                Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "10"}],
+            )
+        return there["TargetGroupArn"]
+
+    def _listener(self, group: str) -> None:
+        there = self._balancer_part(self.elb.describe_load_balancers, "LoadBalancers", "LoadBalancerName")
+        if not there:
+            subnets, groups = self.network()
+            self._seed("load-balancer")
+            there = self.elb.create_load_balancer(
+                Name=self.lab.prefix, Subnets=list(subnets.values()), SecurityGroups=[groups["alb"]],
+                Tags=[{"Key": "Lab", "Value": self.lab.name}],
+            )["LoadBalancers"][0]  # fmt: skip
+        arn = there["LoadBalancerArn"]
+        if not self.elb.describe_listeners(LoadBalancerArn=arn)["Listeners"]:
+            self._seed("listener")
+            forward = {"Type": "forward", "TargetGroupArn": group}
+            self.elb.create_listener(LoadBalancerArn=arn, Protocol="HTTP", Port=80, DefaultActions=[forward])
 
 
 def environment(lab: Lab) -> None:

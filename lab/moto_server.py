@@ -7,6 +7,10 @@ Run as `python -m lab.moto_server PORT LAB`. Corrections, each with its reason:
 - EFS UpdateFileSystem, PutBackupPolicy, DeleteFileSystemPolicy: moto answers 500; CloudFormation and operators use them.
 - EFS CreateMountTarget with an address outside the subnet: moto refuses, but keeps an entry without an id that makes
   the file system impossible to describe or delete. The address is checked before moto sees the request.
+- EC2 TerminateInstances: moto keeps the address, so that no instance could take it again (`make lab HOSTS=2`, HOSTS=3).
+- ELB DescribeTargetHealth: moto calls every running target healthy and knows no draining. For the lab's own target group
+  the balancer's program says what its health checks measured (health.json); an answer there for a target that is not
+  registered any more means that it still drains. Without the file moto's own answer stands.
 - EFS ids: moto's have 8 hexadecimal digits, AWS's have 17, and mount.efs refuses a shorter access-point id.
 """
 
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import os
 import sys
 
@@ -21,10 +26,15 @@ import sys
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.ec2 import ec2_backends
+from moto.ec2.models.instances import Instance
 from moto.efs import models, responses, urls
 from moto.efs.exceptions import BadRequest
+from moto.elbv2.models import ELBv2Backend
 from moto.moto_api._internal import mock_random
 from moto.server import main as moto_main
+
+from lab.settings import Lab
+from lab.targets import answer
 
 JSON = {"Content-Type": "application/json"}
 
@@ -92,6 +102,40 @@ def checked_mount_target(original):
     return create
 
 
+def terminate_wholly(original):
+    """TerminateInstances that deletes the interfaces too, as AWS does with those that it made with the instance."""
+
+    def terminate(self):
+        for interface in self.nics.values():
+            interface.delete_on_termination = True
+        return original(self)
+
+    return terminate
+
+
+def measured_health(original, lab: Lab):
+    """DescribeTargetHealth as the lab's balancer measured it."""
+
+    def describe(self, target_group_arn, targets):
+        found = original(self, target_group_arn, targets)
+        group = self.target_groups[target_group_arn]
+        if group.name != lab.prefix or not lab.health.exists():
+            return found
+        measured = json.loads(lab.health.read_text())
+        if not targets:
+            gone = [identity for identity in measured if identity not in group.targets]
+            found += [group.health_for({"Id": identity}, self.ec2_backend) for identity in gone]
+        for one in found:
+            registered = one.instance_id in group.targets
+            if registered and one.status != "healthy":
+                continue  # its instance is stopped
+            told = answer(measured.get(one.instance_id), registered)
+            one.status, one.reason, one.description = (told.get(key) for key in ("state", "reason", "description"))
+        return found
+
+    return describe
+
+
 class LongIds:
     """Random numbers for EFS's ids, 17 digits long, from moto's own source (so that its seed rules them)."""
 
@@ -101,7 +145,7 @@ class LongIds:
         return mock_random.get_random_hex(max(length, 17))
 
 
-def correct() -> None:
+def correct(lab: Lab) -> None:
     """Put the corrections in place."""
     for operation in (
         describe_tags,
@@ -116,9 +160,13 @@ def correct() -> None:
         urls.url_paths[f"/2015-02-01/{path}/<file_system_id>"] = urls.response.dispatch
         urls.url_paths[f"/2015-02-01/{path}/<file_system_id>/"] = urls.response.dispatch
     models.mock_random = LongIds
+    Instance.terminate = terminate_wholly(Instance.terminate)
+    ELBv2Backend.describe_target_health = measured_health(ELBv2Backend.describe_target_health, lab)
     models.EFSBackend.create_mount_target = checked_mount_target(models.EFSBackend.create_mount_target)
 
 
 if __name__ == "__main__":
-    correct()
+    correct(Lab(sys.argv[2], 0))  # only its name counts here
+    # the balancer's program asks four times a second: a line for each request would fill the disk in time
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     moto_main(["--host", "127.0.0.1", "--port", sys.argv[1]])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import time
 
@@ -12,6 +14,7 @@ from lab.identity import write
 from lab.progress import say, step
 from lab.settings import REGION, USER, ZONES, Lab, LabError, Server
 from lab.state import Wanted
+from lab.targets import Group, configuration
 
 BOOT_DEADLINE = 240  # seconds; two guests boot in 13-17 s on two idle cores
 MEMORY = "512M"
@@ -97,6 +100,35 @@ def server(lab: Lab, one: Server, image: str, disk: str) -> bool:
         "--volume", f"{disk}:/disk/server.img:ro", "--volume", f"{lab.state / 'seed' / one.name}:/seed:ro",
     ]  # fmt: skip
     return engine.ensure_container(one.container, arguments, image)
+
+
+def _claim(port: int) -> None:
+    """Say in words that a port of this machine is taken; Docker says it in many lines."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LabError(
+                f"the site needs 127.0.0.1:{port} ({error.strerror}): end what listens there, or take another LAB=name"
+            ) from None
+
+
+def balancer(lab: Lab, image: str) -> None:
+    """The load balancer: HAProxy, which lab.balancer keeps in step with the target group."""
+    name = f"{lab.prefix}-alb"
+    there = engine.inspect("container", name).get(name)
+    if not (there and there["State"]["Running"]):
+        _claim(lab.site_port)
+    if not (lab.alb / "haproxy.cfg").exists():
+        write(lab.alb / "haproxy.cfg", configuration(Group()))
+    arguments = [
+        *on_network(lab, lab.balancer, "alb"), "--publish", f"127.0.0.1:{lab.site_port}:80",
+        "--env", f"SITE_PORT={lab.site_port}", "--volume", f"{lab.alb}:/alb",
+        # the runtime socket then belongs to the user of the lab, and nobody else can use it
+        "--user", f"{os.getuid()}:{os.getgid()}", "--entrypoint", "/usr/sbin/haproxy",
+    ]  # fmt: skip
+    engine.ensure_container(name, arguments, image, ["-W", "-f", "/alb/haproxy.cfg"])
 
 
 def ssh(lab: Lab, one: Server) -> list[str]:

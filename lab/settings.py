@@ -79,6 +79,31 @@ class Lab:
         """The endpoint that AWS tools talk to."""
         return f"http://127.0.0.1:{self.aws_port}"
 
+    @property
+    def site_port(self) -> int:
+        """Where the balancer listens on 127.0.0.1."""
+        return 8080 + self.index
+
+    @property
+    def site_url(self) -> str:
+        """The site as a browser on this machine finds it."""
+        return f"http://127.0.0.1:{self.site_port}"
+
+    @property
+    def balancer(self) -> str:
+        """The address of the balancer, in the first zone."""
+        return str(self.zone_subnet(ZONES[0])[5])
+
+    @property
+    def alb(self) -> pathlib.Path:
+        """What the balancer shares with its program: configuration, runtime socket, what it measured."""
+        return self.state / "alb"
+
+    @property
+    def health(self) -> pathlib.Path:
+        """What the balancer measured, by instance id; written once a second."""
+        return self.alb / "health.json"
+
     def zone_subnet(self, zone: str) -> ipaddress.IPv4Network:
         """The subnet of one zone."""
         return list(self.subnet.subnets())[ZONES.index(zone)]

@@ -1,0 +1,158 @@
+"""Keeps the lab's balancer in step with the target group in moto, and tells moto what the health checks found.
+
+Run as `python -m lab.balancer LAB PORT`, where PORT is moto's. Once a second it reads the target group and its targets
+from moto and the server slots from HAProxy, and gives HAProxy the commands that lab/targets.py decides on. HAProxy is
+reloaded (never restarted) when the health check changes. While moto does not answer, or has lost its record and does
+not have all of it again, the last answer stands; while HAProxy does not answer, nothing is told.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+
+from lab import engine
+from lab.aws import client
+from lab.daemons import Daemon
+from lab.identity import write
+from lab.settings import Lab
+from lab.targets import Group, configuration, plan, slots
+
+PERIOD = 1.0
+STALE = 15  # seconds without a word after which the program is held to be dead
+
+
+def program(lab: Lab) -> Daemon:
+    """The program of a lab."""
+
+    def answers() -> bool:
+        try:
+            return time.time() - lab.health.stat().st_mtime < STALE
+        except FileNotFoundError:
+            return False
+
+    return Daemon(lab, "the balancer's program", "lab.balancer", (lab.name, str(lab.aws_port)), answers)
+
+
+class Aws:
+    """The target group, as moto has it."""
+
+    def __init__(self, name: str, endpoint: str):
+        self.name = name
+        self.elb, self.ec2 = client("elbv2", endpoint), client("ec2", endpoint)
+
+    def read(self) -> tuple[Group, dict[str, str]] | None:
+        """The target group and its targets in service (ADDRESS:PORT by id); None while no listener leads to it."""
+        found = self.elb.describe_target_groups(Names=[self.name])["TargetGroups"][0]
+        if not found["LoadBalancerArns"]:
+            return None
+        arn = found["TargetGroupArn"]
+        attributes = self.elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+        delay = {item["Key"]: item["Value"] for item in attributes}["deregistration_delay.timeout_seconds"]
+        group = Group(
+            path=found["HealthCheckPath"],
+            port=found["HealthCheckPort"],
+            interval=found["HealthCheckIntervalSeconds"],
+            timeout=found["HealthCheckTimeoutSeconds"],
+            healthy=found["HealthyThresholdCount"],
+            unhealthy=found["UnhealthyThresholdCount"],
+            matcher=found["Matcher"]["HttpCode"],
+            delay=int(delay),
+        )
+        return group, self._targets(arn)
+
+    def _targets(self, arn: str) -> dict[str, str]:
+        told = self.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+        ports = {
+            one["Target"]["Id"]: one["Target"]["Port"] for one in told if one["TargetHealth"]["State"] != "draining"
+        }
+        filters = [
+            {"Name": "instance-id", "Values": list(ports)},
+            {"Name": "instance-state-name", "Values": ["running"]},
+        ]
+        pages = self.ec2.get_paginator("describe_instances").paginate(Filters=filters) if ports else []
+        running = [item for page in pages for part in page["Reservations"] for item in part["Instances"]]
+        return {item["InstanceId"]: f"{item['PrivateIpAddress']}:{ports[item['InstanceId']]}" for item in running}
+
+
+class Follower:
+    """What the program remembers from one second to the next."""
+
+    def __init__(self, lab: Lab, aws: Aws):
+        self.lab = lab
+        self.aws = aws
+        self.wanted: tuple[Group, dict[str, str]] | None = None
+        self.trouble: dict[str, str] = {}
+        try:
+            self.told = json.loads(lab.health.read_text())
+        except (OSError, ValueError):
+            self.told = {}
+
+    def ask(self, command: str) -> str:
+        """Give HAProxy one command; returns its answer."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(self.lab.alb / "run.sock"))
+            connection.sendall(command.encode() + b"\n")
+            with connection.makefile() as answer:
+                return answer.read()
+
+    def attempt(self, what: str, function) -> None:
+        """Do a part of the round; what stands in its way is printed once, not every second."""
+        try:
+            function()
+            trouble = ""
+        except Exception as error:  # moto and HAProxy may be away, starting or cut off in the middle of an answer
+            trouble = repr(error)
+        if trouble != self.trouble.get(what, ""):
+            print(f"{what}: {trouble or 'in order again'}", flush=True)
+        self.trouble[what] = trouble
+
+    def read(self) -> None:
+        """Learn what is wanted."""
+        self.wanted = self.aws.read() or self.wanted
+
+    def apply(self) -> None:
+        """Bring HAProxy in line and tell what it measured."""
+        if not self.wanted:
+            return
+        group, targets = self.wanted
+        commands, told = plan(self.told, targets, slots(self.ask("show stat")), group, time.time())
+        for command in commands:
+            print(command, self.ask(command).strip(), flush=True)
+        if told != self.told:
+            self.keep_servers()
+        self.told = told
+        write(self.lab.health, json.dumps(told, indent=2) + "\n")
+        self.lab.health.touch()
+        self.configure(configuration(group))
+
+    def keep_servers(self) -> None:
+        """Keep what HAProxy knows of its servers for the process that takes over from it."""
+        write(self.lab.alb / "servers.state", self.ask("show servers state"))
+
+    def configure(self, text: str) -> None:
+        """Reload HAProxy unless this is the configuration it runs; connections go on in the process that is replaced."""
+        if text.split()[-1] not in self.ask("show info").split():
+            self.keep_servers()
+            write(self.lab.alb / "haproxy.cfg", text)
+            engine.docker("kill", "--signal", "USR2", f"{self.lab.prefix}-alb")
+            print("reloaded", flush=True)
+
+
+def main() -> None:
+    """Follow, for ever."""
+    name, port = sys.argv[1:]
+    lab = Lab(name, 0)  # only its name counts here: state folder, container, target group
+    follower = Follower(lab, Aws(lab.prefix, f"http://127.0.0.1:{port}"))
+    while True:
+        begin = time.monotonic()
+        follower.attempt("AWS API", follower.read)
+        follower.attempt("HAProxy", follower.apply)
+        time.sleep(max(0.0, begin + PERIOD - time.monotonic()))
+
+
+if __name__ == "__main__":
+    main()
