@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= lab
-SCENARIOS := efs_mount efs_client default
+SCENARIOS := efs_mount efs_client webapp default
 lab := python -m lab --lab $(LAB)
 
 .PHONY: help lab lab-down lab-status test lint unit docs sanity molecule acceptance requirements
@@ -17,6 +17,7 @@ lab: .venv/.ok ## start the lab and converge it (HOSTS=2 TRANSPORT=stunnel LAB=n
 	@$(lab) up $(if $(HOSTS),--hosts $(HOSTS)) $(if $(TRANSPORT),--transport $(TRANSPORT)) \
 	  $(if $(EFS_UTILS_PACKAGE),--efs-utils-package $(EFS_UTILS_PACKAGE))
 	@ansible-playbook -i "$$($(lab) inventory)" site.yml
+	@$(lab) pictures
 
 lab-down: .venv/.ok ## remove the lab and every trace of it
 	@$(lab) down

@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import sys
 
-from lab import aws, balancer, engine, identity, images, parts, state
+from lab import aws, balancer, engine, identity, images, parts, pictures, state
 from lab.progress import say
 from lab.settings import DEFAULT_LAB, MOST_FILE_SYSTEMS, MOST_SERVERS, REGION, ROOT, Lab, LabError
 
@@ -61,7 +61,11 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
     record = aws.Record(lab)
     _file_systems(lab, wanted, record, efs_image)
     main = parts.servers(lab, wanted, server_image)
-    tags = {"FileSystem": record.identity_of(state.MAIN_FILE_SYSTEM), "Transport": wanted.transport}
+    tags = {
+        "FileSystem": record.identity_of(state.MAIN_FILE_SYSTEM),
+        "Transport": wanted.transport,
+        "SiteUrl": lab.site_url,
+    }
     if wanted.package:
         tags["EfsUtilsChecksum"] = wanted.package
     record.balancer(list(record.servers(main, tags).values()))
@@ -181,6 +185,14 @@ def status(arguments: argparse.Namespace) -> None:
     print(json.dumps(told, indent=2))
 
 
+def fill(arguments: argparse.Namespace) -> None:
+    """Put a few pictures into the gallery of a lab that serves one, unless it has some."""
+    lab, wanted = _open(arguments.lab)
+    servers = [f"http://{lab.server(number + 1).address}" for number in range(wanted.hosts)]
+    pictures.fill(lab.site_url, servers)
+    print(f"The site: {lab.site_url}")
+
+
 def inventory(arguments: argparse.Namespace) -> None:
     """Print the path of the lab's inventory."""
     print(_inventory(_open(arguments.lab)[0]))
@@ -196,7 +208,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--transport", choices=TRANSPORTS)
     one.add_argument("--efs-utils-package", metavar="FILE.deb")
     one.set_defaults(run=up)
-    for name, function in (("prepare", prepare), ("down", down), ("status", status), ("inventory", inventory)):
+    for name, function in (
+        ("prepare", prepare),
+        ("down", down),
+        ("status", status),
+        ("inventory", inventory),
+        ("pictures", fill),
+    ):
         commands.add_parser(name, help=function.__doc__).set_defaults(run=function)
     one = commands.add_parser("file-system", help=file_system.__doc__)
     one.add_argument("name")
