@@ -124,7 +124,7 @@ class Load:
             size = 200_000
             try:
                 blocks = [os.urandom(size // 20) for _ in range(20)]
-                told = upload(self.url, "slow.bin", blocks, size, self.seconds / 20)
+                told = upload(self.url, "slow.txt", blocks, size, self.seconds / 20)
                 if told["sha256"] != digest(blocks):
                     raise AssertionError("other bytes were stored than were sent")
                 self.uploads += 1

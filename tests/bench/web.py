@@ -1,0 +1,151 @@
+"""make bench-web: the site's speed as ratios against peers in the same run, on the first server of a lab.
+
+1. A file of 100 KiB through front and files unit, against a bare pair of nginx, and against one nginx.
+2. The CPU of the app for the first page of a list of 100,000 files, seeded on the volume of the file system.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from fleet import ROOT, Fleet, sh
+from visitors import ask, noise, upload
+
+sys.path.insert(0, str(ROOT))
+from lab import engine
+
+ROUNDS, SECONDS = 5, 4
+COUNT = 100_000
+BASE = """
+daemon off; worker_processes auto; pid /tmp/bench/{name}.pid; error_log /tmp/bench/{name}.err; user webapp;
+events {{ worker_connections 4096; }}
+http {{ access_log /tmp/bench/{name}.log combined buffer=32k flush=5s; sendfile on; tcp_nopush on;
+{http}
+}}
+"""
+FILES = "root /srv/files/gallery; rewrite ^/files/((...)(..).*)$ /$2/$3/$1 break;"
+PEERS = {
+    "files": f"server {{{{ listen unix:/tmp/bench/files.sock; {FILES} }}}}",
+    "front": "upstream files {{ server unix:/tmp/bench/files.sock; }} server {{ listen 8081; location / {{ "
+    "proxy_pass http://files; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_max_temp_file_size 0; }} }}",
+    "single": f"server {{{{ listen 8082; {FILES} }}}}",
+}
+# keys of gallery: time and random part in its 32 digits, spread over the folders as a year of uploads would
+SEED = """
+import os
+digits = "0123456789abcdefghjkmnpqrstvwxyz"
+def word(number, width):
+    out = ""
+    for _ in range(width):
+        out = digits[number % 32] + out
+        number //= 32
+    return out
+year = 365 * 86400 * 10**6
+now = 32**11 - 1 - {now}
+for number in range({count}):
+    key = word(now + number * year // {count}, 11) + word(number, 16) + "-seed.txt"
+    folder = "/export/gallery/%s/%s" % (key[:3], key[3:5])
+    os.makedirs(folder, exist_ok=True)
+    open(folder + "/" + key, "w").close()
+os.system("chown -R 5000:5000 /export/gallery")
+"""
+
+
+def rate(url: str) -> float:
+    """Requests per second that wrk reaches."""
+    out = sh(["wrk", "-t1", "-c16", f"-d{SECONDS}s", url]).stdout
+    assert "Non-2xx" not in out, out
+    return float(re.search(r"Requests/sec:\s+([0-9.]+)", out).group(1))
+
+
+def start_peers(server) -> None:
+    """Start the bare pair and the single nginx on a server."""
+    server.run("mkdir -p /tmp/bench && chmod 777 /tmp/bench && systemctl stop bench-* 2>/dev/null; true")
+    for name, text in PEERS.items():
+        conf = BASE.format(name=name, http=text.replace("{{", "{").replace("}}", "}"))
+        subprocess.run(
+            [*server.ssh, "sudo", "tee", f"/tmp/bench/{name}.conf"],
+            input=conf,
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+        server.run(f"systemd-run --quiet --collect --unit bench-{name} nginx -c /tmp/bench/{name}.conf")
+
+
+def file_ratios(server, front: str) -> None:
+    """Compare the ways to one file."""
+    told = upload(front, "bench.txt", noise(1, 100 * 1024), 100 * 1024)
+    start_peers(server)
+    time.sleep(2)
+    ways = {
+        "site (front and files unit)": f"{front}/files/{told['key']}",
+        "bare pair of nginx": f"http://{server.address}:8081/files/{told['key']}",
+        "one nginx": f"http://{server.address}:8082/files/{told['key']}",
+    }
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    try:
+        for _ in range(ROUNDS):
+            for way, url in ways.items():
+                rates[way].append(rate(url))
+    finally:
+        server.run("systemctl stop bench-front bench-files bench-single; rm -rf /tmp/bench")
+        ask(front, f"/files/{told['key']}", "DELETE")
+    site, pair, single = (statistics.median(rates[way]) for way in ways)
+    for way, found in rates.items():
+        print(f"100 KiB, {way}: {statistics.median(found):.0f} requests/s (median of {ROUNDS})")
+    print(f"site / bare pair: {site / pair:.2f} (bar: 0.90)")
+    print(f"site / one nginx: {site / single:.2f}")
+
+
+def cpu(server, pid: str) -> float:
+    """CPU seconds that a process has used."""
+    fields = server.run(f"cat /proc/{pid}/stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def listing(fleet, server, front: str) -> None:
+    """CPU of the first page and of a later one, with 100,000 files."""
+    sh(
+        ["docker", "exec", "-i", fleet.storage, "python3", "-"],
+        input=SEED.format(now=int(time.time() * 1e6), count=COUNT),
+    )
+    unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
+    pid = server.run(f"systemctl show --property MainPID --value {unit}")
+    try:
+        for what, path in (("first page", "/files"), ("page in HTML", "/")):
+            ask(front, path)
+            before, runs = cpu(server, pid), 20
+            for _ in range(runs):
+                status, _, _ = ask(front, path)
+                assert status == 200
+            print(f"{COUNT} files, {what}: {(cpu(server, pid) - before) / runs * 1000:.0f} ms of CPU (bar: 100 ms)")
+    finally:
+        sh(
+            [
+                "docker",
+                "exec",
+                fleet.storage,
+                "sh",
+                "-c",
+                "find /export/gallery -name '*-seed.txt' -delete; find /export/gallery -mindepth 1 -type d -empty -delete",
+            ]
+        )
+
+
+def main() -> None:
+    """Measure on the lab that LAB names."""
+    engine.install("wrk", "wrk")
+    fleet = Fleet(os.environ.get("LAB", "lab"))
+    server, front = fleet.servers[0], fleet.status["hosts"][0]["http"]
+    file_ratios(server, front)
+    listing(fleet, server, front)
+
+
+main()
