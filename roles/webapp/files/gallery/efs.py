@@ -28,6 +28,7 @@ from gallery.problems import Problem, away, missing
 from gallery.storage import Entry, Page, Reader, Storage, Writer
 
 _TEMPORARY = re.compile("[0-9a-f]{32}[.]part")
+_SYNC = 8 * 1024 * 1024  # bytes that wait to be sent at most: the last fsync of a large file would outlast its deadline
 _TRIES = 8  # a folder may be removed by a delete between being made and being used, but not again and again
 # O_NONBLOCK: opening a pipe that somebody put there must not wait
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -81,7 +82,7 @@ class _Writer(Writer):
         self._temporary = temporary
         self._descriptor = descriptor
         self._published = ""
-        self._size = 0
+        self._size = self._synced = 0
         self._hash = hashlib.sha256()
         # a descriptor that abort() closed under a hanging write could be another file's by the next one
         self._lock = threading.Lock()
@@ -93,6 +94,9 @@ class _Writer(Writer):
                 rest = rest[os.write(self._descriptor, rest) :]
             self._size += len(block)
             self._hash.update(block)
+            if self._size - self._synced >= _SYNC:
+                os.fsync(self._descriptor)
+                self._synced = self._size
 
     def publish(self) -> Entry:
         with self._lock, self._storage.explained("Publishing"):
