@@ -97,6 +97,16 @@ def test_upload_three_files_and_watch(page, pair, three):
         assert sorted(page.run(NAMES)) == sorted(names)
 
 
+def test_drop_files_anywhere(page, three):
+    dropped = {"items": [], "files": three, "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver"):
+        page.call("Input.dispatchDragEvent", type=kind, x=640, y=700, data=dropped)
+    assert page.run("document.body.className") == "dropping"
+    page.call("Input.dispatchDragEvent", type="drop", x=640, y=700, data=dropped)
+    page.wait(f"{TILES}.length === 3 && !document.querySelector('.busy') && {SHOWN}")
+    assert page.run("document.body.className") == ""
+
+
 def test_delete_one(page, pair, three):
     upload(page, three)
     gone = page.run(NAMES)[1]

@@ -152,6 +152,25 @@ def test_half_a_body_and_then_hung_up(server, sent):
     assert server.get("/healthz").status == 200
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("multipart/form-data; boundary*=utf-8''%E2%82%AC", 400),
+        (TYPE + "; boundary=other", 400),
+        (TYPE.title(), 400),
+        (TYPE.replace("form", "Form"), 201),
+    ],
+)
+def test_an_odd_content_type(server, kind, status):
+    assert server.post(form(part("a.png", PNG)), Content_Type=kind).status == status
+
+
+def test_an_encoded_file_name_is_read_as_older_clients_mean_it(server):
+    body = form(part("x.png", PNG)).replace(b'filename="x.png"', b"filename*=utf-8''Z%C3%BCrich%2F..%2F%E2%82%AC.png")
+    (entry,) = server.post(body).json
+    assert entry["name"] == "file.png"
+
+
 def test_no_length_at_all_is_no_body(server):
     with server.connected() as plain:
         start_upload(plain, b"", "X-No: length")

@@ -61,11 +61,15 @@ def _open_file(path: str) -> tuple[int, os.stat_result] | None:
         if fault.errno in _NOT_THERE:
             return None
         raise
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode):
+    try:
+        about = os.fstat(descriptor)
+    except OSError:
         os.close(descriptor)
-        return None
-    return descriptor, about
+        raise
+    if stat.S_ISREG(about.st_mode):
+        return descriptor, about
+    os.close(descriptor)
+    return None
 
 
 def _names(folder: str) -> list[str]:
@@ -81,7 +85,7 @@ class _Writer(Writer):
         self._name = name
         self._temporary = temporary
         self._descriptor = descriptor
-        self._published = ""
+        self._key = ""  # once it is published
         self._size = self._synced = 0
         self._hash = hashlib.sha256()
         # a descriptor that abort() closed under a hanging write could be another file's by the next one
@@ -103,18 +107,18 @@ class _Writer(Writer):
             os.fsync(self._descriptor)
             about = os.fstat(self._descriptor)
             self._close()
-            key = self._storage.link(self._temporary, self._name, about.st_ino)
-            self._published = self._storage.path(key)
-            _sync_folder(os.path.dirname(self._published))
+            self._key = self._storage.link(self._temporary, self._name, about.st_ino)
+            _sync_folder(os.path.dirname(self._storage.path(self._key)))
             os.unlink(self._temporary)
-            return Entry(key, self._size, about.st_mtime, self._hash.hexdigest())
+            return Entry(self._key, self._size, about.st_mtime, self._hash.hexdigest())
 
     def abort(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            self._close()
-            if self._published:
-                os.unlink(self._published)
-            os.unlink(self._temporary)
+        with self._lock:
+            with contextlib.suppress(OSError):
+                self._close()
+                os.unlink(self._temporary)
+            with contextlib.suppress(Problem):
+                self._storage.delete(self._key)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
