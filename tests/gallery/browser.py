@@ -98,6 +98,29 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyDown", **keys, **({"text": text} if text else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", **keys)
 
+    def click(self, selector: str) -> None:
+        """Click in the middle of an element, as a mouse does."""
+        self.wait("document.readyState === 'complete'")
+        self.run(f"document.querySelector({selector!r}).scrollIntoView()")
+        box = self.run(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, **place)
+
+    def focus(self) -> str:
+        """What has the focus: its id, or its class, or its value."""
+        return self.run("(e => e.id || e.className || e.value)(document.activeElement)")
+
+    def tab_to(self, wanted: str) -> None:
+        """Press Tab until an element has the focus; each one on the way must show that it has it."""
+        for _ in range(40):
+            self.press("Tab")
+            where = "(e => e.id === 'pick' ? e.nextElementSibling : e)(document.activeElement)"
+            assert self.run(f"getComputedStyle({where}).outlineStyle") != "none", self.focus()
+            if self.focus() == wanted:
+                return
+        raise AssertionError(f"Tab never came to {wanted}")
+
     def size(self, width: int, height: int, phone: bool = False) -> None:
         """Set the size of the window in CSS pixels."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)

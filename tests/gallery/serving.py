@@ -153,3 +153,13 @@ def head_of(plain: socket.socket) -> bytes:
             break
         answer += more
     return answer
+
+
+def check(answer: Answer, status: int, said: str) -> None:
+    """A refusal for a program: one sentence, marked with the server's name."""
+    assert answer.status == status, answer.body
+    assert said in answer.error
+    assert answer.error[-1] == "."
+    assert "\n" not in answer.error
+    assert answer.headers["X-Served-By"] == "web-01"
+    assert answer.headers["Content-Type"] == "application/json"

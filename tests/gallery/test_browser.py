@@ -124,24 +124,9 @@ def test_delete_one(page, pair, three):
         assert page.run(f"{TILES}.length") == 2
 
 
-def focus(page) -> str:
-    return page.run("document.activeElement.id || document.activeElement.className || document.activeElement.value")
-
-
-def tab_to(page, wanted: str) -> None:
-    """Press Tab until an element has the focus; each one on the way must show that it has it."""
-    for _ in range(40):
-        page.press("Tab")
-        where = "(e => e.id === 'pick' ? e.nextElementSibling : e)(document.activeElement)"
-        assert page.run(f"getComputedStyle({where}).outlineStyle") != "none", focus(page)
-        if focus(page) == wanted:
-            return
-    raise AssertionError(f"Tab never came to {wanted}")
-
-
 def test_with_the_keyboard_alone(page, three):
     page.call("Page.setInterceptFileChooserDialog", enabled=True)
-    tab_to(page, "pick")
+    page.tab_to("pick")
     page.press("Enter")
     page.wait("true")
     (opened,) = [event["params"] for event in page.events if event["method"] == "Page.fileChooserOpened"]
@@ -150,14 +135,14 @@ def test_with_the_keyboard_alone(page, three):
     page.call("DOM.setFileInputFiles", files=three, backendNodeId=opened["backendNodeId"])
     page.wait(f"{TILES}.length === 3 && !document.querySelector('.busy')")
     first = page.run(NAMES)[0]
-    tab_to(page, "remove")
+    page.tab_to("remove")
     page.press("Enter")
     page.wait("document.querySelector('dialog').open")
     assert page.run("document.activeElement.value") == "keep"
     page.press("Escape")
     page.wait("!document.querySelector('dialog').open")
     assert page.run(f"{TILES}.length") == 3
-    assert focus(page) == "remove"
+    assert page.focus() == "remove"
     page.press("Enter")
     page.press("Tab")
     assert page.run("document.activeElement.value") == "delete"
@@ -194,30 +179,20 @@ def test_in_the_dark_and_without_motion(page, three):
     assert page.run("getComputedStyle(document.querySelector('.frame img')).transitionDuration") == "0s"
 
 
-def click(page, selector: str) -> None:
-    """Click in the middle of an element, as a mouse does."""
-    page.wait("document.readyState === 'complete'")
-    page.run(f"document.querySelector({selector!r}).scrollIntoView()")
-    box = page.run(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
-    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
-    for kind in ("mousePressed", "mouseReleased"):
-        page.call("Input.dispatchMouseEvent", type=kind, **place)
-
-
 def test_without_scripts(page, pair, three):
     address, server = pair[0]
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     page.open(address)
     page.choose(three)
-    click(page, "#upload button")
+    page.click("#upload button")
     page.wait(f"{TILES}.length === 3 && {SHOWN}")
     assert page.run("location.pathname") == "/"
-    click(page, ".tile .remove")
+    page.click(".tile .remove")
     page.wait("location.pathname.endsWith('/delete')")
-    click(page, "form.choices button")
+    page.click("form.choices button")
     page.wait(f"location.pathname === '/' && {TILES}.length === 2")
     assert len(server.get("/files").json["files"]) == 2
-    click(page, ".tile .frame")
+    page.click(".tile .frame")
     page.wait("location.pathname.startsWith('/view/')")
 
 
