@@ -12,7 +12,7 @@ import sys
 from gallery import efs
 from gallery.efs import Efs
 
-BYTES = bytes(range(256)) * 8192  # 2 MiB: two writes
+BYTES = bytes(range(256)) * 40_000  # 10 MB, in two writes
 
 
 class Dying:

@@ -18,14 +18,9 @@ BOUNDARY = "limit-of-parts"
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("gallery.test", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+    def __init__(self, plain: socket.socket) -> None:
+        super().__init__("gallery.test")
+        self.sock = plain
 
 
 class Answer:
@@ -59,20 +54,24 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as plain:
+        plain.bind(("127.0.0.1", 0))
+        return plain.getsockname()[1]
+
+
 class Server:
-    """One gallery; `files` is its folder of files."""
+    """One gallery, on a unix socket unless a PORT is given; `files` is its folder of files."""
 
     def __init__(self, folder: pathlib.Path, python: tuple[str, ...] = ("-m", "gallery"), **settings: str) -> None:
         self.files = folder / "files"
         self.socket = str(folder / "s")
         self.log = folder / "log"
-        told = {
-            "NAME": "web-01",
-            "FOLDER": str(self.files),
-            "SOCKET": self.socket,
-            "PUBLIC_UPLOADS": "true",
-            **settings,
-        }
+        self.port = int(settings.get("PORT", "0"))
+        told = {"NAME": "web-01", "FOLDER": str(self.files), "PUBLIC_UPLOADS": "true", **settings}
+        if not self.port:
+            told["SOCKET"] = self.socket
         path = os.pathsep.join([str(FILES), str(pathlib.Path(__file__).parent)])
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.update({f"GALLERY_{name}": value for name, value in told.items()})
@@ -92,13 +91,10 @@ class Server:
 
     def request(self, method: str, path: str, body=None, timeout: float = 30, **headers: str) -> Answer:
         """One request; headers are written with underscores."""
-        connection = _Connection(self.socket, timeout)
-        try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, named)
+        with self.connected(timeout) as plain:
+            connection = _Connection(plain)
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             return Answer(connection.getresponse())
-        finally:
-            connection.close()
 
     def get(self, path: str, **keywords) -> Answer:
         """GET."""
@@ -116,9 +112,9 @@ class Server:
     @contextlib.contextmanager
     def connected(self, timeout: float = 30):
         """A bare socket."""
-        with socket.socket(socket.AF_UNIX) as plain:
+        with socket.socket(socket.AF_INET if self.port else socket.AF_UNIX) as plain:
             plain.settimeout(timeout)
-            plain.connect(self.socket)
+            plain.connect(("127.0.0.1", self.port) if self.port else self.socket)
             yield plain
 
     def temporary(self) -> list[str]:
@@ -157,3 +153,13 @@ def head_of(plain: socket.socket) -> bytes:
             break
         answer += more
     return answer
+
+
+def check(answer: Answer, status: int, said: str) -> None:
+    """A refusal for a program: one sentence, marked with the server's name."""
+    assert answer.status == status, answer.body
+    assert said in answer.error
+    assert answer.error[-1] == "."
+    assert "\n" not in answer.error
+    assert answer.headers["X-Served-By"] == "web-01"
+    assert answer.headers["Content-Type"] == "application/json"

@@ -38,6 +38,14 @@ def test_empty_folders_go_with_the_last_file(storage, tmp_path):
     assert os.listdir(tmp_path / "files") == [".tmp"]
 
 
+def test_abort_leaves_no_folder_either(storage, tmp_path):
+    writer = storage.put("a.txt")
+    writer.write(b"x")
+    writer.publish()
+    writer.abort()
+    assert os.listdir(tmp_path / "files") == [".tmp"]
+
+
 def test_strange_files_are_left_alone(storage, tmp_path):
     entry = put(storage)
     home, folder = tmp_path / "files", place(tmp_path, entry.key).parent

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pictures import small
@@ -60,11 +60,8 @@ def test_frozen_and_thawed(server, freeze):
     assert [answer.status for answer in refused] == [503] * 5
     assert {answer.error for answer in refused} == {"The storage does not answer; gallery works again when it does."}
     assert all(answer.headers["Retry-After"] for answer in refused)
-    crowd = [threading.Thread(target=server.get, args=["/"]) for _ in range(40)]
-    for thread in crowd:
-        thread.start()
-    for thread in crowd:
-        thread.join()
+    with ThreadPoolExecutor(40) as crowd:
+        list(crowd.map(server.get, ["/"] * 40))
     for path in ("/", "/files", entry["url"]):
         answer, spent = timed(server.get, path)
         assert answer.status == 503

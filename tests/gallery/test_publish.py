@@ -15,7 +15,7 @@ from serving import FILES
 from test_storage import listed, put, read
 
 DYING = pathlib.Path(__file__).with_name("dying.py")
-BYTES = bytes(range(256)) * 8192
+BYTES = bytes(range(256)) * 40_000
 
 
 def die(folder, number, *half) -> tuple[int, list[str]]:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes gallery and all that it needs one file: build.py OUT.tar.gz. Prints its SHA-256.

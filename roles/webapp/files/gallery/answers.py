@@ -19,7 +19,7 @@ from gallery.problems import Problem, away
 from gallery.storage import Entry, Reader, Storage
 
 _LOG = logging.getLogger("gallery")
-_BLOCK = 512 * 1024  # bytes that are read at a time
+_BLOCK = 256 * 1024  # bytes that are read at a time
 # a file never changes; deleted ones must not live on in caches that many people share
 _CACHE = "private, max-age=31536000, immutable"
 

@@ -143,7 +143,7 @@ class Gallery:
         return after
 
     async def _list(self, request: Request) -> Response:
-        text = request.query_params.get("limit", str(_PAGE))
+        text = request.query_params.get("limit") or str(_PAGE)
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST):
             raise Problem(400, f"limit is {shown(text)}: a number from 1 to {_MOST} is needed.")
         page = await self._calls.run(self._storage.list, self._after(request), int(text))

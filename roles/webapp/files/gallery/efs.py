@@ -28,6 +28,7 @@ from gallery.problems import Problem, away, missing
 from gallery.storage import Entry, Page, Reader, Storage, Writer
 
 _TEMPORARY = re.compile("[0-9a-f]{32}[.]part")
+_SYNC = 8 * 1024 * 1024  # bytes that wait to be sent at most: the last fsync of a large file would outlast its deadline
 _TRIES = 8  # a folder may be removed by a delete between being made and being used, but not again and again
 # O_NONBLOCK: opening a pipe that somebody put there must not wait
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -60,11 +61,15 @@ def _open_file(path: str) -> tuple[int, os.stat_result] | None:
         if fault.errno in _NOT_THERE:
             return None
         raise
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode):
+    try:
+        about = os.fstat(descriptor)
+    except OSError:
         os.close(descriptor)
-        return None
-    return descriptor, about
+        raise
+    if stat.S_ISREG(about.st_mode):
+        return descriptor, about
+    os.close(descriptor)
+    return None
 
 
 def _names(folder: str) -> list[str]:
@@ -80,8 +85,8 @@ class _Writer(Writer):
         self._name = name
         self._temporary = temporary
         self._descriptor = descriptor
-        self._published = ""
-        self._size = 0
+        self._key = ""  # once it is published
+        self._size = self._synced = 0
         self._hash = hashlib.sha256()
         # a descriptor that abort() closed under a hanging write could be another file's by the next one
         self._lock = threading.Lock()
@@ -93,24 +98,27 @@ class _Writer(Writer):
                 rest = rest[os.write(self._descriptor, rest) :]
             self._size += len(block)
             self._hash.update(block)
+            if self._size - self._synced >= _SYNC:
+                os.fsync(self._descriptor)
+                self._synced = self._size
 
     def publish(self) -> Entry:
         with self._lock, self._storage.explained("Publishing"):
             os.fsync(self._descriptor)
             about = os.fstat(self._descriptor)
             self._close()
-            key = self._storage.link(self._temporary, self._name, about.st_ino)
-            self._published = self._storage.path(key)
-            _sync_folder(os.path.dirname(self._published))
+            self._key = self._storage.link(self._temporary, self._name, about.st_ino)
+            _sync_folder(os.path.dirname(self._storage.path(self._key)))
             os.unlink(self._temporary)
-            return Entry(key, self._size, about.st_mtime, self._hash.hexdigest())
+            return Entry(self._key, self._size, about.st_mtime, self._hash.hexdigest())
 
     def abort(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            self._close()
-            if self._published:
-                os.unlink(self._published)
-            os.unlink(self._temporary)
+        with self._lock:
+            with contextlib.suppress(OSError):
+                self._close()
+                os.unlink(self._temporary)
+            with contextlib.suppress(Problem):
+                self._storage.delete(self._key)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

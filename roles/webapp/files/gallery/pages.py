@@ -34,6 +34,12 @@ def _moment(seconds: float, form: str) -> str:
     return time.strftime(form, time.gmtime(seconds))
 
 
+def taken(types: tuple[str, ...]) -> str:
+    """The extensions that may be uploaded, for people: Pictures, pdf, txt."""
+    pictures = ["Pictures"] if set(kinds.IMAGES) <= set(types) else [kind for kind in types if kinds.is_image(kind)]
+    return ", ".join(pictures + [kind for kind in types if not kinds.is_image(kind)])
+
+
 class Pages:
     """Makes the pages of one gallery."""
 
@@ -47,6 +53,7 @@ class Pages:
         environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters.update(size=size_text, moment=_moment)
         environment.globals.update(settings=settings, images=kinds.IMAGES, sign_in=guard.SIGN_IN, static=self._address)
+        environment.globals.update(taken=taken(settings.types))
         self._templates = environment
 
     def _address(self, name: str) -> str:

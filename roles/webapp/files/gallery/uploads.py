@@ -32,7 +32,7 @@ class Parts:
     def __init__(self, content_type: str) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
-        if kind != b"multipart/form-data" or not boundary:
+        if kind.lower() != b"multipart/form-data" or not boundary:
             raise Problem(415, "Uploads are sent as multipart/form-data with a boundary, as a form sends them.")
         self.complete = False
         self._events: list[tuple] = []

@@ -13,6 +13,8 @@ let running = 0;
 let signedIn = null;
 
 const say = (text) => { find("said").textContent = text; };
+// whole addresses: beside a page address with a password in it, browsers refuse relative ones
+const fetchHere = (path, options) => fetch(location.origin + path, options);
 const words = (text) => new Set(text.split(" "));
 const extension = (name) => (name.includes(".") ? name.split(".").pop().toLowerCase() : "");
 
@@ -22,9 +24,12 @@ function sizeText(size) {
   return `${size.toFixed(size < 9.95 && units[0] !== "bytes" ? 1 : 0)} ${units[0]}`;
 }
 
+// the visitor's own clock and words: a time of today, the date of other days
 function localTime(time) {
-  const form = { dateStyle: "medium", timeStyle: "short" };
-  time.textContent = new Date(time.dateTime).toLocaleString(undefined, form);
+  const then = new Date(time.dateTime);
+  const today = then.toDateString() === new Date().toDateString();
+  time.title = then.toLocaleString();
+  time.textContent = today ? then.toLocaleTimeString(undefined, { timeStyle: "short" }) : then.toLocaleDateString(undefined, { dateStyle: "medium" });
 }
 
 function makeTile(name) {
@@ -107,7 +112,7 @@ function next() {
 // the password is asked for before the first bytes are sent, not after the last
 function ready() {
   if (!form.dataset.signIn) return Promise.resolve(true);
-  signedIn ??= fetch(form.dataset.signIn, { redirect: "manual" }).then((answer) => {
+  signedIn ??= fetchHere(form.dataset.signIn, { redirect: "manual" }).then((answer) => {
     if (answer.status !== 401) return true;
     signedIn = null;
     return false;
@@ -133,7 +138,7 @@ function transfer(upload) {
     request.addEventListener("error", () => fail(upload, "The connection broke.", true));
     request.addEventListener("loadend", () => { upload.request = null; done(); });
     request.responseType = "json";
-    request.open("POST", form.action);
+    request.open("POST", `${location.origin}/files`);
     request.setRequestHeader("Accept", "application/json");
     request.send(body);
   });
@@ -173,15 +178,15 @@ function fail(upload, why, again) {
 function confirmDelete(tile) {
   const ask = find("ask");
   ask.querySelector(".what").textContent = tile.querySelector(".name").textContent;
-  ask.returnValue = "keep";
-  ask.onclose = () => { if (ask.returnValue === "delete") erase(tile); };
+  // not by the event "close": it comes late, when the question may be about another tile already
+  ask.querySelector(".danger").onclick = () => erase(tile);
   ask.showModal();
 }
 
 async function erase(tile) {
   const name = tile.querySelector(".name").textContent;
   try {
-    const answer = await fetch(`/files/${tile.dataset.key}`, { method: "DELETE", headers: { Accept: "application/json" } });
+    const answer = await fetchHere(`/files/${tile.dataset.key}`, { method: "DELETE", headers: { Accept: "application/json" } });
     if (!answer.ok && answer.status !== 404) throw new Error((await answer.json()).error);
   } catch (fault) {
     say(`${name} was not deleted. ${fault.message}`);
@@ -198,7 +203,7 @@ async function erase(tile) {
 // more of the list
 
 async function more(link) {
-  const answer = await fetch(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
+  const answer = await fetchHere(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
   const told = await answer.json();
   if (!answer.ok) { say(told.error); return; }
   const tiles = told.files.map((entry) => fill(makeTile(entry.name), entry, ""));
@@ -233,7 +238,7 @@ function start() {
 }
 
 async function watch() {
-  const answer = await fetch("/readyz").catch(() => null);
+  const answer = await fetchHere("/readyz").catch(() => null);
   if (answer && answer.ok) location.reload();
   else setTimeout(watch, RETRY);
 }
