@@ -5,7 +5,7 @@ LAB ?= lab
 SCENARIOS := efs_mount efs_client webapp default
 lab := python -m lab --lab $(LAB)
 
-.PHONY: help lab lab-down lab-status test lint unit docs sanity molecule acceptance requirements
+.PHONY: help lab lab-down lab-status test lint unit docs sanity gallery molecule acceptance bench-web requirements
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -26,12 +26,12 @@ lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
 
-test: lint unit docs sanity molecule ## everything that CI runs
+test: lint unit docs sanity gallery molecule ## everything that CI runs
 
 lint: .venv/.ok ## style, and whether the modules run on Python 3.9
 	yamllint --strict .
 	ruff check . && ruff format --check .
-	vermin --quiet --no-tips --target=3.9- --violations plugins/modules plugins/module_utils
+	vermin --quiet --no-tips --target=3.9- --violations plugins/modules plugins/module_utils roles/webapp/files
 	ansible-lint -q
 
 unit: .venv/.ok ## unit tests
@@ -44,12 +44,19 @@ docs: .venv/.ok ## the documentation of modules, roles and filters, and the chan
 sanity: .venv/.ok ## ansible-test sanity on the collection as it is built
 	bash tests/sanity.sh
 
+gallery: .venv/.ok ## the reference app, its page in headless Chromium included
+	@python -c "from lab import engine; engine.install('chromium', 'chromium')" 2>/dev/null || true
+	pytest tests/gallery
+
 molecule: .venv/.ok ## the roles in containers, the whole site on real guests
 	@python -m lab prepare
 	@for scenario in $(SCENARIOS); do molecule test -s $$scenario; done
 
 acceptance: .venv/.ok ## every bar that a command can judge, with its figure; an hour or more
 	pytest tests/acceptance tests/faults
+
+bench-web: .venv/.ok ## the site's speed on a running lab, as ratios against peers in the same run
+	LAB=$(LAB) python tests/bench/web.py
 
 requirements: .venv/.ok ## lock requirements/dev.in anew
 	.cache/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

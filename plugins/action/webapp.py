@@ -33,7 +33,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"archive must be a file on the controller, got {archive!r}")
         checksum = _archive.checksum(archive)
         environment = {name: str(value) for name, value in (given.get("environment") or {}).items()}
-        release = _webapp.identity(checksum, environment, _app_units(given.get("files") or []))
+        content = _archive.checksum(archive, unpacked=True)
+        release = _webapp.identity(content, environment, _app_units(given.get("files") or []))
         given.update(archive="", checksum=checksum, release=release, environment=environment)
         answer = self._execute_module(module_name=MODULE, module_args=given, task_vars=task_vars)
         if answer.pop("needs_archive", False):

@@ -60,10 +60,13 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def checksum(path: str) -> str:
-    """The SHA-256 of a file."""
+def checksum(path: str, unpacked: bool = False) -> str:
+    """The SHA-256 of a file; unpacked: of what it holds when it is packed by gzip, which every machine packs in its own way."""
     total = hashlib.sha256()
     with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            total.update(block)
+        packed = unpacked and file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        with gzip.GzipFile(fileobj=file) if packed else file as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                total.update(block)
     return total.hexdigest()

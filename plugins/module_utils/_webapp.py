@@ -82,7 +82,7 @@ def release_of(unit: str) -> str | None:
 def identity(archive: str, environment: dict[str, str], units: dict[str, str]) -> str:
     """The id of a release: the same app, environment and units give the same id, any change another one.
 
-    archive is the SHA-256 of the app's archive. Since a change of the environment makes a release too, it goes live as
+    archive is the SHA-256 of what the app's archive holds. Since a change of the environment makes a release too, it goes live as
     softly as new code does.
     """
     told = json.dumps([archive, sorted(environment.items()), sorted(units.items())])

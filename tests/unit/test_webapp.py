@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import hashlib
 import os
 import tarfile
 
@@ -169,6 +171,16 @@ def test_an_archive_depends_on_its_files_alone(tmp_path):
     assert sums[0] == sums[1]
     (tmp_path / "two/data").chmod(0o755)
     assert _archive.digest(str(tmp_path / "two")) != sums[0][1]
+
+
+def test_the_content_of_an_archive_tells_who_it_is_not_how_it_was_packed(tmp_path):
+    data = b"x" * 100_000
+    for level in (1, 9):
+        (tmp_path / f"{level}.gz").write_bytes(gzip.compress(data, level, mtime=level))
+    (tmp_path / "plain").write_bytes(data)
+    sums = {_archive.checksum(str(tmp_path / name), unpacked=True) for name in ("1.gz", "9.gz", "plain")}
+    assert sums == {hashlib.sha256(data).hexdigest()}
+    assert _archive.checksum(str(tmp_path / "1.gz")) != _archive.checksum(str(tmp_path / "9.gz"))
 
 
 def test_a_packed_folder_comes_out_as_it_was(tmp_path):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import http
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,9 +33,9 @@ _TIDY = 600  # seconds from one clean-up to the next
 
 
 class Gallery:
-    """The web application over a storage; an empty password lets everybody upload and delete."""
+    """The web application over a storage; password() tells the one for uploading and deleting, "" when there is none."""
 
-    def __init__(self, settings: Settings, storage: Storage, password: str) -> None:
+    def __init__(self, settings: Settings, storage: Storage, password: Callable[[], str]) -> None:
         self._settings = settings
         self._storage = storage
         self._password = password

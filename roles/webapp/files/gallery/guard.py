@@ -8,12 +8,14 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gallery.problems import Problem
+from gallery.settings import BadSetting
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _ASK = {"WWW-Authenticate": 'Basic realm="gallery", charset="UTF-8"'}
@@ -53,9 +55,12 @@ def require_password(headers: Headers, password: str) -> None:
 
 
 class Guard:
-    """ASGI middleware; an empty password lets everybody write. await refuse(request, problem) makes the answer to a refusal."""
+    """ASGI middleware. password() is asked at each write, so that a changed one holds at once; "" lets everybody write.
 
-    def __init__(self, app: ASGIApp, password: str, refuse) -> None:
+    await refuse(request, problem) makes the answer to a refusal.
+    """
+
+    def __init__(self, app: ASGIApp, password: Callable[[], str], refuse) -> None:
         self._app = app
         self._password = password
         self._refuse = refuse
@@ -86,5 +91,10 @@ class Guard:
         writes = scope["method"] not in _READING
         if writes:
             require_own_origin(headers)
-        if self._password and (writes or scope["path"] == SIGN_IN):
-            require_password(headers, self._password)
+        if writes or scope["path"] == SIGN_IN:
+            try:
+                password = self._password()
+            except BadSetting as fault:
+                raise Problem(503, f"Nobody can upload or delete now: {fault}") from None
+            if password:
+                require_password(headers, password)

@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import uvicorn
 
@@ -52,7 +52,7 @@ def _own_socket(settings: Settings) -> socket.socket:
         raise BadSetting(f"{path or settings.port} cannot be listened on: {fault.strerror}.") from None
 
 
-def _configuration(settings: Settings, storage: Storage, password: str) -> uvicorn.Config:
+def _configuration(settings: Settings, storage: Storage, password: Callable[[], str]) -> uvicorn.Config:
     return uvicorn.Config(
         Gallery(settings, storage, password).app(),
         http="h11",
@@ -76,7 +76,11 @@ def serve(environment: Mapping[str, str], make_storage=None) -> None:
     passed = passed_socket(environment)
     if not (passed or settings.socket or settings.port):
         raise BadSetting("Neither GALLERY_SOCKET nor GALLERY_PORT is set, and systemd passed no socket: set one.")
-    password = "" if settings.public_uploads else read_password(settings.password_file)
+
+    def password() -> str:
+        return "" if settings.public_uploads else read_password(settings.password_file)
+
+    password()  # a file that is missing or empty is told at the start
     listening = passed or _own_socket(settings)
     storage = make_storage(settings) if make_storage else Efs(settings.folder, settings.mount)
     server = uvicorn.Server(_configuration(settings, storage, password))
