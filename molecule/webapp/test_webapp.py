@@ -112,6 +112,7 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own)
     ("settings", "said"),
     [
         ({"webapp_server_names": ["a{b"]}, "webapp-front.service"),
+        ({"webapp_media": {"/media/": "relative{"}}, "webapp-files.service"),
         (
             {"webapp_source": "/no/such/app"},
             "source must be a folder or an archive on the controller, got '/no/such/app'",

@@ -193,7 +193,7 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
         if unit in facts.enabled and not facts.runs(unit)
     ]
     if live:
-        live.append(Step("answers", wanted.root, "see that the site answers"))
+        live.append(Step("answers", wanted.root, "see that the site answers and its units stay up", wanted.units))
     live += _others(wanted, facts) + _old(wanted, facts)
     if safe and facts.current:
         plan.pending = [step.text for step in live]

@@ -19,7 +19,9 @@ from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
 from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
 
 _GIVE_UP = 4  # starts that failed before a release counts as broken
-_SETTLE = 2.0  # seconds between the flip and the end of the old release: requests that were on their way get in
+# seconds: between the flip and the end of the old release, so that requests on their way get in; and for which a unit must
+# keep its process
+_SETTLE = 2.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -234,6 +236,21 @@ class Executor(_steps.Executor):
                 f"the site does not answer GET {self.health} on port {self.port} ({said}); the last words of "
                 f"webapp-front.service: {front}"
             )
+        self._stay_up(step.value)
+
+    def _processes(self, units: tuple[str, ...]) -> dict[str, str]:
+        """The state and the main process of units."""
+        done = _process.run(["systemctl", "show", "--property=ActiveState,MainPID", *units], self.deadline)
+        return dict(zip(units, done.out.split("\n\n")))
+
+    def _stay_up(self, units: tuple[str, ...]) -> None:
+        """A unit that was started may end at once and be started again for ever: it must keep its process for a while."""
+        before = self._processes(units)
+        time.sleep(_SETTLE)
+        after = self._processes(units)
+        for unit in units:
+            if "ActiveState=active" not in after.get(unit, "") or after[unit] != before.get(unit):
+                raise Failed(f"{unit} does not stay up; its last words: {self._last_words(unit)}")
 
     def _retire(self, step: Step) -> None:
         # nothing that follows can fail the switch, so this is not taken back
