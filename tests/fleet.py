@@ -40,6 +40,10 @@ class Server:
         """Run a shell command as root and return its exit code."""
         return sh([*self.ssh, "sudo", "sh", "-c", f"'{command}'"], timeout, check=False).returncode
 
+    def unmount(self, path: str = "/srv/files") -> None:
+        """Unmount by hand; the site's probe may use the share for a moment."""
+        self.run(f'timeout 20 sh -c "until umount {path}; do sleep 0.2; done"')
+
     def answers(self, timeout: float = 8) -> bool:
         """Whether a command gets through by SSH."""
         try:

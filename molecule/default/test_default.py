@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "tests")))
 from fleet import Fleet, wait
+from visitors import ask, upload
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,17 @@ def test_what_one_writes_the_other_reads(fleet):
 def test_files_belong_to_their_owner_and_the_proof_left_nothing(fleet):
     for server in fleet.servers:
         assert server.run("stat -c %u:%g:%a /srv/files") == "5000:5000:750"
-        assert server.run("ls -A /srv/files") == ""
+        assert server.run("ls -A /srv/files") == "gallery"
+
+
+def test_the_site_serves_what_any_server_took(fleet):
+    one, two = (host["http"] for host in fleet.status["hosts"])
+    told = upload(one, "sample.txt", [b"one file, every server"], 22)
+    for url in (one, two, fleet.status["site_url"]):
+        assert ask(url, f"/files/{told['key']}")[1] == b"one file, every server"
+    assert ask(two, f"/files/{told['key']}", "DELETE")[0] == 204
+    assert ask(one, f"/files/{told['key']}")[0] == 404
+    assert [ask(url, "/readyz")[0] for url in (one, two)] == [200, 200]
 
 
 def test_one_line_of_fstab_and_enabled_units(fleet):
@@ -72,7 +83,7 @@ def test_the_share_comes_back_after_a_reboot(fleet):
 
 def test_two_breaks_are_found_named_and_mended(fleet):
     one, two = fleet.servers
-    one.run("umount /srv/files")
+    one.unmount()
     two.run("sed -i /x-samefiles/d /etc/fstab")
     two.run(f"systemctl disable --no-reload samefiles-tunnel-{fleet.file_system}.service")
     found = fleet.play("playbooks/verify.yml", check=False)

@@ -29,6 +29,15 @@ class File:
 
 
 @dataclasses.dataclass(frozen=True)
+class Account:
+    """The user that everything runs as, and its group of the same name; a share knows numbers only."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Wanted:
     """The web app of a host as it should be."""
 
@@ -37,6 +46,7 @@ class Wanted:
     files: tuple[File, ...]
     units: tuple[str, ...]  # those beside the app, in the order in which they start
     keep: int = 3  # releases on the disk, the current one included
+    account: Account | None = None
     unneeded: tuple[str, ...] = ()  # units of packages that would take the site's port at the next boot
 
     @property
@@ -55,6 +65,9 @@ class Facts:
     enabled: set[str] = dataclasses.field(default_factory=set)  # units that start at boot
     states: dict[str, str] = dataclasses.field(default_factory=dict)  # of systemd, by unit: active, inactive, failed …
 
+    users: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)  # number and group's number by name
+    groups: dict[str, int] = dataclasses.field(default_factory=dict)  # number by name
+
     def runs(self, unit: str) -> bool:
         """Whether a unit is up."""
         return self.states.get(unit) == "active"
@@ -66,6 +79,7 @@ class Plan:
 
     steps: list[Step] = dataclasses.field(default_factory=list)
     pending: list[str] = dataclasses.field(default_factory=list)
+    problems: list[str] = dataclasses.field(default_factory=list)
 
 
 def app_unit(release: str, kind: str = "service") -> str:
@@ -96,6 +110,31 @@ def environment_text(environment: dict[str, str]) -> str:
         quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
         lines.append(f'{name}="{quoted}"\n')
     return "".join(lines)
+
+
+def _account(wanted: Wanted, facts: Facts, plan: Plan) -> None:
+    """Make group and user where they are missing; one that is there with other numbers is nobody's to change."""
+    account = wanted.account
+    if not account:
+        return
+    group, user = facts.groups.get(account.name), facts.users.get(account.name)
+    taken = {gid: name for name, gid in facts.groups.items()}.get(account.gid)
+    if group is None and taken:
+        plan.problems.append(f"gid {account.gid} belongs to the group {taken} on this server: choose another")
+    elif group is None:
+        plan.steps.append(Step("group", account.name, f"make the group {account.name} ({account.gid})", account))
+    elif group != account.gid:
+        plan.problems.append(
+            f"the group {account.name} has the number {group} here, not {account.gid}: give that number"
+        )
+    taken = {uid: name for name, (uid, _) in facts.users.items()}.get(account.uid)
+    if user is None and taken:
+        plan.problems.append(f"uid {account.uid} belongs to the user {taken} on this server: choose another")
+    elif user is None:
+        plan.steps.append(Step("user", account.name, f"make the user {account.name} ({account.uid})", account))
+    elif user != (account.uid, account.gid):
+        there = f"has the numbers {user[0]}:{user[1]} here, not {account.uid}:{account.gid}"
+        plan.problems.append(f"the user {account.name} {there}: give those numbers")
 
 
 def _file_steps(wanted: Wanted, facts: Facts) -> list[Step]:
@@ -180,6 +219,7 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
     nothing to wait for.
     """
     plan = Plan()
+    _account(wanted, facts, plan)
     if wanted.release not in facts.releases:
         plan.steps.append(
             Step("unpack", wanted.folder, f"unpack release {wanted.release} into {wanted.folder}", wanted)

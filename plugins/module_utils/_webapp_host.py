@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import grp
 import http.client
 import os
+import pwd
 import shutil
 import socket
 import stat
@@ -99,6 +101,8 @@ def read(wanted: _webapp.Wanted, deadline: float) -> _webapp.Facts:
         files=files,
         enabled=_enabled(),
         states=_states(wanted.units + wanted.unneeded, deadline),
+        users={user.pw_name: (user.pw_uid, user.pw_gid) for user in pwd.getpwall()},
+        groups={group.gr_name: group.gr_gid for group in grp.getgrall()},
     )
 
 
@@ -143,6 +147,21 @@ class Executor(_steps.Executor):
         self.health = given["health"]
         self.start_deadline = given["start_deadline"]
         self.port = given["port"]
+
+    def _command(self, step: Step, *argv: str) -> None:
+        done = _process.run(list(argv), self.deadline)
+        if done.code != 0:
+            raise Failed(f"{step.text} failed: {done.said()}")
+
+    def _group(self, step: Step) -> None:
+        self.undo.append(lambda: self._command(step, "groupdel", step.target))
+        self._command(step, "groupadd", "--system", "--gid", str(step.value.gid), step.target)
+
+    def _user(self, step: Step) -> None:
+        self.undo.append(lambda: self._command(step, "userdel", step.target))
+        numbers = ["--uid", str(step.value.uid), "--gid", str(step.value.gid)]
+        home = ["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
+        self._command(step, "useradd", "--system", *numbers, *home, step.target)
 
     def _unpack(self, step: Step) -> None:
         part = os.path.join(os.path.dirname(step.target), f".part-{os.path.basename(step.target)}")

@@ -66,6 +66,22 @@ options:
     type: list
     elements: str
     default: []
+  account:
+    description: The user that everything runs as, and its group; they are made where they are missing.
+    type: dict
+    suboptions:
+      name:
+        description: The name of both.
+        type: str
+        required: true
+      uid:
+        description: The user's number, which should be the same on every server.
+        type: int
+        required: true
+      gid:
+        description: The group's number.
+        type: int
+        required: true
   unneeded:
     description:
       - Units of packages that would take the site's port at the next boot, such as C(nginx.service). They are disabled; one
@@ -189,6 +205,14 @@ ARGUMENTS = {
         "mutually_exclusive": [("content", "secret")],
     },
     "units": {"type": "list", "elements": "str", "default": []},
+    "account": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "uid": {"type": "int", "required": True},
+            "gid": {"type": "int", "required": True},
+        },
+    },
     "unneeded": {"type": "list", "elements": "str", "default": []},
     "root": {"type": "path", "default": "/opt/webapp"},
     "keep": {"type": "int", "default": 3},
@@ -203,13 +227,12 @@ ARGUMENTS = {
 
 
 def _group(module: AnsibleModule, name: str | None) -> int:
-    if not name:
-        return 0
+    account = module.params["account"]
+    if account and name == account["name"]:
+        return account["gid"]
     try:
-        return grp.getgrnam(name).gr_gid
+        return grp.getgrnam(name).gr_gid if name else 0
     except KeyError:
-        if module.check_mode:
-            return 0  # a virgin host: it would have been made before
         module.fail_json(msg=f"files[].group is {name!r}, which this server does not know: create it first")
 
 
@@ -227,8 +250,15 @@ def _wanted(module: AnsibleModule) -> _webapp.Wanted:
         )
         for file in given["files"]
     )  # fmt: skip
+    account = _webapp.Account(**given["account"]) if given["account"] else None
     return _webapp.Wanted(
-        given["root"], given["release"], files, tuple(given["units"]), given["keep"], tuple(given["unneeded"])
+        given["root"],
+        given["release"],
+        files,
+        tuple(given["units"]),
+        given["keep"],
+        account,
+        tuple(given["unneeded"]),
     )
 
 
@@ -265,6 +295,9 @@ def main() -> None:
     plan = _webapp.make(wanted, facts, given["apply"] == "safe")
     told = {"pending": plan.pending, "release": wanted.release}
     told["diff"] = _diff(wanted, facts, plan)
+    if plan.problems:
+        told.update(diff=[], pending=[])
+        module.fail_json(msg="; ".join(plan.problems), changed=False, actions=[], current=facts.current, **told)
     unpacks = any(step.kind == "unpack" for step in plan.steps)
     if unpacks and not given["archive"] and not module.check_mode:
         module.exit_json(changed=False, needs_archive=True)

@@ -8,7 +8,7 @@ TUNNEL = "samefiles-tunnel-{fs}.service"
 
 
 def unmount(fleet, web):
-    web.run("umount /srv/files")
+    web.unmount()
 
 
 def edit_line(fleet, web):

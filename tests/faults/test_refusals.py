@@ -18,7 +18,7 @@ def stage_message(fleet, host: str) -> str:
 @pytest.fixture
 def unmounted(fleet, web):
     """The server without its mount; whatever the test put there is taken away again."""
-    web.run("umount /srv/files")
+    web.unmount()
     before = web.run("cat /etc/fstab")
     yield web
     assert web.run("cat /etc/fstab") == before

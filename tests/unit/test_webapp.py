@@ -18,7 +18,8 @@ FILES = (
     _webapp.File("/etc/webapp/front.conf", "front", unit="webapp-front.service"),
     _webapp.File("/etc/webapp/probe", "probe", 0o755, unit="webapp-files.service", how="restart"),
 )
-WANTED = _webapp.Wanted("/opt/webapp", NEW, FILES, UNITS, unneeded=("nginx.service",))
+ACCOUNT = _webapp.Account("webapp", 5000, 5001)
+WANTED = _webapp.Wanted("/opt/webapp", NEW, FILES, UNITS, account=ACCOUNT, unneeded=("nginx.service",))
 
 
 def serving(release: str = NEW, **changes) -> _webapp.Facts:
@@ -30,6 +31,8 @@ def serving(release: str = NEW, **changes) -> _webapp.Facts:
         files={file.path: (file.text, file.mode) for file in FILES},
         enabled={unit, *UNITS},
         states=dict.fromkeys([unit, _webapp.app_unit(release, "socket"), *UNITS], "active"),
+        users={"webapp": (5000, 5001), "root": (0, 0)},
+        groups={"webapp": 5001, "root": 0},
     )
     return dataclasses.replace(facts, **changes)
 
@@ -39,7 +42,7 @@ def kinds(steps) -> str:
 
 
 def test_a_virgin_host_is_served_at_once_even_when_only_safe_steps_are_allowed():
-    expected = "unpack write write write reload start_app enable flip enable start enable start answers"
+    expected = "group user unpack write write write reload start_app enable flip enable start enable start answers"
     for safe in (False, True):
         plan = _webapp.make(WANTED, _webapp.Facts(), safe)
         assert (kinds(plan.steps), plan.pending) == (expected, [])
@@ -118,6 +121,19 @@ def test_a_release_that_still_ends_is_not_removed():
     states = unit(_webapp.app_unit("a" * 12), "deactivating")
     facts = serving(releases=["a" * 12, "b" * 12, "c" * 12, NEW], states=states)
     assert "prune" not in kinds(_webapp.make(WANTED, facts, False).steps)
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        ({"users": {"webapp": (998, 5001)}}, "the user webapp has the numbers 998:5001 here, not 5000:5001"),
+        ({"groups": {"webapp": 999}}, "the group webapp has the number 999 here, not 5001"),
+        ({"users": {"other": (5000, 1)}}, "uid 5000 belongs to the user other"),
+        ({"groups": {"other": 5001}}, "gid 5001 belongs to the group other"),
+    ],
+)
+def test_numbers_that_are_taken(facts, problem):
+    assert problem in _webapp.make(WANTED, serving(**facts), False).problems[0]
 
 
 def test_any_change_makes_another_release():
