@@ -7,7 +7,15 @@ from __future__ import annotations
 import os
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _causes, _host, _point, _process, _steps, _units
+from ansible_collections.samefiles.aws.plugins.module_utils import (
+    _causes,
+    _efs,
+    _host,
+    _point,
+    _process,
+    _steps,
+    _units,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
 from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
 
@@ -38,7 +46,7 @@ def _holders(path: str) -> list[str]:
 class Executor(_steps.Executor):
     """Does the steps of efs_mount's plan."""
 
-    def _put(self, path: str, text: str, mode: int = 0o644, group: int = 0) -> None:
+    def _put(self, path: str, text: str, mode: int | None = None, group: int = 0) -> None:
         # fstab may be a link to where the administrator keeps it
         super()._put(os.path.realpath(path) if path == _units.FSTAB else path, text, mode, group)
 
@@ -101,6 +109,7 @@ class Executor(_steps.Executor):
     def _mount_again(self, path: str) -> None:
         self._systemctl("daemon-reload")
         _process.run(["mount", path], self.deadline)
+        self._set_read_ahead(path, _efs.READ_AHEAD_KB)
 
     def _mount(self, step: Step) -> None:
         item = step.value
@@ -122,11 +131,14 @@ class Executor(_steps.Executor):
             )
 
     def _read_ahead(self, step: Step) -> None:
-        mount = self._at(step.target)
+        self._set_read_ahead(step.target, step.value)
+
+    def _set_read_ahead(self, path: str, size: int) -> None:
+        mount = self._at(path)
         if not mount:
-            raise Failed(f"nothing is mounted at {step.target}, so its read-ahead cannot be set")
+            raise Failed(f"nothing is mounted at {path}, so its read-ahead cannot be set")
         with open(f"/sys/class/bdi/{mount.device}/read_ahead_kb", "w", encoding="ascii") as file:
-            file.write(str(step.value))
+            file.write(str(size))
 
     def _root(self, step: Step) -> None:
         answer = _process.call(lambda: _set_root(step.target, step.value), self.deadline)
@@ -156,7 +168,7 @@ class Executor(_steps.Executor):
     def _unguard(self, step: Step) -> None:
         how = _point.look(step.target, _host.mount_table()).how
         self.undo.append(lambda: _point.guard(step.target, _host.mount_table(), how) and None)
-        _point.free(step.target, how)
+        _point.unguard(step.target, how)
 
 
 def _set_root(path: str, wanted: dict) -> None:

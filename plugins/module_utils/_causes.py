@@ -72,6 +72,15 @@ def _context(ca_file: str) -> ssl.SSLContext:
     return context
 
 
+def _readable_by_all(path: str) -> bool:
+    """Whether any user may read a file; homes are closed to the tunnel whatever their mode is."""
+    real = os.path.realpath(path)
+    if real.startswith(("/root/", "/home/", "/run/user/")) or not os.stat(real).st_mode & 0o004:
+        return False
+    folders = real.split("/")[1:-1]
+    return all(os.stat("/" + "/".join(folders[: i + 1])).st_mode & 0o001 for i in range(len(folders)))
+
+
 def _connect(item: Wanted, address: str) -> tuple[socket.socket | None, str]:
     try:
         return socket.create_connection((address, _efs.PORT), CONNECT_DEADLINE), ""
@@ -118,6 +127,11 @@ def preflight(item: Wanted, addresses: tuple[str, ...], ca_file: str) -> str:
     if item.transport != "plain":
         if not os.path.exists(ca_file):
             return f"{item.where}.ca_file {ca_file} is not there: copy the CA's certificate to this server, or leave ca_file out"
+        if item.transport == "stunnel" and not _readable_by_all(ca_file):
+            return (
+                f"{item.where}.ca_file {ca_file} cannot be read by the tunnel, which runs as a user of its own: put it where "
+                "everybody may read it (mode 0644, not below /root or /home)"
+            )
         try:
             _context(ca_file)
         except (ssl.SSLError, OSError) as fault:

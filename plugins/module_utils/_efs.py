@@ -70,7 +70,25 @@ REFUSED = {
     "auto": "it is the default: leave it out",
     "remount": "options are changed by unmounting and mounting: leave it out",
     "bind": "this module mounts EFS only: leave it out",
+    "udp": "EFS speaks TCP only: leave it out",
+    "tcp": "it is the only way: leave it out",
+    "minorversion": "use nfsvers=4.1: leave it out",
+    "nolock": "it is of no effect over NFSv4: leave it out",
+    "lock": "it is of no effect over NFSv4: leave it out",
+    "local_lock": "it is of no effect over NFSv4: leave it out",
+    "noacl": "it is of no effect over NFSv4: leave it out",
+    "acl": "it is of no effect over NFSv4: leave it out",
+    "v4.0": "use nfsvers=4.0",
+    "v4.1": "it is the default: leave it out",
+    "v4.2": "EFS speaks 4.1 and 4.0: leave it out",
+    "v4": "use nfsvers=4.1",
+    "v3": "EFS speaks 4.1 and 4.0: leave it out",
+    "x-samefiles.aws": "it is the mark of this module's own lines: leave it out",
 }
+# What the kernel shares between mounts of one file system, whatever each of them asks for.
+SHARED = ("timeo", "retrans")
+# Options that are switches, not values.
+SWITCHES = {"hard", "soft", "ro", "rw", "noresvport", "resvport", "noac", "nocto", "bg", "fg"}
 NFS_VERSIONS = ("4.1", "4.0")
 
 
@@ -149,6 +167,22 @@ def _drift(option: str, mount) -> str:
     return _flag_drift(key, mount) if option_key(key) in _FLAGS else ""
 
 
+# What the kernel shows only when somebody asked for it: there without being wanted, it is left over from former options.
+_ON_DEMAND = {
+    "ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "sync", "dirsync", "noac", "nocto", "nordirplus",
+    "nosharecache", "fsc", "softreval", "acregmin", "acregmax", "acdirmin", "acdirmax",
+}  # fmt: skip
+_IMPLIED = {"actimeo": ("acregmin", "acregmax", "acdirmin", "acdirmax"), "noac": ("sync",)}
+
+
+def _left_over(wanted: list[str], mount) -> list[str]:
+    keys = {option_key(option) for option in wanted}
+    keys |= {implied for key, more in _IMPLIED.items() if key in keys for implied in more}
+    return [f"{key} (is set)" for key, _ in mount.options if key in _ON_DEMAND and option_key(key) not in keys]
+
+
 def option_drift(wanted: list[str], mount) -> list[str]:
-    """The wanted options that the kernel's mount table contradicts, each with what it shows instead."""
-    return [drift for drift in (_drift(option, mount) for option in wanted if comparable(option)) if drift]
+    """The wanted options that the kernel's mount table contradicts, each with what it shows instead; then what is left
+    over there from options that are not wanted any more."""
+    drifts = [drift for drift in (_drift(option, mount) for option in wanted if comparable(option)) if drift]
+    return drifts + list(dict.fromkeys(_left_over(wanted, mount)))

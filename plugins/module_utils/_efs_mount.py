@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _act, _causes, _host, _live, _plan, _process, _units
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts
@@ -21,11 +22,17 @@ class Outcome:
     problems: list[str]
 
 
-def _preflight(plan: _plan.Plan, facts: Facts) -> list[str]:
-    """Whether the mounts that the plan makes will work; everything is asked at once."""
+def _preflight(plan: _plan.Plan, facts: Facts, programs: bool) -> list[str]:
+    """Whether the mounts and tunnels that the plan makes will work; everything is asked at once.
+
+    Without programs (check mode on a bare host) the system's CA bundle may be missing as well: it comes with them.
+    """
+    items = {item.path: item for item in plan.fresh + plan.tunnelled}
+    if not programs and not os.path.exists(facts.ca_file):
+        items = {path: item for path, item in items.items() if item.ca_file or item.transport == "plain"}
     calls = {
-        item.path: (lambda item=item: _causes.preflight(item, facts.addresses.get(item.host, ()), facts.ca_file))
-        for item in plan.fresh
+        path: (lambda item=item: _causes.preflight(item, facts.addresses.get(item.host, ()), facts.ca_file))
+        for path, item in items.items()
     }
     faults = []
     for _path, answer in _process.call_all(calls, 60).items():
@@ -44,11 +51,11 @@ def inspect(items: list[Wanted], safe: bool, deadline: float, programs: bool) ->
         used = {item.transport for item in plan.fresh}
         problems += [facts.missing[transport] for transport in sorted(used & set(facts.missing))]
     if not problems:
-        problems += _preflight(plan, facts)
+        problems += _preflight(plan, facts, programs)
     return Outcome(plan, facts, facts, problems)
 
 
-def apply(items: list[Wanted], safe: bool, deadline: float, move) -> Outcome:
+def apply(items: list[Wanted], safe: bool, deadline: float) -> Outcome:
     """Read, plan, do, and prove: after the last step the plan must have nothing left to do.
 
     When a step fails, or the proof does, everything that was done is taken back; the problem says what failed.
@@ -56,7 +63,7 @@ def apply(items: list[Wanted], safe: bool, deadline: float, move) -> Outcome:
     outcome = inspect(items, safe, deadline, programs=True)
     if outcome.problems or not outcome.plan.steps:
         return outcome
-    executor = _act.Executor(move, deadline)
+    executor = _act.Executor(deadline)
     try:
         executor.run(outcome.plan.steps)
     except _act.Failed as fault:
@@ -64,10 +71,10 @@ def apply(items: list[Wanted], safe: bool, deadline: float, move) -> Outcome:
         return outcome
     outcome.after = _host.read(items, deadline)
     rest = _plan.make(items, outcome.after, safe)
-    left = rest.problems + [f"{step.text} did not take effect" for step in rest.steps] + _lies(outcome.plan, rest)
+    left = rest.problems + _lies(outcome.plan, rest)
+    left = left or [f"{step.text} did not take effect" for step in rest.steps]
     if left:
-        executor.take_back()
-        outcome.problems = left
+        outcome.problems = left + executor.take_back()
     outcome.plan.verdicts = rest.verdicts
     return outcome
 

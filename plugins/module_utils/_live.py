@@ -106,7 +106,7 @@ def _differs(item: Wanted, live: Live) -> str:
         return f"it is mounted over {live.transport}"
     if live.access_point != item.access_point:
         return f"its access point is {live.access_point or 'none'}"
-    if item.transport != "efs-utils" and posixpath.normpath(live.directory) != item.directory:
+    if not item.access_point and posixpath.normpath(live.directory) != item.directory:
         return f"its directory is {live.directory}"
     return ""
 

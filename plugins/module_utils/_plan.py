@@ -22,6 +22,9 @@ class Plan:
     problems: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
     fresh: list[Wanted] = dataclasses.field(default_factory=list)  # those that will be mounted: worth a preflight
+    tunnelled: list[Wanted] = dataclasses.field(
+        default_factory=list
+    )  # one for each tunnel that starts with another conf
     unlisted: list[str] = dataclasses.field(default_factory=list)
     verdicts: dict[str, _live.Verdict] = dataclasses.field(default_factory=dict)
 
@@ -121,11 +124,24 @@ def _line_forces_remount(item: Wanted, facts: Facts) -> bool:
     for entry in _entries(item, facts)[0]:
         if entry.option(_units.MARK) is None:
             continue
-        there = {key if value is None else f"{key}={value}" for key, value in entry.options}
+        there = _pairs(entry.options)
         silent = {option for option in item.options if not _efs.comparable(option)}
-        if silent - there:
+        if silent - there or (item.transport == "efs-utils" and _asks_otherwise(item, there)):
             return True
     return False
+
+
+def _asks_otherwise(item: Wanted, there: set[str]) -> bool:
+    """True when a line asks mount.efs for another certificate, or another way, than is wanted."""
+    keys = ("tls", "iam", "region", "accesspoint", "mounttargetip", "cafile")
+    wanted = next(iter(fstab_entries(_units.fstab_line(item, None)))).options
+    return {pair for pair in _pairs(wanted) if pair.partition("=")[0] in keys} != {
+        pair for pair in there if pair.partition("=")[0] in keys
+    }
+
+
+def _pairs(options) -> set[str]:
+    return {key if value is None else f"{key}={value}" for key, value in options}
 
 
 class Planner:
@@ -232,7 +248,11 @@ class Planner:
                     )
 
     def _restarts(self, tunnel: Tunnel) -> bool:
-        return tunnel.drift and tunnel.running
+        # a process that leads elsewhere runs with a configuration that is on no disk any more
+        stray = any(
+            item.file_system == tunnel.file_system and self.verdicts[item.path].what == "stray" for item in self.items
+        )
+        return tunnel.running and (tunnel.drift or stray)
 
     def _why(self, item: Wanted) -> str:
         """Why the item interrupts, "" when it does not."""
@@ -283,7 +303,7 @@ class Planner:
     def _steps(self) -> None:
         fstab = self._new_fstab()
         files = self._wanted_files()
-        revived = self._revive(files)
+        revived = self._revive()
         self._unmounts()
         self._stops(self._orphans(fstab))
         self._writes({path: text for path, text in files.items() if path not in revived}, fstab)
@@ -297,19 +317,20 @@ class Planner:
     def _add(self, kind: str, target: str, text: str, value: object = None) -> None:
         self.plan.steps.append(Step(kind, target, text, value))
 
-    def _revive(self, files: dict[str, str]) -> set[str]:
+    def _revive(self) -> set[str]:
         """Start, before anything else, the tunnels that do not run and that live mounts wait for.
 
         A dead mount can neither be unmounted nor can systemd read its units again while it is there (its fstab generator
-        looks at every mountpoint). Returns the files that are written for that.
+        looks at every mountpoint). To start what is dead interrupts nobody, so this waits for no switch. Returns the files
+        that are written for that.
         """
         done: set[str] = set()
         ports = {mount.option("port") for mount in self.facts.mounts}
-        for tunnel in self._used_tunnels():
+        for tunnel in self.tunnels.values():
             if tunnel.running or str(tunnel.port) not in ports:
                 continue
-            for path in tunnel.files:
-                self._write(path, files[path])
+            for path, text in tunnel.files.items():
+                self._write(path, text)
                 done.add(path)
             self._add("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port)
             self.revived.add(tunnel.unit)
@@ -402,8 +423,10 @@ class Planner:
         for tunnel in used:
             if not tunnel.running and tunnel.unit not in self.revived:
                 steps.append(Step("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port))
-            elif tunnel.running and tunnel.drift:
+            elif self._restarts(tunnel):
                 steps.append(Step("restart", tunnel.unit, f"restart {tunnel.unit}", tunnel.port))
+            if tunnel.drift:
+                self.plan.tunnelled.append(next(item for item in self.items if item.file_system == tunnel.file_system))
         return steps
 
     def _mounts(self) -> list[Step]:
@@ -423,7 +446,7 @@ class Planner:
         for item in self._now("absent"):
             point = self.facts.points.get(item.path)
             if point and point.kind == "folder" and point.how in ("immutable", "mode") and point.guarded:
-                steps.append(Step("unguard", item.path, f"remove the empty mountpoint {item.path}"))
+                steps.append(Step("unguard", item.path, f"open the empty mountpoint {item.path} (mode 0755)"))
         return steps
 
     def _point_steps(self, item: Wanted, fresh: bool) -> list[Step]:

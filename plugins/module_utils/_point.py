@@ -134,12 +134,18 @@ def guard(path: str, mounts: list[Mount], how: str) -> bool:
     return made
 
 
+def unguard(path: str, how: str) -> None:
+    """Make a guarded folder an ordinary one again, with mode 0755."""
+    descriptor = _open_below(path, False)
+    try:
+        if how == "immutable":
+            _set_immutable(descriptor, False)
+        os.fchmod(descriptor, 0o755)
+    finally:
+        os.close(descriptor)
+
+
 def free(path: str, how: str) -> None:
     """Take the guard away and remove the folder, which must be empty."""
-    if how == "immutable":
-        descriptor = _open_below(path, False)
-        try:
-            _set_immutable(descriptor, False)
-        finally:
-            os.close(descriptor)
+    unguard(path, how)
     os.rmdir(path)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process
@@ -14,15 +15,16 @@ class Failed(Exception):
     """A step that did not succeed, as one sentence."""
 
 
+def _keep_label(path: str, descriptor: int) -> None:
+    """Give a new file the SELinux label of the one that it replaces; where there is none the folder's rule holds."""
+    with contextlib.suppress(OSError):
+        os.setxattr(descriptor, "security.selinux", os.getxattr(path, "security.selinux"))
+
+
 class Executor:
-    """Does steps and remembers how to undo them.
+    """Does steps and remembers how to undo them; deadline is in seconds, for each command."""
 
-    move(source, target) puts a finished temporary file in its place: AnsibleModule.atomic_move, which keeps owner, mode and
-    SELinux label of what was there, or os.replace, which brings its own. deadline is in seconds, for each command.
-    """
-
-    def __init__(self, move, deadline: float):
-        self.move = move
+    def __init__(self, deadline: float):
         self.deadline = deadline
         self.undo: list = []
 
@@ -33,17 +35,21 @@ class Executor:
                 getattr(self, f"_{step.kind}")(step)
         except (Failed, OSError) as fault:
             said = str(fault) if isinstance(fault, Failed) else f"{step.text}: {fault}"
-            self.take_back()
-            raise Failed(said) from fault
+            raise Failed("; ".join([said, *self.take_back()])) from fault
 
-    def take_back(self) -> None:
-        """Undo what was done, the last first; one that fails does not keep the others from being undone."""
+    def take_back(self) -> list[str]:
+        """Undo what was done, the last first; one that fails does not keep the others from being undone.
+
+        Returns a sentence for each that failed.
+        """
+        left = []
         for action in reversed(self.undo):
             try:
                 action()
-            except (Failed, OSError):
-                continue
+            except (Failed, OSError) as fault:
+                left.append(f"something that was done could not be taken back: {fault}")
         self.undo = []
+        return left
 
     def _systemctl(self, *arguments: str, deadline: float | None = None) -> None:
         done = _process.run(["systemctl", *arguments], deadline or self.deadline)
@@ -57,19 +63,26 @@ class Executor:
 
     # files
 
-    def _put(self, path: str, text: str, mode: int = 0o644, group: int = 0) -> None:
-        folder = os.path.dirname(path)
+    def _put(self, path: str, text: str, mode: int | None = None, group: int = 0) -> None:
+        """Write a file whole, by a temporary one beside it; without a mode it keeps the owner and mode that it had."""
+        owner, folder = 0, os.path.dirname(path)
+        if mode is None and os.path.isfile(path) and not os.path.islink(path):
+            about = os.stat(path)
+            owner, group, mode = about.st_uid, about.st_gid, about.st_mode & 0o7777
         part = os.path.join(folder, f".samefiles.{os.getpid()}")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            os.fchown(file.fileno(), 0, group)
-            os.fchmod(file.fileno(), mode)
+            os.fchown(file.fileno(), owner, group)
+            os.fchmod(file.fileno(), 0o644 if mode is None else mode)
+            _keep_label(path, file.fileno())
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        if os.path.islink(path):
-            os.unlink(path)  # a masked unit: the link must go, not its target
-        self.move(part, path)
+        try:
+            os.replace(part, path)  # a link (a masked unit) goes, not its target
+        except OSError:
+            os.unlink(part)
+            raise
 
     def _write(self, step: Step) -> None:
         there = os.path.lexists(step.target)

@@ -117,12 +117,35 @@ def _option_faults(where: str, options: tuple[str, ...]) -> list[str]:
             faults.append(f"{name} must not contain {key!r}: {_efs.REFUSED[key]}")
         elif key in ("nfsvers", "vers") and option.partition("=")[2] not in _efs.NFS_VERSIONS:
             faults.append(f"{name} asks for {option!r}, EFS speaks {' and '.join(_efs.NFS_VERSIONS)}: leave it out")
+        elif key in _efs.SWITCHES and "=" in option:
+            faults.append(f"{name} has {option!r}, but {key!r} takes no value: write {key!r}")
         elif option.startswith("x-systemd.") or key in ("_netdev", "nofail"):
             faults.append(f"{name} must not contain {key!r}: it is set for every mount, leave it out")
         elif _efs.option_key(option) in seen:
             first = seen[_efs.option_key(option)]
             faults.append(f"{name} has {first!r} and {option!r}, which decide the same thing: keep one of them")
         seen.setdefault(_efs.option_key(option), option)
+    parts = sorted(key for key in seen if key.startswith(("acreg", "acdir")))
+    if "actimeo" in seen and parts:
+        faults.append(
+            f"{where}.options has {seen['actimeo']!r} and {seen[parts[0]]!r}, which decide the same thing: keep one"
+        )
+    return faults
+
+
+def _shared_faults(item: Wanted, first: Wanted) -> list[str]:
+    """Options that the kernel shares between two mounts of one file system."""
+    faults = []
+    for key in _efs.SHARED:
+        mine, other = (
+            next((option for option in _efs.nfs_options(one.options) if option.startswith(f"{key}=")), "")
+            for one in (item, first)
+        )
+        if mine != other:
+            faults.append(
+                f"{item.where}.options asks for {mine}, {first.where} mounts {item.file_system} with {other}: the kernel "
+                "uses one for both, make them equal"
+            )
     return faults
 
 
@@ -196,7 +219,10 @@ def _pair_faults(items: list[Wanted]) -> list[str]:
                 f"{item.where}.transport is {item.transport!r}, {first.where} mounts {item.file_system} with "
                 f"{first.transport!r}: use one, the kernel would put both on one connection"
             )
-        elif item.transport == "stunnel":
+            continue
+        if first is not item and item.access_point == first.access_point:
+            faults += _shared_faults(item, first)
+        if item.transport == "stunnel":
             for name in ("region", "mount_target", "ca_file"):
                 if getattr(item, name) != getattr(first, name):
                     faults.append(

@@ -140,8 +140,8 @@ def unpack(archive: str, folder: str) -> None:
 class Executor(_steps.Executor):
     """Does the steps of the module webapp's plan."""
 
-    def __init__(self, move, deadline: float, given: dict):
-        super().__init__(move, deadline)
+    def __init__(self, deadline: float, given: dict):
+        super().__init__(deadline)
         self.archive = given["archive"]
         self.environment = given["environment"]
         self.health = given["health"]

@@ -171,10 +171,9 @@ def main() -> None:
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults, changed=False, actions=[], pending=[], unlisted=[])
     safe = given["apply"] == "safe"
-    if module.check_mode:
-        outcome = _efs_mount.inspect(items, safe, given["deadline"], programs=False)
-    else:
-        outcome = _efs_mount.apply(items, safe, given["deadline"], module.atomic_move)
+    deadline = given["deadline"]
+    check = module.check_mode
+    outcome = _efs_mount.inspect(items, safe, deadline, False) if check else _efs_mount.apply(items, safe, deadline)
     for warning in outcome.plan.warnings:
         module.warn(warning)
     told = {"pending": outcome.plan.pending, "unlisted": outcome.plan.unlisted}

@@ -179,7 +179,6 @@ current:
 
 import grp
 import hashlib
-import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.samefiles.aws.plugins.module_utils import _steps, _webapp, _webapp_host
@@ -304,7 +303,7 @@ def main() -> None:
     if not module.check_mode and plan.steps:
         if unpacks:
             _check_archive(module)
-        executor = _webapp_host.Executor(os.replace, given["deadline"], given)
+        executor = _webapp_host.Executor(given["deadline"], given)
         try:
             executor.run(plan.steps)
         except _steps.Failed as fault:

@@ -131,7 +131,7 @@ class Host:
 
     def do_unguard(self, step):
         assert not self.facts.at(step.target)
-        self.facts.points[step.target] = Point("missing", guarded=False, how="immutable")
+        self.facts.points[step.target] = Point("folder", guarded=False, how="immutable")
 
     def do_mount(self, step):
         item = step.value

@@ -50,8 +50,16 @@ def test_a_ca_file_that_is_none(tmp_path, text, told):
     path = tmp_path / "ca.pem"
     if text:
         path.write_text(text)
-    item = want({"ca_file": str(path)})[0]
+    item = want({"ca_file": str(path)}, transport="efs-utils")[0]
     assert told in _causes.preflight(item, ("127.0.0.1",), "/unused")
+
+
+def test_a_ca_file_that_the_tunnel_could_not_read(tmp_path):
+    path = tmp_path / "ca.pem"
+    path.write_text("x")
+    path.chmod(0o600)
+    told = _causes.preflight(want({"ca_file": str(path)})[0], ("127.0.0.1",), "/unused")
+    assert "cannot be read by the tunnel, which runs as a user of its own" in told
 
 
 @pytest.fixture
