@@ -75,6 +75,8 @@ class ActionModule(ActionBase):
             balancer = _through_balancer(given["site"], given["run"] or "", keys)
         told = {**balancer, "problems": balancer["problems"] + gone} if balancer else None
         proof = _proof.judge(hosts, looks, writes, reads, told)
+        if not looks:  # the beginning: what an earlier run wrote must not pass for the outcome of this one
+            proof = {**proof, "problems": ["the proof has begun and has not ended"]}
         if given["folder"] and not self._task.check_mode:
             when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
             _write(given["folder"], "proof.json", json.dumps(proof, indent=2) + "\n")

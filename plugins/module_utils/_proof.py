@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import zlib
 
 FOLDER = ".samefiles-proof"  # in the share's root, while a proof runs
 BALANCER = "balancer"  # stands among the hosts in the site's matrix
@@ -15,6 +16,11 @@ def token(run: str, host: str, path: str) -> bytes:
     """The bytes that a host writes in this run: 4 KiB that nobody can have who has not read them or knows the run."""
     seed = f"{run} {host} {path}".encode()
     return b"".join(hashlib.sha256(seed + str(number).encode()).hexdigest().encode() for number in range(64))
+
+
+def token_name(path: str, host: str) -> str:
+    """The file of a host's token. It names the path too: two mounts may show one folder."""
+    return f"{host}.{zlib.crc32(path.encode()):08x}"
 
 
 def drift(host: str, plan, known: list[str]) -> list[str]:
@@ -61,26 +67,32 @@ def judge(
     looks, writes and reads are the results of those steps by host; a host without one did not answer. site is what the
     controller found through the balancer ({"url", "read", "problems"}), None where no site is proved.
     """
-    problems, paths = [], {}
+    problems, paths, users = [], {}, {}
     for host in hosts:
         look = looks.get(host) or {}
-        if not look.get("mounts"):
-            problems.append(f"{host}: did not answer")
+        if "mounts" not in look:
+            why = " ".join(str(look.get("msg") or "").split())
+            problems.append(f"{host}: did not answer" + (f" ({why})" if why else "") + ": see whether it runs")
         for results in (looks, writes, reads):
             problems += (results.get(host) or {}).get("problems") or []
         for mount in look.get("mounts") or []:
             paths.setdefault(mount["path"], set()).add(mount["file_system"])
+            users.setdefault(mount["path"], []).append(host)
     mounts = []
     for path in sorted(paths):
         systems = sorted(paths[path])
         if len(systems) > 1:
             problems.append(f"{path}: the servers are to mount different file systems there: {', '.join(systems)}")
+        # a host that did not answer is expected to have the mount; one that answered tells
+        there = [host for host in hosts if host in users[path] or "mounts" not in (looks.get(host) or {})]
         found = {host: (reads.get(host) or {}).get("read", {}).get(path, {}) for host in hosts}
-        pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in hosts for reader in hosts]
+        pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in there for reader in there]
         if not systems[0]:
             continue
         mounts.append({"path": path, "file_system": systems[0], "pairs": pairs})
         problems += _disagreements(path, hosts, pairs, {problem.partition(":")[0] for problem in problems})
+    if not mounts and not problems:
+        problems.append("there is nothing to prove: no server has a mount that can be written to")
     proved = _site(hosts, reads, site) if site else None
     if proved:
         problems += site["problems"]

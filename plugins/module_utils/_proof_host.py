@@ -23,7 +23,11 @@ def _become(uid: int, gid: int) -> None:
 
 
 def _file(path: str, host: str) -> str:
-    return os.path.join(path, _proof.FOLDER, host)
+    return os.path.join(path, _proof.FOLDER, _proof.token_name(path, host))
+
+
+def _part(path: str, host: str) -> str:
+    return os.path.join(path, _proof.FOLDER, f".{_proof.token_name(path, host)}.part")
 
 
 def _ask(path: str, owner: tuple[int, int], host: str, hosts: list[str]) -> list[str]:
@@ -31,9 +35,9 @@ def _ask(path: str, owner: tuple[int, int], host: str, hosts: list[str]) -> list
     _become(*owner)
     folder = os.path.join(path, _proof.FOLDER)
     os.makedirs(folder, mode=0o755, exist_ok=True)
-    for name in (host, f".{host}.part"):
+    for name in (_file(path, host), _part(path, host)):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, name))
+            os.unlink(name)
     there = []
     for other in hosts:
         try:
@@ -48,7 +52,7 @@ def _write(path: str, owner: tuple[int, int], host: str, run: str) -> str:
     """Publish this host's token: temporary file, fsync, rename."""
     _become(*owner)
     data = _proof.token(run, host, path)
-    part = os.path.join(path, _proof.FOLDER, f".{host}.part")
+    part = _part(path, host)
     with open(part, "wb") as file:
         file.write(data)
         file.flush()
@@ -83,7 +87,7 @@ def _read(path: str, owner: tuple[int, int], hosts: list[str], run: str, deadlin
 
 def _clean(path: str, owner: tuple[int, int], host: str) -> None:
     _become(*owner)
-    for name in (_file(path, host), os.path.join(path, _proof.FOLDER, f".{host}.part")):
+    for name in (_file(path, host), _part(path, host)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
     with contextlib.suppress(OSError):  # another host's token is still in it; the last one removes it

@@ -59,7 +59,8 @@ options:
     description: The RV(balancer) that was found then, for the judgement.
     type: dict
   folder:
-    description: Where the proof is written. Without it nothing is written.
+    description: >-
+      Where the proof is written; a relative path begins at the working directory. Without it nothing is written.
     type: path
 attributes:
   action:

@@ -152,7 +152,7 @@ class Host:
             listener = self.facts.listeners[port]
             point = options.get("accesspoint")
             self.facts.states.append(State(system, point, entry.path, port, True, listener.peers))
-            source, options["port"] = "127.0.0.1:/", str(port)
+            source, options["port"] = f"127.0.0.1:{directory}", str(port)
         elif "port" in options:
             assert int(options["port"]) in self.facts.listeners, "the tunnel does not listen"
         host = source.rpartition(":")[0]

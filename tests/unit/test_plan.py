@@ -190,6 +190,47 @@ def test_any_breaks_together_are_mended_or_reported(breaks, safe):
         assert host.plan(items).steps == []
 
 
+# Changes of the user's list that a line of fstab alone would not carry out.
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "transport"),
+    [
+        ({"options": ["ro"]}, {}, "stunnel"),
+        ({"options": ["noexec", "nosuid"]}, {"options": ["nosuid"]}, "stunnel"),
+        ({"options": ["acregmin=1"]}, {}, "plain"),
+        ({"options": ["noac"]}, {}, "plain"),
+        ({}, {"directory": "/sub"}, "efs-utils"),
+        ({}, {"iam": True}, "efs-utils"),
+        ({"iam": True}, {}, "efs-utils"),
+        ({}, {"ca_file": "/etc/ca.pem"}, "efs-utils"),
+        ({}, {"mount_target": "10.0.0.10"}, "efs-utils"),
+    ],
+)
+def test_a_changed_wish_is_mounted_anew(before, after, transport):
+    host, _ = converged(before, transport=transport)
+    items = want(after, transport=transport)
+    assert host.plan(items, safe=True).pending
+    plan = host.converge(items)
+    assert {"unmount", "mount"} <= set(kinds(plan).split())
+    assert host.plan(items).steps == []
+
+
+def test_a_tunnel_process_that_leads_elsewhere_is_restarted_although_its_file_is_right():
+    host, items = converged({})
+    port = next(iter(host.facts.listeners))
+    host.facts.listeners[port] = dataclasses.replace(host.facts.listeners[port], peers=("10.0.0.20",))
+    assert "restart" in kinds(host.converge(items)).split()
+    assert host.plan(items).steps == []
+
+
+def test_a_tunnel_that_starts_with_another_configuration_is_tried_first():
+    host, _ = converged({})
+    items = want({"ca_file": "/etc/ca.pem"})
+    assert [item.ca_file for item in host.plan(items).tunnelled] == ["/etc/ca.pem"]
+    assert host.plan(want({})).tunnelled == []
+
+
 # What stops a run: a sentence, and nothing is done.
 
 

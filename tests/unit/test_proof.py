@@ -42,8 +42,9 @@ def host_missing(answers):
         del answers[name]["web-02"]
 
 
-def host_without_mounts(answers):
-    answers["looks"]["web-02"]["mounts"] = []
+def host_unreachable(answers):
+    host_missing(answers)
+    answers["looks"]["web-02"] = {"unreachable": True, "msg": "Failed to connect\n to the host via ssh"}
 
 
 def other_bytes(answers):
@@ -68,8 +69,8 @@ def hung(answers):
 @pytest.mark.parametrize(
     ("fault", "problems"),
     [
-        (host_missing, ["web-02: did not answer"]),
-        (host_without_mounts, ["web-02: did not answer"]),
+        (host_missing, ["web-02: did not answer: see whether it runs"]),
+        (host_unreachable, ["web-02: did not answer (Failed to connect to the host via ssh): see whether it runs"]),
         (other_bytes, [f"web-03: does not serve what web-01 wrote to {PATH}: other bytes"]),
         (never_read, [f"web-03: does not serve what web-01 wrote to {PATH}: it was not written, or not read"]),
         (other_file_system, [f"{PATH}: the servers are to mount different file systems there: {FS}, {OTHER}"]),
@@ -90,6 +91,18 @@ def test_nothing_to_prove_is_no_proof(hosts):
     assert proof["agree"] is False
     proof = _proof.judge(**{**good(hosts), "looks": {host: {"mounts": []} for host in hosts}})
     assert proof["agree"] is False
+
+
+def test_a_mount_that_only_some_hosts_have_is_proved_among_them():
+    answers = good()
+    answers["looks"]["web-02"]["mounts"].append({"path": "/srv/more", "file_system": OTHER})
+    answers["reads"]["web-02"]["read"]["/srv/more"] = {"web-02": {"same": True, "lag_ms": 1.0}}
+    proof = _proof.judge(**answers)
+    assert (proof["agree"], [len(mount["pairs"]) for mount in proof["mounts"]]) == (True, [9, 1])
+
+
+def test_two_mounts_of_one_folder_have_tokens_of_their_own():
+    assert _proof.token_name("/a", "web-01") != _proof.token_name("/b", "web-01")
 
 
 def test_one_host_alone_agrees_with_itself():

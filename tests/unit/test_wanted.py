@@ -64,6 +64,16 @@ def faults(*mounts, region="eu-central-1", transport="stunnel"):
             "mounts[0].options must not contain 'nconnect': EFS does not support it: leave it out",
         ),
         (
+            {"options": ["nolock"]},
+            "mounts[0].options must not contain 'nolock': it is of no effect over NFSv4: leave it out",
+        ),
+        ({"options": ["v4.2"]}, "mounts[0].options must not contain 'v4.2': EFS speaks 4.1 and 4.0: leave it out"),
+        ({"options": ["hard=1"]}, "mounts[0].options has 'hard=1', but 'hard' takes no value: write 'hard'"),
+        (
+            {"options": ["actimeo=1", "acregmin=3"]},
+            "mounts[0].options has 'actimeo=1' and 'acregmin=3', which decide the same thing: keep one",
+        ),
+        (
             {"options": ["timeo=1", "timeo=2"]},
             "mounts[0].options has 'timeo=1' and 'timeo=2', which decide the same thing: keep one of them",
         ),
