@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= lab
 SCENARIOS := efs_mount efs_client webapp default
-lab := python -m lab --lab $(LAB)
+lab := python -m lab --lab='$(LAB)'
 
 .PHONY: help lab lab-down lab-status test lint unit docs sanity gallery molecule acceptance bench-web requirements
 
@@ -14,10 +14,11 @@ help: ## list what can be made
 	@sh bootstrap.sh
 
 lab: .venv/.ok ## start the lab and converge it (HOSTS=2 TRANSPORT=stunnel LAB=name EFS_UTILS_PACKAGE=FILE.deb)
-	@$(lab) up $(if $(HOSTS),--hosts $(HOSTS)) $(if $(TRANSPORT),--transport $(TRANSPORT)) \
-	  $(if $(EFS_UTILS_PACKAGE),--efs-utils-package $(EFS_UTILS_PACKAGE))
+	@$(lab) up $(if $(HOSTS),--hosts='$(HOSTS)') $(if $(TRANSPORT),--transport='$(TRANSPORT)') \
+	  $(if $(EFS_UTILS_PACKAGE),--efs-utils-package='$(EFS_UTILS_PACKAGE)')
 	@ansible-playbook -i "$$($(lab) inventory)" site.yml
 	@$(lab) pictures
+	@echo 'For ansible-playbook and ansible-doc here: . .venv/bin/activate'
 
 lab-down: .venv/.ok ## remove the lab and every trace of it
 	@$(lab) down

@@ -6,10 +6,11 @@ import argparse
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 import sys
 
-from lab import aws, balancer, engine, identity, images, parts, pictures, state
+from lab import aws, balancer, daemons, engine, identity, images, parts, pictures, state
 from lab.progress import say
 from lab.settings import DEFAULT_LAB, MOST_FILE_SYSTEMS, MOST_SERVERS, REGION, ROOT, Lab, LabError
 
@@ -98,14 +99,26 @@ def _open(name: str) -> tuple[Lab, state.Wanted]:
     return Lab(name, wanted.index), wanted
 
 
+def _hosts(text: str | None) -> int | None:
+    """How many servers are asked for; None leaves it as it was."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > MOST_SERVERS:
+        raise LabError(f"HOSTS must be a number from 0 to {MOST_SERVERS}, got {text!r}")
+    return int(text)
+
+
 def up(arguments: argparse.Namespace) -> None:
     """Start the lab, or make it what the arguments say."""
-    if arguments.hosts is not None and not 0 <= arguments.hosts <= MOST_SERVERS:
-        raise LabError(f"HOSTS must be 0 to {MOST_SERVERS}, got {arguments.hosts}")
+    hosts = _hosts(arguments.hosts)
+    if arguments.transport not in (None, *TRANSPORTS):
+        raise LabError(
+            f"TRANSPORT must be {', '.join(TRANSPORTS[:-1])} or {TRANSPORTS[-1]}, got {arguments.transport!r}"
+        )
     engine.prerequisites()
     wanted = state.load(arguments.lab) or state.Wanted(state.free_index(arguments.lab))
     lab = Lab(arguments.lab, wanted.index)
-    wanted.hosts = wanted.hosts if arguments.hosts is None else arguments.hosts
+    wanted.hosts = wanted.hosts if hosts is None else hosts
     wanted.transport = arguments.transport or wanted.transport
     _package(lab, arguments.efs_utils_package, wanted)
     _converge(lab, wanted)
@@ -121,10 +134,10 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 def down(arguments: argparse.Namespace) -> None:
     """Remove the lab, whatever state it is in."""
-    wanted = state.load(arguments.lab)
-    # without a record, only what carries the lab's label is left to remove
-    lab = Lab(arguments.lab, wanted.index if wanted else 0)
+    lab = Lab(arguments.lab, 0)  # the name alone finds everything: the record may be lost or broken
     gone = parts.remove(lab)
+    daemons.end_connections(lab.connections)
+    shutil.rmtree(lab.connections, ignore_errors=True)
     balancer.program(lab).stop()
     aws.moto(lab).stop()
     shutil.rmtree(lab.state, ignore_errors=True)
@@ -153,7 +166,12 @@ def status(arguments: argparse.Namespace) -> None:
     """Print the lab as one JSON object; {} and exit 1 when it does not run."""
     wanted = state.load(arguments.lab)
     lab = Lab(arguments.lab, wanted.index if wanted else 0)
-    running = wanted and engine.named("container", f"{lab.prefix}-web-", f"samefiles.lab={lab.name}")
+    # without moto nobody knows the servers' ids, and no playbook finds them
+    running = (
+        wanted
+        and aws.moto(lab).answers()
+        and engine.named("container", f"{lab.prefix}-web-", f"samefiles.lab={lab.name}")
+    )
     if not running:
         print("{}")
         sys.exit(1)
@@ -204,8 +222,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--lab", default=DEFAULT_LAB, help="name of the lab")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("up", help=up.__doc__)
-    one.add_argument("--hosts", type=int)
-    one.add_argument("--transport", choices=TRANSPORTS)
+    # strings, checked in up(): argparse answers a wrong value with a page of usage
+    one.add_argument("--hosts", metavar="NUMBER")
+    one.add_argument("--transport", metavar="|".join(TRANSPORTS))
     one.add_argument("--efs-utils-package", metavar="FILE.deb")
     one.set_defaults(run=up)
     for name, function in (

@@ -1,6 +1,6 @@
 """Keeps the lab's balancer in step with the target group in moto, and tells moto what the health checks found.
 
-Run as `python -m lab.balancer LAB PORT`, where PORT is moto's. Once a second it reads the target group and its targets
+Run as `python -m lab.balancer LAB PORT CODE`, where PORT is moto's. Once a second it reads the target group and its targets
 from moto and the server slots from HAProxy, and gives HAProxy the commands that lab/targets.py decides on. HAProxy is
 reloaded (never restarted) when the health check changes. While moto does not answer, or has lost its record and does
 not have all of it again, the last answer stands; while HAProxy does not answer, nothing is told.
@@ -144,7 +144,7 @@ class Follower:
 
 def main() -> None:
     """Follow, for ever."""
-    name, port = sys.argv[1:]
+    name, port = sys.argv[1:3]
     lab = Lab(name, 0)  # only its name counts here: state folder, container, target group
     follower = Follower(lab, Aws(lab.prefix, f"http://127.0.0.1:{port}"))
     while True:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -14,9 +17,49 @@ from lab.progress import step
 from lab.settings import ROOT, Lab, LabError
 
 
+def processes(fits: Callable[[list[str]], bool]) -> dict[int, list[str]]:
+    """The command lines that fit, by process number."""
+    found = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as line:
+                argv = line.read().decode(errors="replace").rstrip("\0").split("\0")
+        except OSError:
+            continue  # it ended in the meantime
+        if fits(argv):
+            found[int(entry)] = argv
+    return found
+
+
+def end(fits: Callable[[list[str]], bool]) -> None:
+    """End the processes whose command line fits, and wait until they are gone."""
+    while there := processes(fits):
+        for process in there:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def end_connections(folder: pathlib.Path) -> None:
+    """End the SSH connections that Ansible keeps open for later plays; FOLDER has their sockets."""
+    place = f"{folder.resolve()}/"  # as Ansible writes it
+    end(lambda argv: argv[0].startswith("ssh") and place in " ".join(argv))
+
+
+def code() -> str:
+    """What the lab's programs are made of; another word after an update."""
+    digest = hashlib.sha256()
+    for path in [*sorted((ROOT / "lab").glob("*.py")), ROOT / "requirements/dev.txt"]:
+        digest.update(path.read_bytes())
+    return f"code={digest.hexdigest()[:12]}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Daemon:
-    """The program `python -m MODULE ARGUMENT…` of a lab; ANSWERS tells whether it does its work."""
+    """The program `python -m MODULE ARGUMENT… CODE` of a lab; ANSWERS tells whether it does its work.
+
+    One of the ARGUMENTS is the lab's name.
+    """
 
     lab: Lab
     name: str
@@ -24,30 +67,21 @@ class Daemon:
     arguments: tuple[str, ...]
     answers: Callable[[], bool]
 
-    def _processes(self) -> list[int]:
-        """The processes that run it."""
-        found = []
-        wanted = [self.module, *self.arguments]
-        for entry in os.listdir("/proc"):
-            try:
-                with open(f"/proc/{entry}/cmdline", "rb") as line:
-                    argv = line.read().decode(errors="replace").split("\0")
-            except (OSError, NotADirectoryError):
-                continue
-            if argv[2 : 2 + len(wanted)] == wanted:
-                found.append(int(entry))
-        return found
+    def _fits(self, argv: list[str]) -> bool:
+        """Whether a command line is this program's; the name alone tells, for a lost record has no port."""
+        return argv[1:3] == ["-m", self.module] and self.lab.name in argv[3:]
 
     def start(self) -> None:
-        """Start it unless it runs; one that does not answer is started anew."""
-        if self._processes():
-            if self.answers():
-                return
-            self.stop()
+        """Start it unless it runs; one that does not answer, or is of older code, is started anew."""
+        wanted = [*self.arguments, code()]
+        running = [argv[3:] for argv in processes(self._fits).values()]
+        if running == [wanted] and self.answers():
+            return
+        self.stop()
         log = self.lab.state / f"{self.module.removeprefix('lab.')}.log"
         with log.open("wb") as out, step(f"starting {self.name}"):
             process = subprocess.Popen(
-                [sys.executable, "-m", self.module, *self.arguments],
+                [sys.executable, "-m", self.module, *wanted],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
             for _ in range(300):
@@ -61,7 +95,4 @@ class Daemon:
 
     def stop(self) -> None:
         """End it."""
-        for process in self._processes():
-            os.kill(process, signal.SIGKILL)
-        while self._processes():
-            time.sleep(0.05)
+        end(self._fits)

@@ -1,6 +1,6 @@
 """moto, with the few operations corrected that it lacks or gets wrong for this lab (a double of AWS's own API).
 
-Run as `python -m lab.moto_server PORT LAB`. Corrections, each with its reason:
+Run as `python -m lab.moto_server PORT LAB CODE`. Corrections, each with its reason:
 
 - EFS tags by the older operations (DescribeTags, CreateTags, DeleteTags): moto answers 404, and `community.aws.efs`
   and `efs_info` still call them.

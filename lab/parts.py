@@ -147,19 +147,23 @@ def _console(one: Server) -> str:
     return done.stdout + done.stderr
 
 
+def _answers(lab: Lab, one: Server) -> bool:
+    """Whether a command gets through by SSH; ssh's own limit ends with the connection, and a frozen guest keeps that."""
+    argv = [*ssh(lab, one), "-o", "BatchMode=yes", "true"]
+    try:
+        done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=20)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
 def wait_for_servers(lab: Lab, servers: list[Server]) -> None:
     """Wait until every server lets a command run; when a guest dies early, its console is shown."""
     begin = time.monotonic()
     waiting = list(servers)
     while waiting:
         for one in list(waiting):
-            done = subprocess.run(
-                [*ssh(lab, one), "-o", "BatchMode=yes", "true"],
-                capture_output=True,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-            if done.returncode == 0:
+            if _answers(lab, one):
                 waiting.remove(one)
                 continue
             state = engine.inspect("container", one.container)[one.container]["State"]

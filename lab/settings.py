@@ -60,6 +60,11 @@ class Lab:
         return STATE / self.name
 
     @property
+    def connections(self) -> pathlib.Path:
+        """Where Ansible keeps the sockets of open SSH connections; not in the state folder, for their path must be short."""
+        return pathlib.Path.home() / ".ansible/cp" / self.name
+
+    @property
     def subnet(self) -> ipaddress.IPv4Network:
         """The VPC: two halves, one for each zone."""
         return ipaddress.IPv4Network(f"10.77.{self.index}.0/24")

@@ -21,7 +21,8 @@ def traces(name: str) -> list[str]:
                  ["docker", "volume", "ls", "--format", "{{.Name}}"]):  # fmt: skip
         found += [line for line in sh(argv).stdout.split() if line == mark or line.startswith(mark + "-")]
     processes = sh(["ps", "-eo", "args"]).stdout.splitlines()
-    found += [line for line in processes if "lab.moto_server" in line and line.endswith(f" {name}")]
+    found += [line for line in processes if "-m lab." in line and name in line.split()]
+    found += [line for line in processes if f"/.ansible/cp/{name}/" in line]
     folder = pathlib.Path.home() / ".local/state/samefiles" / name
     return found + ([str(folder)] if folder.exists() else [])
 
@@ -106,7 +107,7 @@ def test_more_servers_and_fewer(clone, figure):
 def test_what_a_crash_left_is_mended(clone):
     sh(["docker", "kill", "samefiles-accept-web-02", "samefiles-accept-efs-files"])
     sh(["docker", "rm", "-f", "samefiles-accept-resolver"])
-    sh(["pkill", "-9", "-f", "lab.moto_server [0-9]* accept$"])
+    sh(["pkill", "-9", "-f", "lab.moto_server [0-9]* accept "])
     make(clone, "lab", "LAB=accept")
     fleet = Fleet("accept")
     assert fleet.status["file_system"]
