@@ -93,23 +93,23 @@ class Load:
         path = random.choice(self.paths)
         connection.request("GET", path, headers={"Accept": "application/json"})
         answer = connection.getresponse()
-        answer.read()
+        body = answer.read()
         if answer.status != 200:
-            raise AssertionError(f"{path}: {answer.status}")
+            raise AssertionError(f"{path}: {answer.status} {body[:150]!r}")
         self.done += 1
 
     def _fail(self, who: str, fault: Exception) -> None:
         self.failed.append(f"{time.strftime('%H:%M:%S')} {who}: {type(fault).__name__}: {fault}")
 
     def _keep_alive(self) -> None:
-        connection = None
+        connection = connect(self.url, 20)
         while not self._stop.wait(0.05):
             try:
-                connection = connection or connect(self.url, 20)
                 self._one(connection)
             except (OSError, http.client.HTTPException, AssertionError) as fault:
                 self._fail("keep-alive", fault)
-                connection = None
+                connection.close()
+        connection.close()
 
     def _new(self) -> None:
         while not self._stop.wait(0.1):
