@@ -178,7 +178,7 @@ _IMPLIED = {"actimeo": ("acregmin", "acregmax", "acdirmin", "acdirmax"), "noac":
 def _left_over(wanted: list[str], mount) -> list[str]:
     keys = {option_key(option) for option in wanted}
     keys |= {implied for key, more in _IMPLIED.items() if key in keys for implied in more}
-    return [f"{key} (is set)" for key, _ in mount.options if key in _ON_DEMAND and option_key(key) not in keys]
+    return [f"{key} (is set)" for key, _value in mount.options if key in _ON_DEMAND and option_key(key) not in keys]
 
 
 def option_drift(wanted: list[str], mount) -> list[str]:

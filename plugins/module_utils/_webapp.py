@@ -127,7 +127,7 @@ def _account(wanted: Wanted, facts: Facts, plan: Plan) -> None:
         plan.problems.append(
             f"the group {account.name} has the number {group} here, not {account.gid}: give that number"
         )
-    taken = {uid: name for name, (uid, _) in facts.users.items()}.get(account.uid)
+    taken = {uid: name for name, (uid, _gid) in facts.users.items()}.get(account.uid)
     if user is None and taken:
         plan.problems.append(f"uid {account.uid} belongs to the user {taken} on this server: choose another")
     elif user is None:

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks the share of the web app, again and again, whether it answers; the app's /readyz and monitoring read the outcome.
