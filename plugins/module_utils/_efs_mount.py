@@ -9,6 +9,7 @@ import os
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _act, _causes, _host, _live, _plan, _process, _units
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts
+from ansible_collections.samefiles.aws.plugins.module_utils._step import steps_diff
 from ansible_collections.samefiles.aws.plugins.module_utils._wanted import Wanted
 
 
@@ -99,9 +100,9 @@ def _row(item: Wanted, facts: Facts) -> str:
 
 
 def diff(items: list[Wanted], outcome: Outcome) -> list[dict]:
-    """Before and after of every file that the plan changes, and of the mounts."""
+    """The steps, then before and after of every file that they change, and of the mounts."""
     before = outcome.before
-    entries = []
+    entries = steps_diff(outcome.plan.steps)
     for step in outcome.plan.steps:
         if step.kind in ("write", "remove"):
             old = before.fstab if step.target == _units.FSTAB else before.files.get(step.target, "")

@@ -67,7 +67,7 @@ def judge(
     looks, writes and reads are the results of those steps by host; a host without one did not answer. site is what the
     controller found through the balancer ({"url", "read", "problems"}), None where no site is proved.
     """
-    problems, paths, users = [], {}, {}
+    problems = []
     for host in hosts:
         look = looks.get(host) or {}
         if "mounts" not in look:
@@ -75,22 +75,12 @@ def judge(
             problems.append(f"{host}: did not answer" + (f" ({why})" if why else "") + ": see whether it runs")
         for results in (looks, writes, reads):
             problems += (results.get(host) or {}).get("problems") or []
-        for mount in look.get("mounts") or []:
-            paths.setdefault(mount["path"], set()).add(mount["file_system"])
-            users.setdefault(mount["path"], []).append(host)
     mounts = []
-    for path in sorted(paths):
-        systems = sorted(paths[path])
-        if len(systems) > 1:
-            problems.append(f"{path}: the servers are to mount different file systems there: {', '.join(systems)}")
-        # a host that did not answer is expected to have the mount; one that answered tells
-        there = [host for host in hosts if host in users[path] or "mounts" not in (looks.get(host) or {})]
-        found = {host: (reads.get(host) or {}).get("read", {}).get(path, {}) for host in hosts}
-        pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in there for reader in there]
-        if not systems[0]:
-            continue
-        mounts.append({"path": path, "file_system": systems[0], "pairs": pairs})
-        problems += _disagreements(path, hosts, pairs, {problem.partition(":")[0] for problem in problems})
+    for path in sorted({mount["path"] for look in looks.values() for mount in look.get("mounts") or []}):
+        mount, disputes = _mount(path, hosts, looks, reads)
+        mounts.append(mount)
+        problems += disputes
+        problems += _disagreements(path, hosts, mount["pairs"], {problem.partition(":")[0] for problem in problems})
     if not mounts and not problems:
         problems.append("there is nothing to prove: no server has a mount that can be written to")
     proved = _site(hosts, reads, site) if site else None
@@ -101,6 +91,25 @@ def judge(
     pairs = [pair for part in [*mounts, proved or {"pairs": []}] for pair in part["pairs"]]
     agree = not problems and bool(mounts) and all(pair["same"] for pair in pairs)
     return {"agree": agree, "mounts": mounts, "site": proved, "problems": problems}
+
+
+def _mount(path: str, hosts: list[str], looks: dict[str, dict], reads: dict[str, dict]) -> tuple[dict, list[str]]:
+    """One path's matrix, and a sentence when the hosts are to mount different file systems there."""
+    wanted = {
+        host: mount["file_system"]
+        for host in hosts
+        for mount in (looks.get(host) or {}).get("mounts") or []
+        if mount["path"] == path
+    }
+    systems = sorted(set(wanted.values()))
+    disputes = []
+    if len(systems) > 1:
+        disputes.append(f"{path}: the servers are to mount different file systems there: {', '.join(systems)}")
+    # a host that did not answer is expected to have the mount; one that answered tells
+    there = [host for host in hosts if host in wanted or "mounts" not in (looks.get(host) or {})]
+    found = {host: (reads.get(host) or {}).get("read", {}).get(path, {}) for host in hosts}
+    pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in there for reader in there]
+    return {"path": path, "file_system": systems[0], "pairs": pairs}, disputes
 
 
 def _site(hosts: list[str], reads: dict[str, dict], site: dict) -> dict:

@@ -15,3 +15,11 @@ class Step:
     target: str  # a path or a unit
     text: str
     value: object = None
+
+
+def steps_diff(steps: list[Step]) -> list[dict]:
+    """All steps in words, as the first entry of a module's diff: --check --diff shows what changes no file, too."""
+    if not steps:
+        return []
+    text = "".join(f"{step.text}\n" for step in steps)
+    return [{"before_header": "steps", "after_header": "steps", "before": "", "after": text}]

@@ -178,10 +178,10 @@ current:
 """
 
 import grp
-import hashlib
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _steps, _webapp, _webapp_host
+from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _steps, _webapp, _webapp_host
+from ansible_collections.samefiles.aws.plugins.module_utils._step import steps_diff
 
 FILE = {
     "path": {"type": "path", "required": True},
@@ -262,8 +262,8 @@ def _wanted(module: AnsibleModule) -> _webapp.Wanted:
 
 
 def _diff(wanted: _webapp.Wanted, facts: _webapp.Facts, plan: _webapp.Plan) -> list[dict]:
-    """The files before and after, and the release."""
-    entries = []
+    """The steps, then the files before and after, and the release."""
+    entries = steps_diff(plan.steps)
     for step in plan.steps:
         if step.kind == "write":
             file, before = step.value, facts.files.get(step.target, ("", 0))[0]
@@ -277,8 +277,7 @@ def _diff(wanted: _webapp.Wanted, facts: _webapp.Facts, plan: _webapp.Plan) -> l
 
 
 def _check_archive(module: AnsibleModule) -> None:
-    with open(module.params["archive"], "rb") as file:
-        found = hashlib.sha256(file.read()).hexdigest()
+    found = _archive.checksum(module.params["archive"])
     if found != module.params["checksum"]:
         module.fail_json(
             msg=f"the archive arrived with the checksum {found}, not {module.params['checksum']}: try again"
