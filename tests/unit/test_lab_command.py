@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -53,8 +54,13 @@ def start(tmp_path):
     started = []
 
     def one(*argv: str, executable: str = sys.executable) -> subprocess.Popen:
-        started.append(subprocess.Popen(argv, executable=executable, cwd=tmp_path))
-        return started[-1]
+        process = subprocess.Popen(argv, executable=executable, cwd=tmp_path)
+        started.append(process)
+        # for a moment after its start the kernel shows no command line
+        while process.pid not in daemons.processes(lambda shown: shown == list(argv)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        return process
 
     yield one
     for process in started:
