@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 FILES = pathlib.Path(__file__).resolve().parents[2] / "roles" / "webapp" / "files"
@@ -163,3 +165,40 @@ def check(answer: Answer, status: int, said: str) -> None:
     assert "\n" not in answer.error
     assert answer.headers["X-Served-By"] == "web-01"
     assert answer.headers["Content-Type"] == "application/json"
+
+
+class InTurn:
+    """A balancer of the plainest kind: each connection goes to the next of some servers."""
+
+    def __init__(self, *servers: Server) -> None:
+        self._next = itertools.cycle(servers)
+        self._open = [socket.create_server(("127.0.0.1", 0))]
+        self.address = f"http://127.0.0.1:{self._open[0].getsockname()[1]}/"
+        self._threads = [threading.Thread(target=self._serve)]
+        self._threads[0].start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                ends = [self._open[0].accept()[0], socket.create_connection(("127.0.0.1", next(self._next).port))]
+                self._open.extend(ends)
+                for pair in (ends, ends[::-1]):
+                    self._threads.append(threading.Thread(target=self._carry, args=pair))
+                    self._threads[-1].start()
+
+    @staticmethod
+    def _carry(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while block := source.recv(1 << 16):
+                sink.sendall(block)
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """End all connections, and take no more."""
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._open:
+            end.close()

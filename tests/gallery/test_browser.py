@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
 import pytest
 from browser import CHROMIUM, launch
 from pictures import dozen, png
-from serving import free_port
+from serving import InTurn, free_port
 
 pytestmark = [
     pytest.mark.browser,
@@ -105,6 +106,31 @@ def test_drop_files_anywhere(page, three):
     page.call("Input.dispatchDragEvent", type="drop", x=640, y=700, data=dropped)
     page.wait(f"{TILES}.length === 3 && !document.querySelector('.busy') && {SHOWN}")
     assert page.run("document.body.className") == ""
+
+
+def test_compare_the_servers(chromium, pair, start, three):
+    strange = start("-m", "frozen", PORT=str(free_port()), NAME="web-03")  # with files of its own
+    first, second = (server for _address, server in pair)
+    for servers, said in (
+        ((first, second), r"web-01 and web-02 show the same \d files\."),
+        ((first, first), r"Only web-01 answered 12 questions"),
+        ((first, second, strange), r"web-03 does not show .*\.png and 2 more\."),
+    ):
+        with contextlib.closing(InTurn(*servers)) as balancer:
+            chromium.open(balancer.address)
+            if not chromium.run(f"{TILES}.length"):
+                upload(chromium, three)
+            chromium.click("#compare")
+            chromium.wait(f"/{said}/.test(document.querySelector('#said').textContent)")
+            agree = servers[-1] is not strange
+            chromium.wait(f"document.querySelector('.badge').classList.contains('warns') !== {str(agree).lower()}")
+    mark = first.files.parent / "frozen"
+    with contextlib.closing(InTurn(first, second)) as balancer:
+        chromium.open(balancer.address)
+        mark.touch()
+        chromium.click("#compare")
+        chromium.wait("/^web-0[12]: .*does not answer/.test(document.querySelector('#said').textContent)")
+        mark.unlink()
 
 
 def test_delete_one(page, pair, three):

@@ -4,6 +4,8 @@
 "use strict";
 
 const TOGETHER = 3; // uploads at a time
+const QUESTIONS = 12; // enough that a balancer asks every server of a small fleet
+const COMPARED = 60; // the newest files, as many as a page shows
 const RETRY = 5000; // milliseconds from one look at a storage that is away to the next
 const find = (id) => document.getElementById(id);
 const form = find("upload");
@@ -213,7 +215,53 @@ async function more(link) {
   else link.remove();
 }
 
+// comparing the servers
+
+// What each server shows, by its name: the newest files, or why it shows none. The balancer hands the questions round.
+async function lists() {
+  const shown = new Map();
+  await Promise.all(Array.from({ length: QUESTIONS }, async () => {
+    const answer = await fetchHere(`/files?limit=${COMPARED}`, { cache: "no-store", headers: { Accept: "application/json" } });
+    const told = await answer.json();
+    shown.set(answer.headers.get("X-Served-By"), answer.ok ? told.files : told.error);
+  }));
+  return new Map([...shown].sort());
+}
+
+// One sentence, and whether all is well.
+function judge(shown) {
+  const away = [...shown].find(([, files]) => typeof files === "string");
+  if (away) return [`${away[0]}: ${away[1]}`, false];
+  const names = [...shown.keys()];
+  const all = new Map([...shown.values()].flat().map((entry) => [entry.key, entry.name]));
+  for (const [server, files] of shown) {
+    const missing = [...all.keys()].filter((key) => !files.some((entry) => entry.key === key));
+    if (missing.length) return [`${server} does not show ${all.get(missing[0])}${missing.length > 1 ? ` and ${missing.length - 1} more` : ""}.`, false];
+  }
+  if (names.length === 1) return [`Only ${names[0]} answered ${QUESTIONS} questions: there is no other server to compare it with.`, true];
+  const count = all.size === 1 ? "the same file" : `the same ${all.size} files`;
+  return [`${names.slice(0, -1).join(", ")} and ${names.at(-1)} show ${all.size ? count : "no files, all of them"}.`, true];
+}
+
+async function compare(button) {
+  button.disabled = true;
+  say("Asking all servers…");
+  try {
+    let [sentence, well] = judge(await lists());
+    // somebody may have uploaded between two answers: what differs twice differs
+    if (!well) [sentence, well] = judge(await lists());
+    say(sentence);
+    button.parentElement.classList.toggle("warns", !well);
+  } catch {
+    say("The connection broke while the servers were compared.");
+  }
+  button.disabled = false;
+}
+
 function start() {
+  const button = find("compare");
+  button.hidden = false;
+  button.addEventListener("click", () => compare(button));
   find("pick").addEventListener("change", (event) => {
     for (const file of [...event.target.files].reverse()) add(file);
     event.target.value = "";
