@@ -8,6 +8,7 @@ import hashlib
 import html
 import zlib
 
+_CURE = "run site.yml, which mends it"
 FOLDER = ".samefiles-proof"  # in the share's root, while a proof runs
 BALANCER = "balancer"  # stands among the hosts in the site's matrix
 
@@ -30,9 +31,9 @@ def drift(host: str, plan, known: list[str]) -> list[str]:
         if any(f" {path} " in f"{problem} " for problem in known):
             continue
         if verdict.what == "absent":
-            said.append(f"{host}: nothing is mounted at {path}")
+            said.append(f"{host}: nothing is mounted at {path}: {_CURE}")
         elif verdict.what != "right":
-            said.append(f"{host}: {path} is not what it should be: {verdict.why}")
+            said.append(f"{host}: {path} is not what it should be, {verdict.why}: {_CURE}")
     texts = {
         "write": "{0} is not what it should be",
         "remove": "{0} should not be there",
@@ -46,7 +47,7 @@ def drift(host: str, plan, known: list[str]) -> list[str]:
     unknown = {path for path, verdict in plan.verdicts.items() if verdict.what != "right"}
     for step in plan.steps:
         if step.kind in texts and step.target not in unknown:
-            said.append(f"{host}: {texts[step.kind].format(step.target)}")
+            said.append(f"{host}: {texts[step.kind].format(step.target)}: {_CURE}")
     return said
 
 

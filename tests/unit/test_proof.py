@@ -230,9 +230,9 @@ def test_what_a_plan_says_about_a_host():
         },
     )
     assert _proof.drift("web-01", plan, ["web-01: /known hangs"]) == [
-        "web-01: nothing is mounted at /gone",
-        f"web-01: /other is not what it should be: it is {OTHER}",
-        "web-01: /etc/fstab is not what it should be",
-        "web-01: a.service is not enabled, so it would not start at boot",
-        "web-01: a.service does not run",
+        "web-01: nothing is mounted at /gone: run site.yml, which mends it",
+        f"web-01: /other is not what it should be, it is {OTHER}: run site.yml, which mends it",
+        "web-01: /etc/fstab is not what it should be: run site.yml, which mends it",
+        "web-01: a.service is not enabled, so it would not start at boot: run site.yml, which mends it",
+        "web-01: a.service does not run: run site.yml, which mends it",
     ]
