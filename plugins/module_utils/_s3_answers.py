@@ -1,0 +1,175 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What S3 answers, as plain data: listings, heads, errors. Pure."""
+
+from __future__ import annotations
+
+import calendar
+import email.utils
+import html
+import re
+import urllib.parse
+from typing import NamedTuple
+
+
+class Listed(NamedTuple):
+    """An object as a listing shows it; modified as S3 wrote it."""
+
+    key: str
+    size: int
+    etag: str
+    modified: str
+
+
+class Page(NamedTuple):
+    """One answer of ListObjectsV2; token leads to the next one, "" when this is the last."""
+
+    objects: list[Listed]
+    token: str
+
+
+class Head(NamedTuple):
+    """What S3 tells of an object without its bytes. modified and date (the server's clock) are seconds since the epoch."""
+
+    size: int
+    etag: str
+    modified: int
+    date: float
+    headers: dict[str, str]  # those of the content, lower case, absent when not set
+    metadata: dict[str, str]
+    storage_class: str
+    encryption: str | None
+    kms_key: str | None
+    checksums: dict[str, str]
+    checksum_type: str | None
+
+
+class Stored(NamedTuple):
+    """What S3 tells of an object that it has just stored."""
+
+    etag: str
+    date: float
+
+
+class Malformed(Exception):
+    """An answer that is not what S3 would say."""
+
+
+CONTENT = (
+    "content-type", "content-encoding", "cache-control", "content-disposition", "content-language", "expires",
+    "x-amz-website-redirect-location",
+)  # fmt: skip
+_SUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
+
+# An entry of a listing. Its children come in any order, so each is looked for within the entry.
+_ENTRY = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
+_KEY = re.compile(r"<Key>([^<]*)</Key>")
+_SIZE = re.compile(r"<Size>(\d+)</Size>")
+_ETAG = re.compile(r"<ETag>([^<]*)</ETag>")
+_TIME = re.compile(r"<LastModified>([^<]*)</LastModified>")
+# All at once, in Amazon's own order: four times as fast.
+_USUAL = re.compile(
+    r"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*<ETag>([^<]*)</ETag>"
+    r"(?:(?!</Contents>).)*?<Size>(\d+)</Size>(?:(?!</Contents>).)*</Contents>",
+    re.DOTALL,
+)
+
+
+def field(text: str, name: str) -> str:
+    """The text of the first element of a name, "" when there is none."""
+    found = re.search(rf"<{name}>([^<]*)</{name}>", text)
+    return html.unescape(found.group(1)) if found else ""
+
+
+def bare(etag: str) -> str:
+    """An ETag without its quotes, which a listing writes as entities."""
+    return etag.replace("&quot;", "").replace("&#34;", "").strip('"')
+
+
+def _entries(text: str) -> list[tuple[str, str, str, str]]:
+    found = _USUAL.findall(text)
+    if len(found) == text.count("<Contents>"):
+        return [(key, size, etag, modified) for key, modified, etag, size in found]
+    told = []
+    for entry in _ENTRY.findall(text):
+        parts = [pattern.search(entry) for pattern in (_KEY, _SIZE, _ETAG, _TIME)]
+        if not all(parts):
+            raise Malformed("an object in the listing has no key, size, ETag or time")
+        told.append(tuple(part.group(1) for part in parts))
+    return told
+
+
+def page(body: bytes) -> Page:
+    """Read one page of a listing that was asked for with encoding-type=url. Raises Malformed when it is cut short."""
+    text = body.decode("utf-8", "surrogateescape")
+    if "<ListBucketResult" not in text or not text.rstrip().endswith("</ListBucketResult>"):
+        raise Malformed("the listing is cut short or is none")
+    encoded = "<EncodingType>url</EncodingType>" in text
+    objects = []
+    for key, size, etag, modified in _entries(text):
+        if encoded:
+            if "%" in key or "+" in key:
+                key = urllib.parse.unquote_plus(key, errors="surrogateescape")
+        elif "&" in key:
+            key = html.unescape(key)
+        objects.append(Listed(key, int(size), bare(etag), modified))
+    if text.count("<Contents>") != len(objects):
+        raise Malformed("the listing holds an object that cannot be read")
+    told = field(text, "KeyCount")
+    if told and int(told) != len(objects) + text.count("<CommonPrefixes>"):
+        raise Malformed(f"the listing says {told} objects and shows {len(objects)}")
+    if field(text, "IsTruncated") != "true":
+        return Page(objects, "")
+    token = field(text, "NextContinuationToken")
+    if not token:
+        raise Malformed("the listing goes on, but S3 does not say where")
+    return Page(objects, token)
+
+
+def when(text: str) -> float:
+    """A time as HTTP or S3 write it, in seconds since the epoch; 0 when it is none."""
+    try:
+        if "T" in text and text.endswith("Z"):
+            return float(calendar.timegm(tuple(int(part) for part in re.findall(r"\d+", text)[:6])))
+        parts = email.utils.parsedate_tz(text)
+        return float(email.utils.mktime_tz(parts)) if parts else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def head(headers: dict[str, str]) -> Head:
+    """Read the headers of an answer to HEAD or GET."""
+    metadata = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
+    sums = {name: headers[f"x-amz-checksum-{name}"] for name in _SUMS if f"x-amz-checksum-{name}" in headers}
+    size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
+    content = {name: headers[name] for name in CONTENT if headers.get(name)}
+    # what was set as aws-chunked is about the way, not about the object
+    coding = ",".join(w for w in content.get("content-encoding", "").replace(" ", "").split(",") if w != "aws-chunked")
+    content.pop("content-encoding", None)
+    if coding:
+        content["content-encoding"] = coding
+    return Head(
+        size=int(size), etag=bare(headers.get("etag", "")), modified=int(when(headers.get("last-modified", ""))),
+        date=when(headers.get("date", "")), headers=content, metadata=metadata,
+        storage_class=headers.get("x-amz-storage-class") or "STANDARD",
+        encryption=headers.get("x-amz-server-side-encryption"),
+        kms_key=headers.get("x-amz-server-side-encryption-aws-kms-key-id"),
+        checksums=sums, checksum_type=headers.get("x-amz-checksum-type"),
+    )  # fmt: skip
+
+
+def failed_deletes(body: bytes) -> list[tuple[str, str, str]]:
+    """Key, code and message of each object that DeleteObjects did not delete."""
+    text = body.decode("utf-8", "surrogateescape")
+    if "DeleteResult" not in text:
+        raise Malformed("S3 does not say what became of the deletes")
+    failed = []
+    for entry in re.findall(r"<Error>(.*?)</Error>", text, re.DOTALL):
+        failed.append((field(entry, "Key"), field(entry, "Code"), field(entry, "Message")))
+    return failed
+
+
+def escape(text: str) -> str:
+    """A text as the content of an XML element. XML 1.0 has no place for most control characters, not even escaped."""
+    out = html.escape(text, quote=False)
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", lambda match: f"&#{ord(match.group())};", out)

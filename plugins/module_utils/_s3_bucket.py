@@ -1,0 +1,371 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of one bucket: signed requests, tried again where that helps, over connections that are kept."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import hashlib
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_sign, _s3_wire
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head, Listed, Stored
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys, Where
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MOST_PARTS = 10_000
+LEAST_PART = 5 << 20
+LARGEST_COPY = 5 << 30
+LARGEST = 5 << 40
+
+_AGAIN = {500, 502, 503, 504, 429}
+_AGAIN_CODES = {"RequestTimeout", "SlowDown", "InternalError", "OperationAborted", "ConditionalRequestConflict", "BadDigest",
+                "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}  # fmt: skip
+_LONGEST_PAUSE = 20.0  # seconds between two tries, as botocore has it
+
+
+class S3Error(Exception):
+    """A request that failed for good, as one sentence."""
+
+    def __init__(self, text: str, code: str = "", status: int = 0):
+        super().__init__(text)
+        self.code, self.status = code, status
+
+
+class Changed(S3Error):
+    """The object was not as the request said it must be: somebody else wrote it meanwhile."""
+
+
+class Denied(S3Error):
+    """The credentials do not suffice."""
+
+
+class Torn(S3Error):
+    """The bytes that arrived are not those of the object."""
+
+
+_WAY_OUT = {
+    "AccessDenied": "allow it to the role or user that runs this",
+    "NoSuchBucket": "create it, or mend the name",
+    "InvalidAccessKeyId": "check the access key",
+    "SignatureDoesNotMatch": "check the secret key",
+    "ExpiredToken": "give credentials that are still valid",
+    "EntityTooLarge": "split the file",
+    "KeyTooLongError": "shorten the name",
+}
+
+
+def part_size(size: int, wanted: int) -> int:
+    """Bytes of each part of a large object: as wanted, larger where 10,000 of them would not do."""
+    least = -(-size // MOST_PARTS)
+    return max(wanted, LEAST_PART, -(-least // (1 << 20)) * (1 << 20) if least > wanted else 0)
+
+
+class Bucket:
+    """A bucket; its methods may be called by several threads.
+
+    keys gives the credentials, renewed ones once they are; seconds is for each wait on the network; checksum is auto,
+    crc32, sha256, md5 or none (then the signature of the body alone protects it).
+    """
+
+    def __init__(
+        self, where: Where, keys: Callable[[], Keys], *, seconds: float = 60.0, attempts: int = 8, checksum: str = "auto",
+        part: int = 8 << 20, pause: Callable[[float], None] = time.sleep, now: Callable[[], float] = time.time,
+    ):  # fmt: skip
+        self.where, self._keys, self._seconds, self._attempts = where, keys, seconds, attempts
+        self.checksum, self.part = checksum, part
+        self.requests: collections.Counter = collections.Counter()
+        self._pause, self._now, self._skew = pause, now, 0.0
+        self._lock, self._moved = threading.Lock(), False
+        self._pool = _s3_wire.Pool(where, seconds)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    # requests
+
+    def _head(self, method: str, key: str, query: str, headers: dict, body, payload: str) -> bytes:
+        where, keys = self.where, self._keys()
+        path = where.base + _s3_sign.quote(key)
+        signed = {"host": where.header, "x-amz-content-sha256": payload, **headers}
+        signed["x-amz-date"] = _s3_sign.stamp(int(self._now() + self._skew))
+        if keys.token:
+            signed["x-amz-security-token"] = keys.token
+        signature = _s3_sign.sign(method, path, query, signed, payload, keys, where.region)
+        target = f"{path}?{query}" if query else path
+        if where.proxy and not where.secure:
+            target = f"http://{where.header}{target}"
+        length = f"content-length: {len(body)}\r\n" if body is not None else ""
+        lines = "".join([f"{name}: {value}\r\n" for name, value in signed.items()])
+        text = f"{method} {target} HTTP/1.1\r\n{lines}authorization: {signature}\r\n{length}\r\n"
+        return text.encode("utf-8", "surrogateescape")
+
+    def _payload(self, headers: dict, body) -> str:
+        if not body:
+            return _s3_sign.EMPTY
+        # over TLS a body that a checksum protects need not be hashed a second time
+        if self.where.secure and any(name == "content-md5" or name.startswith("x-amz-checksum-") for name in headers):
+            return _s3_sign.UNSIGNED
+        return hashlib.sha256(body).hexdigest()
+
+    def ask(
+        self, kind: str, method: str, key: str = "", query: dict | None = None, headers: dict | None = None, body=None,
+        fine: tuple[int, ...] = (),
+    ) -> _s3_wire.Answer:  # fmt: skip
+        """One operation, tried again while that may help; kind is for the count. Raises S3Error.
+
+        fine: statuses beyond 2xx that the caller understands.
+        """
+        headers, text = headers or {}, _s3_sign.query_text(query) if query else ""
+        payload = self._payload(headers, body)
+        fault, renewed = S3Error(f"{kind} {key!r}: not tried"), False
+        for attempt in range(self._attempts):
+            if attempt:
+                self._pause(random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt)))
+            self.requests[kind] += 1
+            head = self._head(method, key, text, headers, body, payload)
+            try:
+                answer = self._pool.connection().ask(head, body, method == "HEAD")
+            except _s3_wire.Broken as broken:
+                fault = S3Error(f"{kind} {self._shown(key)}: {broken}: see whether {self.where.name} can be reached")
+                continue
+            except _s3_wire.Untrusted as untrusted:
+                raise S3Error(str(untrusted)) from untrusted
+            code = self._code(answer)
+            if (answer.status < 300 or answer.status in fine) and not code:
+                return answer
+            fault = self._fault(kind, key, answer, code)
+            if answer.status in _AGAIN or code in _AGAIN_CODES:
+                self._wait_as_told(answer)
+            elif code == "RequestTimeTooSkewed" and self._set_clock(answer):
+                pass
+            elif code in ("ExpiredToken", "ExpiredTokenException", "InvalidToken") and not renewed:
+                renewed = True
+            elif self._follow(answer, code):
+                pass
+            else:
+                raise fault
+        raise fault
+
+    @staticmethod
+    def _code(answer: _s3_wire.Answer) -> str:
+        """The code of an error; a copy and the end of an upload may tell theirs within a 200."""
+        body = answer.body
+        if not body or (answer.status < 300 and b"<Error>" not in body[:500]):
+            return ""
+        return _s3_answers.field(bytes(body[:4096]).decode("utf-8", "replace"), "Code")
+
+    def _shown(self, key: str) -> str:
+        return repr(f"{self.where.bucket}/{key}")
+
+    def _fault(self, kind: str, key: str, answer: _s3_wire.Answer, code: str) -> S3Error:
+        told = _s3_answers.field(bytes(answer.body[:4096]).decode("utf-8", "replace"), "Message") if answer.body else ""
+        if not code:
+            code = {403: "AccessDenied", 404: "NotFound", 412: "PreconditionFailed"}.get(answer.status, "")
+        way = f": {_WAY_OUT[code]}" if code in _WAY_OUT else ""
+        text = f"{kind} {self._shown(key)}: {answer.status} {code} {told}".rstrip(" .") + way
+        made = {412: Changed, 403: Denied, 401: Denied}.get(answer.status, S3Error)
+        return made(text, code, answer.status)
+
+    def _wait_as_told(self, answer: _s3_wire.Answer) -> None:
+        told = answer.headers.get("retry-after", "")
+        if told.isdigit():
+            self._pause(min(_LONGEST_PAUSE, float(told)))
+
+    def _set_clock(self, answer: _s3_wire.Answer) -> bool:
+        """Sign with the server's time from now on; False when it tells none or was followed already."""
+        there = _s3_answers.when(answer.headers.get("date", ""))
+        skew = there - self._now()
+        if not there or abs(skew - self._skew) < 60:
+            return False
+        self._skew = skew
+        return True
+
+    def _follow(self, answer: _s3_wire.Answer, code: str) -> bool:
+        """Sign for the region where the bucket is, once; False when the answer names no other one."""
+        if answer.status not in (301, 307, 400):
+            return False
+        text = bytes(answer.body[:4096]).decode("utf-8", "replace")
+        region = answer.headers.get("x-amz-bucket-region") or _s3_answers.field(text, "Region")
+        with self._lock:
+            if not region or self._moved or region == self.where.region:
+                return bool(region) and self._moved and region == self.where.region
+            host = self.where.host
+            if f".{self.where.region}.amazonaws.com" in host:
+                host = host.replace(f".{self.where.region}.", f".{region}.")
+            elif host == "s3.amazonaws.com":
+                host = f"s3.{region}.amazonaws.com"
+            self._moved, old = True, self._pool
+            self.where = self.where._replace(region=region, host=host)
+            self._pool = _s3_wire.Pool(self.where, self._seconds)
+            old.close()
+        return True
+
+    # reading
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """All objects whose key begins with a prefix, in the order of the server. Raises S3Error for a listing cut short."""
+        token, tries = "", 0
+        while True:
+            query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000", "prefix": prefix}
+            if token:
+                query["continuation-token"] = token
+            answer = self.ask("LIST", "GET", "", query)
+            try:
+                page = _s3_answers.page(bytes(answer.body))
+            except _s3_answers.Malformed as fault:
+                tries += 1
+                if tries > 2:
+                    raise S3Error(f"LIST {self._shown(prefix)}: {fault}: what is missing there is unknown") from fault
+                continue
+            tries = 0
+            yield from page.objects
+            if not page.token:
+                return
+            if page.token == token:
+                raise S3Error(f"LIST {self._shown(prefix)}: S3 gives the same page again and again")
+            token = page.token
+
+    def head(self, key: str, part: int = 0) -> Head | None:
+        """What is known of an object, None when it is not there; with a part's number, size is that part's."""
+        query = {"partNumber": str(part)} if part else None
+        answer = self.ask("HEAD", "HEAD", key, query, {"x-amz-checksum-mode": "ENABLED"}, fine=(404,))
+        if answer.status == 404:
+            return None
+        told = _s3_answers.head(answer.headers)
+        return told._replace(size=int(answer.headers.get("content-length", "0"))) if part else told
+
+    def get(self, key: str, etag: str, start: int, size: int) -> bytes | bytearray:
+        """Bytes of an object as long as it has this ETag; Changed is raised when it has another one, Torn when some miss."""
+        headers = {"if-match": f'"{etag}"'}
+        if size:
+            headers["range"] = f"bytes={start}-{start + size - 1}"
+        answer = self.ask("GET", "GET", key, None, headers, fine=(206,))
+        if len(answer.body) != size:
+            raise Torn(f"GET {self._shown(key)}: {len(answer.body)} bytes came instead of {size}")
+        if _s3_answers.bare(answer.headers.get("etag", etag)) != etag:
+            raise Changed(f"GET {self._shown(key)}: it was replaced while it was read", "PreconditionFailed", 412)
+        return answer.body
+
+    # writing
+
+    def _sums(self, body, md5: bytes | None, headers: dict) -> dict[str, str]:
+        """The checksum that a body travels with."""
+        how = self.checksum
+        if how == "auto":
+            kms = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+            how = "sha256" if kms else "md5" if md5 is not None else "crc32"
+        if how == "md5":
+            digest = md5 if md5 is not None else hashlib.md5(body, usedforsecurity=False).digest()
+            return {"content-md5": base64.b64encode(digest).decode()}
+        if how == "crc32":
+            return {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()}
+        if how == "sha256":
+            return {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(body).digest()).decode()}
+        return {}
+
+    @staticmethod
+    def _condition(expect: str | None) -> dict[str, str]:
+        """'' = the object must not exist, an ETag = it must still have that one, None = whatever is there."""
+        if expect is None:
+            return {}
+        return {"if-match": f'"{expect}"'} if expect else {"if-none-match": "*"}
+
+    def put(self, key: str, body: bytes, headers: dict, md5: bytes, expect: str | None) -> Stored:
+        """Store an object whole. Raises Changed when what is there is not what was expected."""
+        sent = {**headers, **self._sums(body, md5, headers), **self._condition(expect)}
+        try:
+            answer = self.ask("PUT", "PUT", key, None, sent, body)
+        except Changed:
+            # the first try may have been carried out, and only its answer lost
+            there = self.head(key)
+            if there is None or there.etag != md5.hex():
+                raise
+            return Stored(there.etag, there.date)
+        return self._stored(answer)
+
+    @staticmethod
+    def _stored(answer: _s3_wire.Answer, etag: str = "") -> Stored:
+        return Stored(etag or _s3_answers.bare(answer.headers.get("etag", "")), _s3_answers.when(answer.headers.get("date", "")))
+
+    def delete(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """Delete up to 1,000 objects, each only while it has its ETag; key, code and message of each that failed."""
+        listed = "".join(
+            f"<Object><Key>{_s3_answers.escape(key)}</Key><ETag>{_s3_answers.escape(etag)}</ETag></Object>" for key, etag in items
+        )
+        body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}<Quiet>true</Quiet></Delete>'
+        data = body.encode("utf-8", "surrogateescape")
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        answer = self.ask("DELETE", "POST", "", {"delete": ""}, {"content-md5": md5}, data)
+        try:
+            return _s3_answers.failed_deletes(bytes(answer.body))
+        except _s3_answers.Malformed as fault:
+            raise S3Error(f"DELETE in {self.where.bucket}: {fault}") from fault
+
+    def copy(self, key: str, etag: str, headers: dict) -> Stored:
+        """Give an object other headers, its bytes unchanged, while it has this ETag."""
+        source = f"/{self.where.bucket}/{_s3_sign.quote(key)}"
+        sent = {
+            **headers, "x-amz-copy-source": source, "x-amz-copy-source-if-match": f'"{etag}"',
+            "x-amz-metadata-directive": "REPLACE",
+        }  # fmt: skip
+        answer = self.ask("COPY", "PUT", key, None, sent)
+        text = bytes(answer.body).decode("utf-8", "replace")
+        return self._stored(answer, _s3_answers.bare(_s3_answers.field(text, "ETag")))
+
+    # large objects
+
+    def begin(self, key: str, headers: dict) -> str:
+        """Begin an upload in parts; its id."""
+        sums = {}
+        if self.checksum in ("auto", "crc32", "sha256"):
+            kms = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+            sha = self.checksum == "sha256" or (self.checksum == "auto" and kms)
+            sums = {"x-amz-checksum-algorithm": "SHA256" if sha else "CRC32"}
+        answer = self.ask("BEGIN", "POST", key, {"uploads": ""}, {**headers, **sums}, b"")
+        found = _s3_answers.field(bytes(answer.body).decode("utf-8", "replace"), "UploadId")
+        if not found:
+            raise S3Error(f"BEGIN {self._shown(key)}: S3 gave no id for the upload")
+        return found
+
+    def put_part(self, key: str, upload: str, number: int, body, headers: dict) -> str:
+        """Store one part; what the end of the upload says of it."""
+        sums = self._sums(body, None, headers)
+        answer = self.ask("PART", "PUT", key, {"partNumber": str(number), "uploadId": upload}, sums, body)
+        told = f"<ETag>{_s3_answers.escape(answer.headers.get('etag', ''))}</ETag>"
+        for name, tag in (("x-amz-checksum-crc32", "ChecksumCRC32"), ("x-amz-checksum-sha256", "ChecksumSHA256")):
+            if name in sums:
+                told += f"<{tag}>{sums[name]}</{tag}>"
+        return f"<Part><PartNumber>{number}</PartNumber>{told}</Part>"
+
+    def copy_part(self, key: str, upload: str, number: int, etag: str, start: int, end: int) -> str:
+        """Store one part out of the object itself."""
+        sent = {
+            "x-amz-copy-source": f"/{self.where.bucket}/{_s3_sign.quote(key)}", "x-amz-copy-source-if-match": f'"{etag}"',
+            "x-amz-copy-source-range": f"bytes={start}-{end - 1}",
+        }  # fmt: skip
+        answer = self.ask("COPY", "PUT", key, {"partNumber": str(number), "uploadId": upload}, sent)
+        text = bytes(answer.body).decode("utf-8", "replace")
+        told = "".join(
+            f"<{tag}>{_s3_answers.escape(_s3_answers.field(text, tag))}</{tag}>"
+            for tag in ("ETag", "ChecksumCRC32", "ChecksumSHA256")
+            if _s3_answers.field(text, tag)
+        )
+        return f"<Part><PartNumber>{number}</PartNumber>{told}</Part>"
+
+    def finish(self, key: str, upload: str, parts: list[str], expect: str | None) -> Stored:
+        """End an upload in parts. Raises Changed when what is there is not what was expected."""
+        body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
+        answer = self.ask("FINISH", "POST", key, {"uploadId": upload}, self._condition(expect), body)
+        text = bytes(answer.body).decode("utf-8", "replace")
+        return self._stored(answer, _s3_answers.bare(_s3_answers.field(text, "ETag")))
+
+    def abort(self, key: str, upload: str) -> None:
+        """Give up an upload in parts; the bucket's lifecycle rule is for those that could not even be given up."""
+        self.ask("ABORT", "DELETE", key, {"uploadId": upload}, fine=(404,))

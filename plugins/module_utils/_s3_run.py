@@ -1,0 +1,81 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host's timer starts: one sync, by itself, with a lock, a log on standard output and its result as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _schedule, _s3_sync
+
+BUSY = 75  # exit code when another run of the same schedule is under way (EX_TEMPFAIL)
+
+
+def metrics(name: str, told: dict, succeeded: float) -> str:
+    """The outcome for Prometheus' textfile collector; succeeded is the end of the last good run, 0 for none."""
+    label = f'{{sync="{name}"}}'
+    lines = [
+        ("samefiles_s3_sync_ok", "Whether the last run succeeded", int(told["ok"])),
+        ("samefiles_s3_sync_ended_seconds", "When the last run ended", round(told["ended"], 3)),
+        ("samefiles_s3_sync_succeeded_seconds", "When the last good run ended", round(succeeded, 3)),
+        ("samefiles_s3_sync_seconds", "How long the last run took", round(told["ended"] - told["began"], 3)),
+    ]
+    return "".join(f"# HELP {key} {text}\n# TYPE {key} gauge\n{key}{label} {value}\n" for key, text, value in lines)
+
+
+def put(path: str, text: str) -> None:
+    """Write a file whole."""
+    part = f"{path}.part"
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _before(path: str) -> float:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return float(json.load(file)["succeeded"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def run(name: str, conf: str, state: str) -> int:
+    """Make one sync and record how it went; the exit code."""
+    began = time.time()
+    last = os.path.join(state, "last.json")
+    try:
+        with open(conf, encoding="utf-8") as file:
+            result = {"ok": True, **_s3_sync.sync(json.load(file))}
+    except (_s3_sync.Refused, OSError, ValueError) as fault:
+        result = {"ok": False, "msg": str(fault), **getattr(fault, "result", {})}
+    ended = time.time()
+    succeeded = ended if result["ok"] else _before(last)
+    told = {"sync": name, "began": began, "ended": ended, "succeeded": succeeded, **result}
+    put(last, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    put(os.path.join(state, "s3_sync.prom"), metrics(name, told, succeeded))
+    for action in result.get("actions", []):
+        print(action)
+    if not result["ok"]:
+        print(result["msg"], file=sys.stderr)
+    return 0 if result["ok"] else 1
+
+
+def main(argv: list[str]) -> int:
+    """Run the schedule that the one argument names."""
+    (name,) = argv
+    state = os.environ.get("STATE_DIRECTORY") or f"{_schedule.STATE_FOLDER}/{name}"
+    with contextlib.ExitStack() as after:
+        lock = after.enter_context(open(os.path.join(state, "lock"), "w", encoding="utf-8"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another run of {name} is under way: nothing done", file=sys.stderr)
+            return BUSY
+        return run(name, _schedule.conf_path(name), state)

@@ -1,0 +1,67 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Signature Version 4 of requests to S3, as pure functions.
+
+The rules: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import time
+import urllib.parse
+
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
+
+UNSIGNED = "UNSIGNED-PAYLOAD"
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+def quote(text: str, safe: str = "/") -> str:
+    """Percent-encoding as S3 signs it: all but unreserved characters, in UTF-8; a key's slashes stay."""
+    return urllib.parse.quote(text, safe=f"{safe}-._~", encoding="utf-8", errors="surrogateescape")
+
+
+def query_text(query: dict[str, str]) -> str:
+    """A query as it is signed and sent: sorted, each name with a value."""
+    return "&".join(f"{name}={value}" for name, value in sorted((quote(k, ""), quote(v, "")) for k, v in query.items()))
+
+
+def _mac(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+@functools.lru_cache(maxsize=8)
+def signing_key(secret: str, day: str, region: str) -> bytes:
+    """The key of a day and a region; four HMACs, made once."""
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, "s3", "aws4_request"):
+        key = _mac(key, part)
+    return key
+
+
+@functools.lru_cache(maxsize=4)
+def stamp(second: int) -> str:
+    """A time, in whole seconds since the epoch, as AWS writes it."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+
+
+def sign(method: str, path: str, query: str, headers: dict[str, str], payload: str, keys: Keys, region: str) -> str:
+    """The header Authorization.
+
+    path and query are encoded; headers (lower-case names, host and x-amz-date among them) are all signed; payload is the
+    SHA-256 of the body in hexadecimal, or UNSIGNED.
+    """
+    names = sorted(headers)
+    listed = ";".join(names)
+    lines = "".join([f"{name}:{headers[name]}\n" for name in names])
+    canonical = f"{method}\n{path}\n{query}\n{lines}\n{listed}\n{payload}"
+    date = headers["x-amz-date"]
+    scope = f"{date[:8]}/{region}/s3/aws4_request"
+    digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+    signature = hmac.new(
+        signing_key(keys.secret_key, date[:8], region), f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}".encode(), "sha256"
+    ).hexdigest()
+    return f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope},SignedHeaders={listed},Signature={signature}"

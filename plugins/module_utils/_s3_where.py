@@ -1,0 +1,133 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a bucket is, and what its requests are signed with, as plain data."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import urllib.parse
+from typing import NamedTuple
+
+# letters, digits, dots and hyphens, as Amazon's naming rules have it; other S3 servers keep to them
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+class WhereError(Exception):
+    """A place that cannot be, as one sentence."""
+
+
+class Keys(NamedTuple):
+    """Credentials; shown nowhere."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+    __str__ = __repr__
+
+
+class Where(NamedTuple):
+    """A bucket's place on the network. virtual: the bucket is part of the host name, not of the path."""
+
+    secure: bool
+    host: str  # without the bucket
+    port: int
+    bucket: str
+    region: str
+    virtual: bool = False
+    ca_file: str | None = None  # None: what the system trusts
+    verify: bool = True
+    proxy: tuple[str, int, str | None] | None = None  # host, port, credentials as the header takes them
+
+    @property
+    def name(self) -> str:
+        """The host that a connection is made to, and that a certificate must have."""
+        return f"{self.bucket}.{self.host}" if self.virtual else self.host
+
+    @property
+    def header(self) -> str:
+        """The header Host: the port is told where it is not the scheme's own."""
+        usual = self.port == (443 if self.secure else 80)
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return name if usual else f"{name}:{self.port}"
+
+    @property
+    def base(self) -> str:
+        """What the path of each request begins with."""
+        return "/" if self.virtual else f"/{self.bucket}/"
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, which no bucket can be put before."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest) -> Where:
+    """The place of a bucket at an endpoint.
+
+    style: path, virtual or auto, which is virtual where a certificate can hold for it: not for addresses, localhost and
+    bucket names with a dot. Raises WhereError when the URL has more than scheme, host and port.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise WhereError(f"endpoint_url must be http:// or https://, a host and perhaps a port, got {_bare(url)!r}")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise WhereError(f"endpoint_url has a port that is no number, got {_bare(url)!r}") from None
+    host = parts.hostname
+    plain = is_address(host) or host == "localhost" or "." in bucket or "." not in host
+    virtual = style == "virtual" or (style == "auto" and not plain)
+    return Where(parts.scheme == "https", host, port, bucket, region, virtual, **rest)
+
+
+def _bare(url: str) -> str:
+    """A URL without the password that may be in it."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def bucket_fault(name: str) -> str:
+    """What is wrong with a bucket's name, "" when nothing is."""
+    if BUCKET.fullmatch(name) and ".." not in name and not is_address(name):
+        return ""
+    return f"bucket must be 3-63 of a-z, 0-9, '.' and '-', letters or digits at both ends, got {name!r}"
+
+
+def proxy_of(secure: bool, host: str, environment: dict) -> tuple[str, int, str | None] | None:
+    """The proxy that the environment names for a host, None for none: HTTPS_PROXY, HTTP_PROXY (lower case too), NO_PROXY."""
+    names = ("https_proxy", "HTTPS_PROXY") if secure else ("http_proxy",)  # HTTP_PROXY in CGI is a visitor's word
+    url = next((environment[name] for name in names if environment.get(name)), "")
+    if not url or _spared(host, environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
+        return None
+    parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
+    if not parts.hostname or parts.scheme not in ("", "http"):
+        raise WhereError(f"{names[0]} must be http://, a host and a port, got {_bare(url)!r}")
+    credentials = None
+    if parts.username is not None:
+        credentials = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+    return parts.hostname, parts.port or 80, credentials
+
+
+def _spared(host: str, names: str) -> bool:
+    """Whether NO_PROXY spares a host: by name, by domain, by network, or all with *."""
+    for name in (word.strip().lower() for word in names.split(",")):
+        if name == "*":
+            return True
+        bare = name.lstrip("*").lstrip(".")
+        if bare and (host == bare or host.endswith(f".{bare}")):
+            return True
+        if is_address(host) and "/" in name:
+            try:
+                if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
+                    return True
+            except ValueError:
+                continue
+    return False

@@ -1,0 +1,279 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP/1.1 to one host over connections that are kept: a writer and a reader for what S3 needs, and no more.
+
+Written by hand because an object costs a quarter of the processor time that http.client takes (make bench-s3).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import ssl
+import threading
+import time
+
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Where
+
+_HEAD_LIMIT = 256 * 1024  # bytes of an answer's headers; S3's are below 16 KiB
+_BLOCK = 256 * 1024
+_TOGETHER = 65536  # bytes of a body that are worth copying behind the headers: one packet less, one TLS record less
+_SLOWEST = 20_000.0  # bytes a second below which a transfer counts as stuck
+_IDLE = 15.0  # seconds after which a kept connection is not trusted; Amazon closes after about 20
+
+
+class Broken(Exception):
+    """The connection failed, or what came over it is not HTTP. sent: whether the request may have been carried out."""
+
+    def __init__(self, text: str, sent: bool = True):
+        super().__init__(text)
+        self.sent = sent
+
+
+class Untrusted(Exception):
+    """The server's certificate does not hold, as one sentence; trying again is of no use."""
+
+
+class Answer:
+    """An answer with its whole body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray):
+        self.status, self.headers, self.body = status, headers, body
+
+
+def context(where: Where) -> ssl.SSLContext | None:
+    """How the server is judged: by the system's certificates, or by those of ca_file."""
+    if not where.secure:
+        return None
+    try:
+        made = ssl.create_default_context(cafile=where.ca_file)
+    except (OSError, ssl.SSLError) as fault:
+        raise Untrusted(f"aws_ca_bundle {where.ca_file!r} cannot be read ({fault}): give a file in PEM format") from fault
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not where.verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def _tunnel(plain: socket.socket, where: Where) -> None:
+    """Have the proxy connect to the host."""
+    target = f"{where.name}:{where.port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if where.proxy[2]:
+        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(where.proxy[2].encode()).decode()}")
+    plain.sendall("\r\n".join([*lines, "", ""]).encode())
+    said = b""
+    while b"\r\n\r\n" not in said:
+        block = plain.recv(4096)
+        if not block or len(said) > _HEAD_LIMIT:
+            raise Broken("the proxy closed the connection", sent=False)
+        said += block
+    status = said.split(b"\r\n", 1)[0].decode("latin-1")
+    if " 200" not in status[:13]:
+        raise Broken(f"the proxy {where.proxy[0]}:{where.proxy[1]} refused: {status}", sent=False)
+
+
+def _keep_away(plain: socket.socket) -> None:
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+class Connection:
+    """One connection; made when it is first needed, and again when it broke. seconds: for each wait on the network."""
+
+    def __init__(self, where: Where, secure: ssl.SSLContext | None, seconds: float):
+        self._where, self._secure, self._seconds = where, secure, seconds
+        self._socket: socket.socket | None = None
+        self._rest = b""
+        self._used = self._until = 0.0
+
+    def close(self) -> None:
+        """Close it; the next request opens it anew."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._socket, self._rest = None, b""
+
+    def _open(self) -> None:
+        where = self._where
+        place = where.proxy[:2] if where.proxy else (where.name, where.port)
+        plain = None
+        try:
+            plain = socket.create_connection(place, self._seconds)
+            _keep_away(plain)
+            if where.proxy and where.secure:
+                _tunnel(plain, where)
+            if self._secure:
+                plain = self._secure.wrap_socket(plain, server_hostname=where.name)
+        except ssl.SSLCertVerificationError as fault:
+            plain.close()
+            raise Untrusted(
+                f"the certificate of {where.name} does not hold ({fault.verify_message}): give its CA as aws_ca_bundle"
+            ) from fault
+        except (OSError, Broken) as fault:
+            if plain is not None:
+                plain.close()
+            if isinstance(fault, Broken):
+                raise
+            raise Broken(f"{place[0]}:{place[1]}: {_words(fault)}", sent=False) from fault
+        self._socket = plain
+
+    def ask(self, head: bytes, body: bytes | memoryview | None, bare: bool) -> Answer:
+        """Send a request and read its answer; bare: the answer has no body whatever its headers say (HEAD)."""
+        if self._socket is not None and time.monotonic() - self._used > _IDLE:
+            self.close()
+        kept = self._socket is not None
+        if not kept:
+            self._open()
+        try:
+            answer = self._exchange(head, body, bare)
+        except (OSError, Broken, ValueError) as fault:
+            self.close()
+            first = isinstance(fault, Broken) and not fault.sent
+            if kept and first:  # the server had closed it while it was idle: nothing was carried out
+                return self.ask(head, body, bare)
+            raise Broken(_words(fault)) from fault
+        self._used = time.monotonic()
+        if answer.headers.get("connection", "").lower() == "close":
+            self.close()
+        return answer
+
+    def _exchange(self, head: bytes, body: bytes | memoryview | None, bare: bool) -> Answer:
+        size = 0 if body is None else len(body)
+        self._until = time.monotonic() + self._seconds + size / _SLOWEST
+        try:
+            if size <= _TOGETHER:
+                self._socket.sendall(head + bytes(body) if size else head)
+            else:
+                self._socket.sendall(head)
+                view = memoryview(body)
+                for start in range(0, size, _BLOCK):  # each block has its own time: sendall's is for all that it is given
+                    self._socket.sendall(view[start : start + _BLOCK])
+                    self._in_time()
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError) as fault:
+            # a server that refuses a large body answers before it has read it, and closes
+            try:
+                return self._read(bare)
+            except (OSError, Broken, ValueError):
+                raise Broken(_words(fault), sent=False) from fault
+            finally:
+                self.close()
+        return self._read(bare)
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self._until:
+            raise Broken("the request took too long")
+
+    def _receive(self) -> bytes:
+        self._in_time()
+        return self._socket.recv(_BLOCK)
+
+    def _read(self, bare: bool) -> Answer:
+        while True:
+            status, headers = self._head()
+            if status >= 200:
+                break
+        if bare or status in (204, 304):
+            return Answer(status, headers, b"")
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            return Answer(status, headers, self._chunks())
+        length = headers.get("content-length")
+        if length is None:
+            headers["connection"] = "close"
+            return Answer(status, headers, self._all())
+        return Answer(status, headers, self._exactly(int(length)))
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        data = self._rest
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            block = self._receive()
+            if not block:
+                raise Broken("the server closed the connection", sent=bool(data))
+            data += block
+            if len(data) > _HEAD_LIMIT:
+                raise Broken("the server's answer has no end of its headers")
+        self._rest = data[end + 4 :]
+        lines = data[:end].decode("latin-1").split("\r\n")
+        if not lines[0].startswith("HTTP/1."):
+            raise Broken(f"the server does not speak HTTP/1.1: {lines[0][:80]!r}")
+        headers = {}
+        for line in lines[1:]:
+            name, _colon, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return int(lines[0][9:12]), headers
+
+    def _exactly(self, length: int) -> bytes | bytearray:
+        if len(self._rest) >= length:
+            body, self._rest = self._rest[:length], self._rest[length:]
+            return body
+        self._until += length / _SLOWEST
+        body = bytearray(length)
+        there = len(self._rest)
+        body[:there] = self._rest
+        self._rest = b""
+        with memoryview(body) as view:
+            while there < length:
+                self._in_time()
+                count = self._socket.recv_into(view[there:], min(length - there, 1 << 20))
+                if not count:
+                    raise Broken(f"the answer ended after {there} of its {length} bytes")
+                there += count
+        return body
+
+    def _line(self) -> bytes:
+        while (end := self._rest.find(b"\r\n")) < 0:
+            block = self._receive()
+            if not block or len(self._rest) > _HEAD_LIMIT:
+                raise Broken("the answer ended within a chunk")
+            self._rest += block
+        line, self._rest = self._rest[:end], self._rest[end + 2 :]
+        return line
+
+    def _chunks(self) -> bytes:
+        blocks = []
+        while size := int(self._line().split(b";")[0], 16):
+            blocks.append(self._exactly(size))
+            self._line()
+        while self._line():
+            pass
+        return b"".join(blocks)
+
+    def _all(self) -> bytes:
+        blocks = [self._rest]
+        self._rest = b""
+        while block := self._receive():
+            blocks.append(block)
+        return b"".join(blocks)
+
+
+def _words(fault: Exception) -> str:
+    if isinstance(fault, (TimeoutError, socket.timeout)):
+        return "no answer in time"
+    return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+
+
+class Pool:
+    """A connection for each thread."""
+
+    def __init__(self, where: Where, seconds: float):
+        self._where, self._seconds = where, seconds
+        self._secure = context(where)
+        self._local = threading.local()
+        self._all: list[Connection] = []
+
+    def connection(self) -> Connection:
+        """The connection of this thread."""
+        found = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = Connection(self._where, self._secure, self._seconds)
+            self._all.append(found)
+        return found
+
+    def close(self) -> None:
+        """Close all of them."""
+        for connection in self._all:
+            connection.close()

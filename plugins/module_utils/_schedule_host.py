@@ -1,0 +1,81 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the facts that the module s3_schedule decides on, carries out its steps, and knows the program's own sources."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import sys
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process, _schedule, _steps
+from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+
+_PACKAGE = "ansible_collections.samefiles.aws.plugins.module_utils"
+_START = f'''# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the sync of one schedule; its name is the argument. Written by samefiles.aws.s3_schedule."""
+
+import sys
+
+from {_PACKAGE} import _s3_run
+
+sys.exit(_s3_run.main(sys.argv[1:]))
+'''
+
+
+def program() -> dict[str, str]:
+    """The program of the timers, by path: every module of this collection that a sync imports, as it runs here.
+
+    Ansible packs a module together with what it imports; so what came along with s3_schedule is all that a sync needs.
+    """
+    found = {_schedule.PROGRAM: _START}
+    folder = f"{_schedule.PROGRAM_FOLDER}/{_PACKAGE.replace('.', '/')}"
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith(f"{_PACKAGE}._"):
+            found[f"{folder}/{name.rpartition('.')[2]}.py"] = module.__loader__.get_source(name)
+    return found
+
+
+def _active(deadline: float) -> set[str]:
+    argv = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", _schedule.unit("*", "timer")]
+    return {line.split()[0] for line in _process.run(argv, deadline).out.splitlines() if line.strip()}
+
+
+def read(paths: list[str], deadline: float) -> _schedule.Facts:
+    """All facts that the plan depends on; changes nothing."""
+    patterns = [f"{_schedule.CONF_FOLDER}/*.json", f"{_schedule.UNIT_FOLDER}/{_schedule.unit('*', '*')}"]
+    there = {path for pattern in patterns for path in glob.glob(pattern)} | set(filter(os.path.exists, paths))
+    enabled: set[str] = set()
+    with contextlib.suppress(FileNotFoundError):
+        enabled = set(os.listdir(_schedule.WANTS_FOLDER))
+    return _schedule.Facts(
+        files={path: _host.text_of(path) for path in there}, enabled=enabled, active=_active(deadline)
+    )
+
+
+class Executor(_steps.Executor):
+    """Does the steps of s3_schedule's plan."""
+
+    def _write(self, step: Step) -> None:
+        folder, missing = os.path.dirname(step.target), []
+        while not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for folder in reversed(missing):
+            os.mkdir(folder, 0o755)
+            self.undo.append(lambda folder=folder: os.rmdir(folder))
+        super()._write(step)
+
+    def _start(self, step: Step) -> None:
+        self.undo.append(lambda: self._systemctl("stop", step.target))
+        self._systemctl("start", step.target)
+
+    def _restart(self, step: Step) -> None:
+        self.undo.insert(0, lambda: self._systemctl("restart", step.target))
+        self._systemctl("restart", step.target)
+
+    def _stop(self, step: Step) -> None:
+        self.undo.append(lambda: self._systemctl("enable", "--quiet", "--now", step.target))
+        self._systemctl("disable", "--quiet", "--no-reload", "--now", step.target)

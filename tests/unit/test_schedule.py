@@ -1,0 +1,114 @@
+"""Which files and units a host needs for its schedules."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils import _schedule
+
+PROGRAM = {_schedule.PROGRAM: "print()\n"}
+OPTIONS = {"bucket": "backups", "file_root": "/var/log", "key_prefix": "hosts/web-01", "delete": None}
+ONE = _schedule.Schedule("logs", "daily", OPTIONS, delay=900)
+GONE = _schedule.Schedule("logs", "", {}, present=False)
+CONF = "/etc/samefiles/s3_sync/logs.json"
+SERVICE = "/etc/systemd/system/samefiles-s3-sync-logs.service"
+TIMER = "/etc/systemd/system/samefiles-s3-sync-logs.timer"
+UNIT = "samefiles-s3-sync-logs.timer"
+
+
+def facts(schedules=(ONE,), **change) -> _schedule.Facts:
+    """A host on which schedules were made already."""
+    files = dict(PROGRAM)
+    for item in schedules:
+        files.update(_schedule.files(item, "/usr/bin/python3"))
+    units = {_schedule.unit(item.name, "timer") for item in schedules}
+    return _schedule.Facts(**{"files": files, "enabled": set(units), "active": set(units), **change})
+
+
+def steps(schedules, there) -> list[tuple[str, str]]:
+    plan = _schedule.make(schedules, PROGRAM, "/usr/bin/python3", there)
+    return [(step.kind, step.target) for step in plan.steps]
+
+
+@pytest.mark.parametrize(
+    ("schedules", "there", "wanted"),
+    [
+        (
+            [ONE],
+            _schedule.Facts(),
+            [
+                *(("write", path) for path in (_schedule.PROGRAM, CONF, SERVICE, TIMER)),
+                ("reload", "systemd"),
+                ("enable", UNIT),
+                ("start", UNIT),
+            ],
+        ),
+        ([ONE], facts(), []),
+        ([], _schedule.Facts(), []),
+        ([GONE], _schedule.Facts(), []),
+        (
+            [GONE],
+            facts(),
+            [("stop", UNIT), ("remove", CONF), ("remove", SERVICE), ("remove", TIMER), ("reload", "systemd")],
+        ),
+        ([ONE], facts(enabled=set()), [("enable", UNIT)]),
+        ([ONE], facts(active=set()), [("start", UNIT)]),
+        (
+            [_schedule.Schedule("logs", "hourly", OPTIONS, delay=900)],
+            facts(),
+            [("write", TIMER), ("reload", "systemd"), ("restart", UNIT)],
+        ),
+        ([_schedule.Schedule("logs", "daily", {**OPTIONS, "delete": True}, delay=900)], facts(), [("write", CONF)]),
+    ],
+)
+def test_steps(schedules, there, wanted):
+    assert steps(schedules, there) == wanted
+
+
+def test_a_schedule_in_no_list_is_told_and_left_alone():
+    plan = _schedule.make([], PROGRAM, "/usr/bin/python3", facts())
+    assert plan.steps == []
+    assert plan.unlisted == ["logs"]
+
+
+def test_what_is_not_set_is_left_to_the_program():
+    told = json.loads(_schedule.conf_text(ONE))
+    assert told == {
+        "bucket": "backups",
+        "cache": "/var/cache/samefiles-s3-sync/logs",
+        "file_root": "/var/log",
+        "key_prefix": "hosts/web-01",
+    }
+
+
+def test_a_pull_may_write():
+    assert "ProtectSystem" in _schedule.service_text(ONE, "/usr/bin/python3")
+    pull = _schedule.Schedule("logs", "daily", {**OPTIONS, "mode": "pull"})
+    assert "ProtectSystem" not in _schedule.service_text(pull, "/usr/bin/python3")
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (_schedule.Schedule("Logs!", "daily", OPTIONS), "schedules[0].name must be up to 48 of a-z"),
+        (_schedule.Schedule("logs", " ", OPTIONS), "schedules[0].when must be a time as systemd's OnCalendar="),
+        (_schedule.Schedule("logs", "daily\nx=y", OPTIONS), "schedules[0].when must be a time"),
+        (_schedule.Schedule("logs", "daily", OPTIONS, delay=-1), "schedules[0].delay must be a number of seconds, got -1"),
+        (_schedule.Schedule("logs", "daily", OPTIONS, deadline=0), "schedules[0].deadline must be"),
+        (_schedule.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
+        (
+            _schedule.Schedule("logs", "daily", {**OPTIONS, "secret_key": "hidden"}),
+            "schedules[0].sync.secret_key must be left out: no key is written to a host",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence(item, said):
+    (fault,) = _schedule.faults([item])
+    assert fault.startswith(said)
+    assert "hidden" not in fault
+
+
+def test_names_are_unique():
+    (fault,) = _schedule.faults([ONE, ONE])
+    assert fault == "schedules[1].name is 'logs', as schedules[0].name is: give each its own"
