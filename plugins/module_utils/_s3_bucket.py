@@ -66,6 +66,15 @@ def part_size(size: int, wanted: int) -> int:
     return max(wanted, LEAST_PART, -(-least // (1 << 20)) * (1 << 20) if least > wanted else 0)
 
 
+def parts_etag(etags: list[str]) -> str:
+    """The ETag of an object in parts, made from those of its parts; "" when they are no MD5s."""
+    try:
+        whole = b"".join(bytes.fromhex(etag) for etag in etags)
+    except ValueError:
+        return ""
+    return f"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{len(etags)}"
+
+
 class Bucket:
     """A bucket; its methods may be called by several threads.
 
@@ -241,17 +250,19 @@ class Bucket:
         told = _s3_answers.head(answer.headers)
         return told._replace(size=int(answer.headers.get("content-length", "0"))) if part else told
 
-    def get(self, key: str, etag: str, start: int, size: int) -> bytes | bytearray:
+    def get(self, key: str, etag: str, start: int, size: int) -> _s3_wire.Answer:
         """Bytes of an object as long as it has this ETag; Changed is raised when it has another one, Torn when some miss."""
-        headers = {"if-match": f'"{etag}"'}
-        if size:
+        headers = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED"}
+        if start or size:
             headers["range"] = f"bytes={start}-{start + size - 1}"
-        answer = self.ask("GET", "GET", key, None, headers, fine=(206,))
+        answer = self.ask("GET", "GET", key, None, headers, fine=(206, 404))
+        if answer.status == 404:
+            raise Changed(f"GET {self._shown(key)}: it went while this ran", "NoSuchKey", 404)
         if len(answer.body) != size:
             raise Torn(f"GET {self._shown(key)}: {len(answer.body)} bytes came instead of {size}")
         if _s3_answers.bare(answer.headers.get("etag", etag)) != etag:
             raise Changed(f"GET {self._shown(key)}: it was replaced while it was read", "PreconditionFailed", 412)
-        return answer.body
+        return answer
 
     # writing
 
@@ -295,9 +306,10 @@ class Bucket:
         return Stored(etag or _s3_answers.bare(answer.headers.get("etag", "")), _s3_answers.when(answer.headers.get("date", "")))
 
     def delete(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
-        """Delete up to 1,000 objects, each only while it has its ETag; key, code and message of each that failed."""
+        """Delete up to 1,000 objects, each only while it has its ETag ('' = whatever it has); key, code, message of each that failed."""
         listed = "".join(
-            f"<Object><Key>{_s3_answers.escape(key)}</Key><ETag>{_s3_answers.escape(etag)}</ETag></Object>" for key, etag in items
+            f"<Object><Key>{_s3_answers.escape(key)}</Key>{f'<ETag>{_s3_answers.escape(etag)}</ETag>' if etag else ''}</Object>"
+            for key, etag in items
         )
         body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}<Quiet>true</Quiet></Delete>'
         data = body.encode("utf-8", "surrogateescape")
@@ -334,15 +346,16 @@ class Bucket:
             raise S3Error(f"BEGIN {self._shown(key)}: S3 gave no id for the upload")
         return found
 
-    def put_part(self, key: str, upload: str, number: int, body, headers: dict) -> str:
-        """Store one part; what the end of the upload says of it."""
+    def put_part(self, key: str, upload: str, number: int, body, headers: dict) -> tuple[str, str]:
+        """Store one part; its ETag, and what the end of the upload says of it."""
         sums = self._sums(body, None, headers)
         answer = self.ask("PART", "PUT", key, {"partNumber": str(number), "uploadId": upload}, sums, body)
         told = f"<ETag>{_s3_answers.escape(answer.headers.get('etag', ''))}</ETag>"
         for name, tag in (("x-amz-checksum-crc32", "ChecksumCRC32"), ("x-amz-checksum-sha256", "ChecksumSHA256")):
             if name in sums:
                 told += f"<{tag}>{sums[name]}</{tag}>"
-        return f"<Part><PartNumber>{number}</PartNumber>{told}</Part>"
+        etag = _s3_answers.bare(answer.headers.get("etag", ""))
+        return etag, f"<Part><PartNumber>{number}</PartNumber>{told}</Part>"
 
     def copy_part(self, key: str, upload: str, number: int, etag: str, start: int, end: int) -> str:
         """Store one part out of the object itself."""
@@ -359,10 +372,17 @@ class Bucket:
         )
         return f"<Part><PartNumber>{number}</PartNumber>{told}</Part>"
 
-    def finish(self, key: str, upload: str, parts: list[str], expect: str | None) -> Stored:
+    def finish(self, key: str, upload: str, parts: list[str], etags: list[str], expect: str | None) -> Stored:
         """End an upload in parts. Raises Changed when what is there is not what was expected."""
         body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
-        answer = self.ask("FINISH", "POST", key, {"uploadId": upload}, self._condition(expect), body)
+        try:
+            answer = self.ask("FINISH", "POST", key, {"uploadId": upload}, self._condition(expect), body)
+        except S3Error as fault:
+            # the first try may have been carried out, and only its answer lost
+            there = self.head(key) if fault.status in (404, 412) else None
+            if there is None or there.etag != parts_etag(etags):
+                raise
+            return Stored(there.etag, there.date)
         text = bytes(answer.body).decode("utf-8", "replace")
         return self._stored(answer, _s3_answers.bare(_s3_answers.field(text, "ETag")))
 

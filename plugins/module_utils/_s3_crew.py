@@ -1,0 +1,95 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does many things at a time, in threads that stay (each keeps its connection), and says every few seconds how far it is."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+_GIVE_UP = 20  # failures without one success, after which the rest is not tried
+
+
+class Stopped(Exception):
+    """Not tried, because everything before failed."""
+
+
+class Crew:
+    """A number of threads; they are started when they are first needed."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self._tasks: queue.SimpleQueue = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def _start(self, wanted: int) -> None:
+        while len(self._threads) < min(self.size, wanted):
+            thread = threading.Thread(target=self._serve, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _serve(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            work, item, done, stopped = task
+            if stopped.is_set():
+                done.put((item, Stopped("not tried: what was tried before it failed")))
+                continue
+            try:
+                done.put((item, work(item)))
+            except BaseException as fault:  # told to the one who waits, whatever it is
+                done.put((item, fault))
+
+    def map(self, work: Callable, items: Iterable) -> Iterator[tuple]:
+        """(item, what work gave or raised) for each item, as they are done; all are given up when nothing but failures come."""
+        todo, done, stopped = list(items), queue.SimpleQueue(), threading.Event()
+        self._start(len(todo))
+        for item in todo:
+            self._tasks.put((work, item, done, stopped))
+        good = bad = 0
+        try:
+            for _each in todo:
+                outcome = done.get()
+                failed = isinstance(outcome[1], BaseException)
+                good, bad = good + (not failed), bad + failed
+                if not good and bad >= _GIVE_UP:
+                    stopped.set()
+                yield outcome
+        finally:
+            stopped.set()
+
+    def close(self) -> None:
+        """End the threads once they have done what they are at."""
+        for _thread in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+
+class Progress:
+    """A line every few seconds in a file, for Ansible shows nothing of a module that still runs."""
+
+    EVERY = 3.0
+
+    def __init__(self, path: str | None, now: Callable[[], float] = time.monotonic):
+        self._file = open(path, "a", encoding="utf-8", errors="backslashreplace") if path else None
+        self._now, self._next = now, now() + self.EVERY
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        if self._file:
+            self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+            self._file.flush()
+
+    def count(self, verb: str, done: int, total: int, size: int) -> None:
+        """Write how far something is, unless the last such line was just now."""
+        if self._file and self._now() >= self._next:
+            self._next = self._now() + self.EVERY
+            self.say(f"{verb}: {done} of {total}, {size / 1e6:.1f} MB")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()

@@ -1,0 +1,164 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries out the plan of a pull: objects into files, each whole or not at all, and checked against what S3 knows of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import time
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _tree_local
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, Changed, S3Error, Torn
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES, crc32_fits
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, explain
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Rules, is_page
+from ansible_collections.samefiles.aws.plugins.module_utils._trees import Delete, Fetch, Plan
+
+_PLAIN = re.compile(r"[0-9a-f]{32}")
+
+
+class Pull:
+    """Objects to files; mode is that of new files, None for what umask says."""
+
+    def __init__(
+        self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress, mode: int | None
+    ):  # fmt: skip
+        self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
+        self._crew, self._big, self._progress, self._mode = crew, big, progress, mode
+        self.done = Done()
+
+    def run(self, plan: Plan) -> Done:
+        """Assets, then pages, then deletes; the deletes only when all before succeeded."""
+        for pages in (False, True):
+            if not (pages and self.done.problems):
+                self._fetches([item for item in plan.fetches if is_page(self._rules, item.path) is pages])
+        if not self.done.problems:
+            self._deletes(plan.deletes)
+        return self.done
+
+    def _took(self, item: Fetch, outcome, total: int) -> None:
+        if isinstance(outcome, Exception):
+            self.done.problems.append(explain(item.path, outcome))
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        else:
+            self.done.fetched.append(item.path)
+            self.done.bytes += item.size
+        self._progress.count("fetched", len(self.done.fetched), total, self.done.bytes)
+
+    def _fetches(self, items: list[Fetch]) -> None:
+        for item, outcome in self._crew.map(self._fetch, [item for item in items if item.size <= self._bucket.part]):
+            self._took(item, outcome, len(items))
+        for item in items:
+            if item.size > self._bucket.part:
+                try:
+                    outcome = self._again(self._fetch_large, item)
+                except (S3Error, OSError) as fault:
+                    outcome = fault
+                self._took(item, outcome, len(items))
+
+    @staticmethod
+    def _again(work, item: Fetch) -> None:
+        """What arrived torn is fetched again."""
+        for attempt in range(TRIES):
+            try:
+                return work(item)
+            except Torn:
+                if attempt == TRIES - 1:
+                    raise
+
+    def _fetch(self, item: Fetch) -> None:
+        self._again(self._fetch_small, item)
+
+    def _fetch_small(self, item: Fetch) -> None:
+        answer = self._bucket.get(self._rules.prefix + item.path, item.etag, 0, item.size)
+        head = _s3_answers.head(answer.headers)
+        md5 = hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
+        if _PLAIN.fullmatch(item.etag) and not (head.encryption or "").startswith("aws:kms") and md5 != item.etag:
+            raise Torn(f"what arrived has the MD5 {md5}, the object {item.etag}")
+
+        def fill(descriptor: int) -> None:
+            _write(descriptor, answer.body, 0)
+            if "-" in item.etag or (head.encryption or "").startswith("aws:kms"):
+                self._verify(item, head, descriptor)
+
+        begin = time.time_ns()
+        now = self._tree.write(item.path, self._mode, fill)
+        self._cache.remember_file(item.path, now, begin, md5=md5, tag=item.etag)
+
+    def _fetch_large(self, item: Fetch) -> None:
+        key, step = self._rules.prefix + item.path, self._bucket.part
+        head = self._bucket.head(key)
+        if head is None or head.etag != item.etag:
+            raise Changed("it was replaced while this ran")
+
+        def fill(descriptor: int) -> None:
+            os.truncate(descriptor, item.size)
+
+            def fetch(number: int) -> None:
+                start = number * step
+                answer = self._bucket.get(key, item.etag, start, min(step, item.size - start))
+                _write(descriptor, answer.body, start)
+
+            count = -(-item.size // step)
+            for number, (_part, outcome) in enumerate(self._big.map(fetch, range(count))):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                self._progress.count(f"fetching {item.path}", number + 1, count, (number + 1) * step)
+            self._verify(item, head, descriptor)
+
+        begin = time.time_ns()
+        now = self._tree.write(item.path, self._mode, fill)
+        self._cache.remember_file(item.path, now, begin, tag=item.etag)
+
+    def _part(self, item: Fetch) -> int:
+        """The size of an object's parts, 0 when they are not all of one size: then nothing can be made of them."""
+        about = self._bucket.head(self._rules.prefix + item.path, 1)
+        size, count = (about.size if about else 0), item.etag.rpartition("-")[2]
+        return size if size and count.isdigit() and -(-item.size // size) == int(count) else 0
+
+    def _verify(self, item: Fetch, head: Head, descriptor: int) -> None:
+        """Raise Torn unless the bytes fit the cheapest of the object's checksums; where it has none, their number must do."""
+        name = next((name for name in ("crc32", "sha256") if name in head.checksums), "")
+        told = head.checksums.get(name, "")
+        kms = (head.encryption or "").startswith("aws:kms")
+        inparts = head.checksum_type == "COMPOSITE" or "-" in told if told else "-" in item.etag
+        if not told and kms:
+            return
+        part = self._part(item) if inparts else 0
+        if inparts and not part:
+            return
+        if name == "crc32":
+            good = crc32_fits(told, descriptor, item.size, part)
+        elif name == "sha256":
+            digest = _tree_local.sha256_of(descriptor, item.size, part)
+            good = base64.b64encode(digest).decode() == told.partition("-")[0]
+        else:
+            good = _tree_local.md5_of(descriptor, item.size, part) == item.etag
+        if not good:
+            raise Torn("what arrived does not have the checksum that S3 stored")
+
+    def _deletes(self, items: list[Delete]) -> None:
+        for item in items:
+            try:
+                self._tree.remove(item.path)
+                self._cache.forget_file(item.path)
+                self.done.deleted.append(item.path)
+            except FileNotFoundError:
+                continue
+            except OSError as fault:
+                self.done.problems.append(f"{_tree_local.shown(item.path)} was not deleted: {fault.strerror}")
+
+
+def _write(descriptor: int, data, start: int) -> None:
+    with memoryview(data) as view:
+        while len(view):
+            count = os.pwrite(descriptor, view, start)
+            view, start = view[count:], start + count

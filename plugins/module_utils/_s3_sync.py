@@ -1,0 +1,316 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One sync of a directory tree and a key prefix: read both, make the plan, carry it out, tell what was done."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login, _tree_local, _tree_rules, _trees
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import Look
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_pull import Pull
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, Push
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity, remote_devices
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Found, Tree
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import HeaderRule, Rules
+from ansible_collections.samefiles.aws.plugins.module_utils._trees import Plan
+
+CACHE = "~/.cache/samefiles/s3_sync"
+_BIG = 6  # parts in flight: with 8 MiB each, memory stays below 150 MB
+_TOLD = 10  # failures that a sentence names
+
+
+class Refused(Exception):
+    """Why a sync was not made, or not wholly, as one sentence; result is what was done nevertheless."""
+
+    def __init__(self, text: str, result: dict | None = None):
+        super().__init__(text)
+        self.result = result or {}
+
+
+# options
+
+
+def _patterns(options: dict, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    given = options.get(name)
+    if given is None:
+        return default
+    words = given if isinstance(given, list) else given.split(",")
+    found = tuple(word.strip() for word in words if word.strip())
+    for word in found:
+        try:
+            _tree_rules.fits(word, "x")
+        except re.error:
+            raise Refused(f"{name} must be a list of globs such as '*.css' or 'img/**', got {word!r}") from None
+    return found
+
+
+def _header_rules(options: dict) -> tuple[HeaderRule, ...]:
+    told = []
+    for number, item in enumerate(options.get("headers") or []):
+        patterns = _patterns(item, "patterns", ())
+        if not patterns:
+            raise Refused(f"headers[{number}].patterns must name at least one glob, got {item.get('patterns')!r}")
+        values = {name: item.get(name) for name in _tree_rules.FIELDS}
+        metadata = tuple(sorted((str(k), str(v)) for k, v in (item.get("metadata") or {}).items()))
+        for name, value in [*values.items(), *metadata]:
+            if value is not None and not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
+                raise Refused(f"headers[{number}].{name} must be printable ASCII, as a header is, got {value!r}")
+        told.append(HeaderRule(patterns, **values, metadata=metadata))
+    return tuple(told)
+
+
+def rules_of(options: dict) -> Rules:
+    """The rules that options make. Raises Refused."""
+    if options.get("permission"):
+        raise Refused(
+            f"permission is {options['permission']!r}, but no ACL is ever sent: leave it out, and open a key prefix to the public "
+            "by the bucket's policy if it must be"
+        )
+    limit = options.get("max_delete") or {}
+    count, percent = limit.get("count"), limit.get("percent")
+    count, percent = 100 if count is None else count, 25.0 if percent is None else percent
+    if count < 0 or not 0 <= percent <= 100:
+        raise Refused(f"max_delete must have a count of 0 or more and a percent from 0 to 100, got {count} and {percent:g}")
+    encryption = options.get("encryption")
+    if options.get("kms_key_id") and encryption != "aws:kms":
+        raise Refused(f"kms_key_id needs encryption: aws:kms, got {encryption!r}")
+    try:
+        prefix = _tree_rules.prefix(options.get("key_prefix") or "")
+    except ValueError as fault:
+        raise Refused(str(fault)) from fault
+    conditional = options.get("conditional_writes")
+    return Rules(
+        prefix=prefix, include=_patterns(options, "include", ("*",)), exclude=_patterns(options, "exclude", (".*",)),
+        pages=_patterns(options, "pages", _tree_rules.PAGES), phase=options.get("phase") or "all",
+        delete=bool(options.get("delete")), most_deletes=count, most_percent=percent,
+        force=options.get("file_change_strategy") == "force",
+        mime_map=tuple(sorted((str(k), str(v)) for k, v in (options.get("mime_map") or {}).items())),
+        cache_control=options.get("cache_control") or None, headers=_header_rules(options),
+        storage_class=options.get("storage_class"), encryption=encryption, kms_key=options.get("kms_key_id"),
+        conditional=conditional is None or bool(conditional),
+    )  # fmt: skip
+
+
+def _mode(options: dict) -> int | None:
+    given = options.get("file_mode")
+    if given is None:
+        return None
+    if not re.fullmatch(r"0?[0-7]{3}", str(given)):
+        raise Refused(f"file_mode must be an octal number in quotes such as '0644', got {given!r}")
+    return int(str(given), 8)
+
+
+# the sync
+
+
+class Sync:
+    """One sync; options are those of the module s3_sync."""
+
+    def __init__(self, options: dict):
+        self._options, self.rules = options, rules_of(options)
+        self._pull, self._mode = options.get("mode") == "pull", _mode(options)
+        try:
+            where, keys = _s3_login.login(options["bucket"], options)
+            checksum = options.get("checksum") or "auto"
+            self.bucket = Bucket(where, keys, checksum=checksum)
+        except (_s3_login.LoginError, _s3_bucket.Untrusted) as fault:
+            raise Refused(str(fault)) from fault
+        threads = options.get("concurrency") or 16
+        if not 1 <= threads <= 64:
+            raise Refused(f"concurrency must be from 1 to 64, got {threads}")
+        self._crew, self._big = Crew(threads), Crew(min(threads, _BIG))
+        root = os.path.abspath(os.path.expanduser(options["file_root"]))
+        links = "skip" if self._pull else options.get("symlinks") or "follow"
+        self._choose = _tree_rules.Chooser(self.rules)
+        self.tree = Tree(root, links, self._choose)
+        self.where = f"s3://{options['bucket']}/{self.rules.prefix}"
+        self._cache = self._remember(root, where)
+        self._warnings: list[str] = []
+
+    def _remember(self, root: str, where) -> Cache:
+        given = self._options.get("cache")
+        folder = None if given == "none" else os.path.expanduser(given or CACHE)
+        return Cache(folder, (where.header, where.bucket, self.rules.prefix, root))
+
+    def close(self) -> None:
+        """End the threads, close the connections."""
+        self._crew.close()
+        self._big.close()
+        self.bucket.close()
+
+    def _listing(self) -> dict:
+        try:
+            return _trees.objects(self.bucket.list(self.rules.prefix), self.rules)
+        except S3Error as fault:
+            raise Refused(f"{self.where} cannot be listed, so nothing was changed: {fault}") from fault
+
+    def _look(self) -> Look:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            remote = remote_devices(file.read())
+        return Look(self.bucket, self.rules.prefix, self.tree, self._cache, self._crew, remote)
+
+    def run(self, check: bool) -> dict:
+        """Make the sync, or with check only its plan. Raises Refused."""
+        return self._run_pull(check) if self._pull else self._run_push(check)
+
+    # push
+
+    def _run_push(self, check: bool) -> dict:
+        try:
+            self.tree.check()
+        except _tree_local.SourceError as fault:
+            raise Refused(str(fault)) from fault
+        found, there = self.tree.scan(), self._listing()
+        if not found.files and self.rules.delete and not self._options.get("allow_empty_source"):
+            raise Refused(
+                f"file_root {_tree_local.shown(self._options['file_root'])} holds no file that takes part, and delete is on: nothing "
+                "was changed; mend the path or the patterns, or set allow_empty_source"
+            )
+        sizes = {path: now.size for path, now in found.files.items()}
+        told = _trees.sort_out(sizes, {path: item.size for path, item in there.items()})
+        told.extra = [path for path in told.extra if not _hidden(path, found)]
+        look = self._look()
+        differ, failed = look.differing([] if self.rules.force else told.open, found.files, there)
+        equal = [path for path in told.open if path not in differ and path not in failed]
+        heads, more = ({}, []) if self.rules.force or self.rules.phase == "assets" else look.headers(equal, there)
+        told.open = [path for path in told.open if path not in failed]
+        plan = _trees.push(told, sizes, there, self.rules, differ, heads)
+        problems = [*found.problems, *failed.values(), *more]
+        self._warnings = found.skipped
+        return self._finish(plan, problems, len(there), check, set(found.files), set(there), self._push_work)
+
+    def _push_work(self, plan: Plan, progress: Progress) -> Done:
+        return Push(self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress).run(plan)
+
+    # pull
+
+    def _run_pull(self, check: bool) -> dict:
+        there, found = self._listing(), self._local()
+        if not there and self.rules.delete and not self._options.get("allow_empty_source"):
+            raise Refused(
+                f"{self.where} holds no object that takes part, and delete is on: nothing was changed; mend the prefix or the "
+                "patterns, or set allow_empty_source"
+            )
+        blocked = _trees.blocked(there)
+        blocked.update((path, why) for path in there if path not in blocked and (why := _in_the_way(path, found)))
+        sizes = {path: now.size for path, now in found.files.items()}
+        source = {path: item.size for path, item in there.items() if path not in blocked}
+        told = _trees.sort_out(source, sizes)
+        told.extra = [path for path in told.extra if path not in blocked]
+        differ, failed = self._look().differing([] if self.rules.force else told.open, found.files, there)
+        told.open = [path for path in told.open if path not in failed]
+        plan = _trees.pull(told, sizes, there, self.rules, differ, blocked)
+        problems = [
+            *found.problems, *(f"the key {_tree_local.shown(self.rules.prefix + path)} cannot be a file here: {why}"
+                               for path, why in sorted(blocked.items())), *failed.values(),
+        ]  # fmt: skip
+        return self._finish(plan, problems, len(sizes), check, set(found.files) | set(source), set(there), self._pull_work)
+
+    def _local(self) -> Found:
+        root = self.tree.root
+        if os.path.lexists(root):
+            if not os.path.isdir(root):
+                raise Refused(f"file_root {_tree_local.shown(root)} is no folder: give the folder that the files are to come to")
+            return self.tree.scan()
+        if not os.path.isdir(os.path.dirname(root)):
+            raise Refused(f"file_root {_tree_local.shown(root)}: the folder above it is not there: make it, or mend the path")
+        return Found()
+
+    def _pull_work(self, plan: Plan, progress: Progress) -> Done:
+        if not os.path.isdir(self.tree.root):
+            os.mkdir(self.tree.root)
+        self.tree.sweep()
+        return Pull(
+            self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress, self._mode
+        ).run(plan)  # fmt: skip
+
+    # both
+
+    def _finish(self, plan: Plan, problems: list[str], total: int, check: bool, files: set, objects: set, work) -> dict:
+        wanted = _trees.too_many(plan, total, self.rules)
+        if wanted:
+            raise Refused(wanted)
+        if problems:
+            plan.deletes = []  # what could not be seen is not missing
+        destination = self.tree.root if self._pull else self.where
+        if check or plan.empty():
+            done = _as_planned(plan)
+        else:
+            progress = Progress(self._options.get("progress_file"))
+            try:
+                done = work(plan, progress)
+            finally:
+                progress.close()
+        self._cache.keep_only(files, objects)
+        note = "" if check else self._cache.save()
+        result = self._result(plan, done, destination)
+        if note:
+            self._warnings.append(note)
+        if self._warnings:
+            result["warnings"] = self._warnings
+        problems = problems + done.problems
+        if problems:
+            shown = "; ".join(problems[:_TOLD]) + (f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else "")
+            kept = ". Nothing was deleted" if self.rules.delete else ""
+            raise Refused(f"{shown}{kept}", result)
+        return result
+
+    def _result(self, plan: Plan, done: Done, destination: str) -> dict:
+        sent, fetched, gone, heads = (set(paths) for paths in (done.sent, done.fetched, done.deleted, done.reheaded))
+        made = Plan(
+            [item for item in plan.sends if item.path in sent], [item for item in plan.fetches if item.path in fetched],
+            [item for item in plan.reheaders if item.path in heads], [item for item in plan.deletes if item.path in gone],
+        )  # fmt: skip
+        told = {
+            "changed": not made.empty(), "actions": _trees.actions(made, destination), "uploaded": len(sent),
+            "downloaded": len(fetched), "deleted": len(gone), "updated_headers": len(heads), "bytes": done.bytes,
+            "requests": dict(sorted(self.bucket.requests.items())), "diff": _trees.diff(made, destination),
+        }  # fmt: skip
+        if self._options.get("report") == "full":
+            told["files"] = {
+                "uploaded": sorted(sent), "downloaded": sorted(fetched), "deleted": sorted(gone), "updated_headers": sorted(heads),
+            }  # fmt: skip
+        return told
+
+
+def _as_planned(plan: Plan) -> Done:
+    done = Done()
+    done.sent, done.fetched = [item.path for item in plan.sends], [item.path for item in plan.fetches]
+    done.reheaded, done.deleted = [item.path for item in plan.reheaders], [item.path for item in plan.deletes]
+    done.bytes = sum(item.size for item in plan.sends + plan.fetches)
+    return done
+
+
+def _hidden(path: str, found: Found) -> bool:
+    """Whether an object belongs to something that is there, but is not synced, such as a link that is skipped."""
+    while path:
+        if path in found.others:
+            return True
+        path = path.rpartition("/")[0]
+    return False
+
+
+def _in_the_way(path: str, found: Found) -> str:
+    if path in found.folders:
+        return "a folder is in its place"
+    if path in found.others:
+        return "something that is no file is in its place"
+    above = path.rpartition("/")[0]
+    while above:
+        if above in found.files or above in found.others:
+            return f"{_tree_local.shown(above)} is no folder"
+        above = above.rpartition("/")[0]
+    return ""
+
+
+def sync(options: dict, check: bool = False) -> dict:
+    """Make one sync; the result is the module's. Raises Refused."""
+    made = Sync(options)
+    try:
+        return made.run(check)
+    finally:
+        made.close()

@@ -1,0 +1,188 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a sync remembers of the run before: hashes of files, headers of objects. It may save work, never decide wrongly.
+
+A hash is remembered with what the kernel tells of its file (device, inode, size, mtime, ctime, in nanoseconds). That alone is not
+enough: a file may be written again within the same tick of the clock after it was read, and looks the same afterwards. As git
+does with its index, such an entry is not trusted ("racily clean"). A hash is trusted when
+
+- it was made two seconds or more after the file's last change, by one clock: that of a local file system is the host's; or
+- it was made two seconds or more after the same identity was first seen: then any change since has another time, whatever clock
+  wrote it. This is for network file systems, whose server's clock may be behind the host's, and for times in the future.
+
+Headers of an object are trusted while the listing shows the same ETag and LastModified, if they were read two seconds or more after
+that time, by the server's own clock: LastModified has whole seconds, so a later change of them shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from typing import NamedTuple
+
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
+
+RACE = 2.0  # seconds; the coarsest clock of a common file system (FAT) ticks every two
+_VERSION = 1
+_REMOTE = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "afs", "gfs2", "ocfs2", "beegfs", "fuse")
+
+
+class Identity(NamedTuple):
+    """What tells one state of a file from another; times in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    mtime: int
+    ctime: int
+
+
+class Known(NamedTuple):
+    """What is remembered of a file; md5 or tag may be ''. tag: the ETag of an object that held the same bytes."""
+
+    identity: Identity
+    seen: int  # when this identity was first seen, in nanoseconds of the host's clock
+    hashed: int
+    md5: str
+    tag: str
+
+
+def identity(about: os.stat_result) -> Identity:
+    """The identity of a file, by its stat."""
+    return Identity(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+def trusted(known: Known, now: Identity, local: bool) -> bool:
+    """Whether what is remembered of a file still holds; local: its file system's clock is the host's."""
+    if known.identity != now:
+        return False
+    race = int(RACE * 1e9)
+    return (local and known.hashed - max(now.mtime, now.ctime) >= race) or known.hashed - known.seen >= race
+
+
+def remote_devices(mountinfo: str) -> set[str]:
+    """The devices (MAJOR:MINOR) of network file systems, from /proc/self/mountinfo."""
+    found = set()
+    for line in mountinfo.splitlines():
+        fields, _dash, rest = line.partition(" - ")
+        kind = rest.split(" ")[0].split(".")[0]
+        if kind in _REMOTE:
+            found.add(fields.split(" ")[2])
+    return found
+
+
+class Cache:
+    """The memory of one sync: of a bucket, a key prefix and a root. path None remembers nothing."""
+
+    def __init__(self, folder: str | None, about: tuple[str, ...]):
+        self._about = list(about)
+        name = hashlib.sha256("\0".join(about).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self._path = os.path.join(folder, f"{name}.json") if folder else None
+        self.files: dict[str, list] = {}
+        self.objects: dict[str, list] = {}
+        self._sets: list[list] = []
+        self._numbers: dict[str, int] = {}
+        self._heads: list[Head] = []
+        self._changed = False
+        self._load()
+
+    def _load(self) -> None:
+        if not self._path:
+            return
+        try:
+            with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
+                if os.fstat(file.fileno()).st_uid != os.geteuid():
+                    return  # somebody else's word
+                told = json.load(file)
+            if told["version"] != _VERSION or told["about"] != self._about:
+                return
+            files, objects, sets = told["files"], told["objects"], told["sets"]
+            heads = [Head(0, "", 0, 0.0, *entry) for entry in sets]
+            if not (isinstance(files, dict) and isinstance(objects, dict)):
+                return
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return  # none, broken, or of another version: it costs work, nothing else
+        self.files, self.objects, self._sets, self._heads = files, objects, sets, heads
+        self._numbers = {json.dumps(entry, sort_keys=True): number for number, entry in enumerate(sets)}
+
+    # files
+
+    def file(self, path: str) -> Known | None:
+        """What is remembered of a file."""
+        entry = self.files.get(path)
+        try:
+            return Known(Identity(*entry[:5]), *entry[5:]) if entry else None
+        except TypeError:
+            return None
+
+    def remember_file(self, path: str, now: Identity, hashed: int, md5: str = "", tag: str = "") -> None:
+        """Keep what was found out about a file by reading it at a time; what was known of this very state is kept too."""
+        before = self.file(path)
+        seen = hashed
+        if before and before.identity == now:
+            seen, md5, tag = before.seen, md5 or before.md5, tag or before.tag
+        self.files[path] = [*now, seen, hashed, md5, tag]
+        self._changed = True
+
+    def forget_file(self, path: str) -> None:
+        """Drop a file that is gone."""
+        self._changed |= self.files.pop(path, None) is not None
+
+    # objects
+
+    def head(self, path: str, etag: str, modified: str) -> Head | None:
+        """The headers of an object that a listing shows so, None when they must be asked for."""
+        entry = self.objects.get(path)
+        if not entry or entry[0] != etag or entry[1] != modified:
+            return None
+        try:
+            return self._heads[entry[2]]
+        except (IndexError, TypeError):
+            return None
+
+    def remember_head(self, path: str, head: Head, modified: str) -> None:
+        """Keep the headers of an object, unless they were read too soon after it was written."""
+        if not head.date or head.date - head.modified < RACE:
+            self._changed |= self.objects.pop(path, None) is not None
+            return
+        # without checksums: each object has its own, so they would make as many sets as there are objects
+        entry = [head.headers, head.metadata, head.storage_class, head.encryption, head.kms_key, {}, None]
+        key = json.dumps(entry, sort_keys=True)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._sets)
+            self._sets.append(entry)
+            self._heads.append(Head(0, "", 0, 0.0, *entry))
+        self.objects[path] = [head.etag, modified, number]
+        self._changed = True
+
+    def keep_only(self, files, objects) -> None:
+        """Drop what is on neither side any more; each is a collection of paths."""
+        for there, now in ((self.files, files), (self.objects, objects)):
+            if len(there) > len(now):
+                for path in [path for path in there if path not in now]:
+                    del there[path]
+                    self._changed = True
+
+    def save(self) -> str:
+        """Write it, whole or not at all; a sentence when that cannot be done, which harms nothing."""
+        if not self._path or not self._changed:
+            return ""
+        told = {"version": _VERSION, "about": self._about, "sets": self._sets, "files": self.files, "objects": self.objects}
+        folder, part = os.path.dirname(self._path), None
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            descriptor, part = tempfile.mkstemp(dir=folder, prefix=".part-")
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(json.dumps(told, separators=(",", ":")))
+            os.replace(part, self._path)
+        except OSError as fault:
+            if part:
+                with contextlib.suppress(OSError):
+                    os.unlink(part)
+            return f"the cache {self._path} cannot be written ({fault.strerror}): the next run reads all files again"
+        self._changed = False
+        return ""

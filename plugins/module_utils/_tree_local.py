@@ -1,0 +1,322 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The side of a sync that is a directory tree: found, read and written without ever leaving the tree or storing something torn."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Identity, identity
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Chooser
+
+BLOCK = 1 << 20
+PART = ".samefiles-part-"  # what files are called while they are being written
+_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a pipe must not hang us
+
+
+class SourceError(Exception):
+    """The tree cannot be read as a whole, as one sentence: nothing may follow from what seems to be missing."""
+
+
+class Unsteady(Exception):
+    """A file that was not the same before and after it was read, or is gone."""
+
+
+class Found:
+    """A scan: identities of the files by path, links by path, and a sentence for all that cannot be synced."""
+
+    def __init__(self):
+        self.files: dict[str, Identity] = {}
+        self.problems: list[str] = []
+        self.skipped: list[str] = []
+        self.others: set[str] = set()  # paths that are there, but are no file that can be synced
+        self.folders: set[str] = set()
+
+
+def _utf8(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: str) -> str:
+    """A path in a sentence, whatever its bytes are."""
+    return ascii(path) if not _utf8(path) else repr(path)
+
+
+class Tree:
+    """A directory tree; symlinks is follow, skip or error."""
+
+    def __init__(self, root: str, symlinks: str, choose: Chooser):
+        self.root, self._symlinks, self._choose = root, symlinks, choose
+        self._real = ""
+        self.single = ""  # the name of the one file, where the root is a file
+
+    # finding
+
+    def check(self) -> None:
+        """Raise SourceError unless the root is a folder, or a file, that can be read."""
+        where = f"file_root {shown(self.root)}"
+        try:
+            about = os.stat(self.root)
+            if stat.S_ISREG(about.st_mode):
+                self.root, self.single = os.path.split(os.path.abspath(self.root))
+            elif not stat.S_ISDIR(about.st_mode):
+                raise SourceError(f"{where} is neither a folder nor a file: give one")
+            else:
+                os.listdir(self.root)
+        except FileNotFoundError:
+            raise SourceError(f"{where} is not there: nothing was changed; mend the path, or mount what belongs there") from None
+        except OSError as fault:
+            raise SourceError(f"{where} cannot be read ({fault.strerror}): nothing was changed") from fault
+
+    def scan(self) -> Found:
+        """All files that take part. What cannot be synced is named; the rest is found all the same."""
+        found = Found()
+        if self.single:
+            found.files[self.single] = identity(os.stat(os.path.join(self.root, self.single)))
+            return found
+        real = os.path.realpath(self.root)
+        todo = [("", self.root, (self._place(self.root),))]
+        while todo:
+            folder, full, above = todo.pop()
+            try:
+                with os.scandir(full) as entries:
+                    for entry in entries:
+                        path = f"{folder}/{entry.name}" if folder else entry.name
+                        self._one(entry, path, above, real, todo, found)
+            except OSError as fault:
+                found.problems.append(f"{shown(folder or '.')} cannot be read ({fault.strerror})")
+        return found
+
+    @staticmethod
+    def _place(path: str) -> tuple[int, int]:
+        about = os.stat(path)
+        return about.st_dev, about.st_ino
+
+    def _one(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
+        if entry.name.startswith(PART):
+            return
+        try:
+            if entry.is_symlink():
+                self._link(entry, path, above, real, todo, found)
+            elif entry.is_dir(follow_symlinks=False):
+                found.folders.add(path)
+                if self._choose.enters(path):
+                    todo.append((path, entry.path, above))
+            elif self._choose.takes(path):
+                if not entry.is_file(follow_symlinks=False):
+                    found.others.add(path)
+                    found.problems.append(f"{shown(path)} is neither file nor folder nor link")
+                elif not _utf8(path):
+                    found.problems.append(f"the name {shown(path)} is not UTF-8, as keys must be")
+                else:
+                    found.files[path] = identity(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return  # it went meanwhile: the same as if it had never been there
+        except OSError as fault:
+            found.problems.append(f"{shown(path)} cannot be looked at ({fault.strerror})")
+
+    def _link(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
+        if not self._choose.takes(path) or not self._choose.enters(path):
+            return
+        found.others.add(path)
+        if self._symlinks == "skip":
+            found.skipped.append(f"{shown(path)} is a link")
+            return
+        if self._symlinks == "error":
+            found.problems.append(f"{shown(path)} is a link: remove it, or set symlinks to follow or skip")
+            return
+        target = os.path.realpath(entry.path)
+        if target != real and not target.startswith(real.rstrip("/") + "/"):
+            found.problems.append(f"the link {shown(path)} leads out of the tree, to {shown(target)}")
+            return
+        try:
+            about = os.stat(entry.path)
+        except OSError as fault:
+            found.problems.append(f"the link {shown(path)} leads nowhere ({fault.strerror})")
+            return
+        if stat.S_ISDIR(about.st_mode):
+            if any(place in above for place in [(about.st_dev, about.st_ino)]) or real.startswith(target.rstrip("/") + "/"):
+                found.problems.append(f"the link {shown(path)} leads to a folder above it")
+            else:
+                found.folders.add(path)
+                todo.append((path, entry.path, (*above, (about.st_dev, about.st_ino))))
+        elif not stat.S_ISREG(about.st_mode):
+            found.problems.append(f"the link {shown(path)} leads to what is no file")
+        elif not _utf8(path):
+            found.problems.append(f"the name {shown(path)} is not UTF-8, as keys must be")
+        else:
+            found.others.discard(path)
+            found.files[path] = identity(about)
+
+    # reading
+
+    @contextlib.contextmanager
+    def reading(self, path: str) -> Iterator[tuple[int, Identity]]:
+        """An open file and its identity; Unsteady is raised at the end unless it still is what it was."""
+        full = os.path.join(self.root, path)
+        flags = _FILE if self._symlinks == "follow" else _FILE | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(full, flags)
+        except FileNotFoundError as fault:
+            raise Unsteady(f"{shown(path)} went while it was read") from fault
+        try:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                raise Unsteady(f"{shown(path)} is no file any more")
+            self._inside(descriptor, path)
+            before = identity(about)
+            yield descriptor, before
+            steady(descriptor, before, path)
+        finally:
+            os.close(descriptor)
+
+    def _inside(self, descriptor: int, path: str) -> None:
+        """A folder above may have become a link since the scan."""
+        if not self._real:
+            self._real = os.path.realpath(self.root).rstrip("/") + "/"
+        try:
+            there = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            return
+        if there.startswith("/") and not there.startswith(self._real) and not there.endswith(" (deleted)"):
+            raise Unsteady(f"{shown(path)} leads out of the tree now")
+
+    # writing
+
+    def folder(self, path: str, make: bool) -> int:
+        """A descriptor of the folder of a path; each step is one name, and no link is followed. Raises OSError."""
+        at = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in path.split("/")[:-1]:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, dir_fd=at)
+                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=at)
+                os.close(at)
+                at = below
+        except OSError:
+            os.close(at)
+            raise
+        return at
+
+    def write(self, path: str, mode: int | None, fill: Callable[[int], None]) -> Identity:
+        """Write a file whole: fill gets the descriptor of a temporary one beside it, which then takes its place."""
+        at = self.folder(path, make=True)
+        name = path.rpartition("/")[2]
+        part = f"{PART}{os.getpid()}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+        try:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=at)
+            try:
+                fill(descriptor)
+                if mode is not None:
+                    os.fchmod(descriptor, mode)
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        about = os.stat(name, dir_fd=at, follow_symlinks=False)
+                        if stat.S_ISREG(about.st_mode):
+                            os.fchmod(descriptor, stat.S_IMODE(about.st_mode))
+                os.fsync(descriptor)
+                os.replace(part, name, src_dir_fd=at, dst_dir_fd=at)
+                now = identity(os.fstat(descriptor))
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(part, dir_fd=at)
+                raise
+            finally:
+                os.close(descriptor)
+            os.fsync(at)
+        finally:
+            os.close(at)
+        return now
+
+    def remove(self, path: str) -> None:
+        """Remove a file, and the folders that it leaves empty. Raises OSError."""
+        at = self.folder(path, make=False)
+        try:
+            os.unlink(path.rpartition("/")[2], dir_fd=at)
+        finally:
+            os.close(at)
+        above = path.rpartition("/")[0]
+        while above:
+            try:
+                at = self.folder(above, make=False)
+                try:
+                    os.rmdir(above.rpartition("/")[2], dir_fd=at)
+                finally:
+                    os.close(at)
+            except OSError:
+                return
+            above = above.rpartition("/")[0]
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed left half written; one that is being written just now is left."""
+        for folder, _folders, names in os.walk(self.root):
+            for name in names:
+                if name.startswith(PART):
+                    pid = name[len(PART) :].split("-")[0]
+                    if not (pid.isdigit() and int(pid) != os.getpid() and os.path.exists(f"/proc/{pid}")):
+                        with contextlib.suppress(OSError):
+                            os.unlink(os.path.join(folder, name))
+
+
+def steady(descriptor: int, before: Identity, path: str) -> None:
+    """Raise Unsteady unless an open file still is what it was, and is still there."""
+    about = os.fstat(descriptor)
+    if identity(about) != before or not about.st_nlink:
+        raise Unsteady(f"{shown(path)} changed while it was read")
+
+
+def md5_of(descriptor: int, size: int, part: int = 0) -> str:
+    """The MD5 of an open file, or, with a part size, what S3 calls an object that was stored in such parts."""
+    if not part:
+        return _md5(descriptor, 0, size).hexdigest()
+    count = max(1, -(-size // part))
+    whole = b"".join(_md5(descriptor, start * part, min(part, size - start * part)).digest() for start in range(count))
+    return f"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{count}"
+
+
+def _md5(descriptor: int, start: int, size: int):
+    digest = hashlib.md5(usedforsecurity=False)
+    for block in blocks(descriptor, start, size):
+        digest.update(block)
+    return digest
+
+
+def sha256_of(descriptor: int, size: int, part: int = 0) -> bytes:
+    """The SHA-256 of an open file; with a part size that of the parts' own, as S3 makes it."""
+    whole = hashlib.sha256()
+    step = part or max(size, 1)
+    for start in range(0, max(size, 1), step):
+        digest = hashlib.sha256()
+        for block in blocks(descriptor, start, min(step, size - start)):
+            digest.update(block)
+        if not part:
+            return digest.digest()
+        whole.update(digest.digest())
+    return whole.digest()
+
+
+def blocks(descriptor: int, start: int, size: int) -> Iterator[bytes]:
+    """The bytes of a span, a block at a time. Raises Unsteady when the file ends before."""
+    while size > 0:
+        block = os.pread(descriptor, min(size, BLOCK), start)
+        if not block:
+            raise Unsteady("the file became shorter while it was read")
+        yield block
+        start, size = start + len(block), size - len(block)
+
+
+def read_at(descriptor: int, start: int, size: int) -> bytes:
+    """The bytes of a span at once."""
+    data = os.pread(descriptor, size, start)
+    if len(data) < size:
+        data = b"".join([data, *blocks(descriptor, start + len(data), size - len(data))])
+    return data

@@ -1,0 +1,337 @@
+#!/usr/bin/python
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps a directory tree and a key prefix of an S3 bucket equal."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s3_sync
+short_description: Keep a directory tree and a key prefix of an S3 bucket equal
+version_added: 0.1.0
+author: The samefiles.aws contributors (@samefiles)
+description:
+  - Makes a key prefix equal to a tree (V(push)), or a tree equal to a key prefix (V(pull)). The parameters of
+    C(community.aws.s3_sync) keep their names; what differs, and why, is in C(docs/s3_sync.md).
+  - Content decides, not clocks. A listing tells size and ETag of each object; files are hashed, and the hashes are remembered by
+    device, inode, size, and the times of change in nanoseconds. Objects whose ETag is no hash (parts, KMS) are asked for.
+  - Headers are state. The type is told by a table of this module, not of the host; one that was changed behind our back is
+    mended by a copy, without an upload.
+  - A source that is missing, unreadable or, with O(delete), empty fails the task, and nothing is deleted. Deletes come last, only
+    when all else succeeded, and never more than O(max_delete).
+  - What is excluded is untouched on both sides. A key prefix is a path, so V(web) never means C(web2/).
+  - Writes are conditional (C(If-None-Match), C(If-Match)), so that two controllers never overwrite each other unseen.
+  - A part of it that fails makes the task fail and is named; the rest is done, nothing is deleted, and the next run converges.
+requirements:
+  - botocore, where credentials, region or endpoint are not all given
+attributes:
+  check_mode:
+    description: Makes the whole plan, with reads only.
+    support: full
+  diff_mode:
+    description: Shows the plan, one line for each file.
+    support: full
+options:
+  bucket:
+    description: Name of the bucket.
+    type: str
+    required: true
+  file_root:
+    description: The folder, or for a push the one file. A pull makes the folder, but not the one above it.
+    type: path
+    required: true
+  key_prefix:
+    description: Where in the bucket; a path, with or without slashes at its ends. The default is the whole bucket.
+    type: str
+    default: ""
+  mode:
+    description: V(push) makes the bucket like the tree, V(pull) the tree like the bucket.
+    type: str
+    choices: [push, pull]
+    default: push
+  include:
+    description: Only files that one of these globs fits. A glob without a slash means the name, one with a slash the whole path;
+      V(*) stays within a name, V(**) does not.
+    type: list
+    elements: str
+    default: ["*"]
+  exclude:
+    description: No files that one of these globs fits, and nothing below a folder whose name one without a slash fits.
+    type: list
+    elements: str
+    default: [".*"]
+  delete:
+    description: Whether what only the destination has is deleted.
+    type: bool
+    default: false
+  max_delete:
+    description: Limits of what may be deleted. When either is exceeded the task fails, before anything was changed.
+    type: dict
+    suboptions:
+      count:
+        description: Number of files.
+        type: int
+        default: 100
+      percent:
+        description: Part of the files in the destination.
+        type: float
+        default: 25
+  allow_empty_source:
+    description: Whether an empty source may empty the destination.
+    type: bool
+    default: false
+  phase:
+    description: V(assets) only adds files that are new and no pages; it neither replaces nor deletes. V(rest) is all that is left
+      after that, V(all) is both.
+    type: str
+    choices: [all, assets, rest]
+    default: all
+  pages:
+    description: Globs of the files that name others, and therefore go after them. The default is HTML, manifests, service
+      workers, feeds, C(sitemap*.xml) and C(robots.txt).
+    type: list
+    elements: str
+  file_change_strategy:
+    description: V(force) stores every file again. The other two are accepted for the sake of C(community.aws.s3_sync); content
+      decides with both.
+    type: str
+    choices: [checksum, date_size, force]
+    default: checksum
+  headers:
+    description: Headers by globs; of several that fit, the later wins, header by header. An empty text takes a header away.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      patterns:
+        description: Globs as in O(include).
+        type: list
+        elements: str
+        required: true
+      content_type:
+        description: The header Content-Type.
+        type: str
+      content_encoding:
+        description: The header Content-Encoding. C(NAME.EXTENSION.gz) (C(.br), C(.zst)) has it by itself.
+        type: str
+      cache_control:
+        description: The header Cache-Control.
+        type: str
+      content_disposition:
+        description: The header Content-Disposition.
+        type: str
+      content_language:
+        description: The header Content-Language.
+        type: str
+      metadata:
+        description: Metadata of the user (C(x-amz-meta-NAME)). What is not named here stays as it is.
+        type: dict
+  mime_map:
+    description: Types by extension, before those of the module's own table.
+    type: dict
+  cache_control:
+    description: The header Cache-Control of all files.
+    type: str
+    default: ""
+  permission:
+    description: Refused. No ACL is ever sent, for today's buckets refuse them; open a key prefix by the bucket's policy.
+    type: str
+  storage_class:
+    description: Storage class of what is stored. Objects that are there keep theirs, which lifecycle rules may have changed.
+    type: str
+    choices:
+      - STANDARD
+      - REDUCED_REDUNDANCY
+      - STANDARD_IA
+      - ONEZONE_IA
+      - INTELLIGENT_TIERING
+      - GLACIER
+      - GLACIER_IR
+      - DEEP_ARCHIVE
+      - OUTPOSTS
+  encryption:
+    description: How S3 encrypts; an object that is encrypted otherwise is copied. Without it the bucket's setting holds.
+    type: str
+    choices: [AES256, "aws:kms"]
+  kms_key_id:
+    description: The key for O(encryption=aws:kms); without it Amazon's own of the account.
+    type: str
+  checksum:
+    description: The checksum that each body travels with. V(auto) is MD5 for whole objects, CRC32 for parts and SHA-256 with KMS;
+      V(none) is for servers that know none of them, the signature then covers the body.
+    type: str
+    choices: [auto, md5, crc32, sha256, none]
+    default: auto
+  conditional_writes:
+    description: Whether an object is replaced or deleted only while it is as the listing showed it. V(false) is for servers that
+      do not know such requests.
+    type: bool
+    default: true
+  concurrency:
+    description: Requests at a time, 1 to 64.
+    type: int
+    default: 16
+  symlinks:
+    description: V(follow) takes links to what lies within the tree for what they lead to; one that leads out of it is an error.
+      V(skip) leaves links alone on both sides, V(error) fails. A pull always skips them.
+    type: str
+    choices: [follow, skip, error]
+    default: follow
+  file_mode:
+    description: Mode of the files that a pull makes, in quotes; without it a file keeps its mode, and a new one has what the umask
+      leaves of V(0666).
+    type: str
+  cache:
+    description: Folder of what is remembered of files and objects, or V(none). It may save work, never decide; without it each
+      run reads every file and asks for every object.
+    type: str
+    default: ~/.cache/samefiles/s3_sync
+  progress_file:
+    description: File that gets a line every three seconds while files are transferred. Ansible shows nothing of a module before it
+      has ended; C(tail -f) on this file does.
+    type: path
+  report:
+    description: V(full) adds RV(files).
+    type: str
+    choices: [summary, full]
+    default: summary
+  region:
+    description: Region of the bucket; a bucket of another one is followed there.
+    type: str
+    aliases: [aws_region, ec2_region]
+  endpoint_url:
+    description: Endpoint of another S3 server, or of a VPC. C(AWS_ENDPOINT_URL_S3) and the AWS configuration count too.
+    type: str
+    aliases: [aws_endpoint_url, s3_url]
+  addressing_style:
+    description: Whether the bucket is part of the host name (V(virtual)) or of the path.
+    type: str
+    choices: [auto, path, virtual]
+  use_fips_endpoint:
+    description: Whether Amazon's FIPS endpoint is used.
+    type: bool
+  use_dualstack_endpoint:
+    description: Whether Amazon's endpoint for IPv4 and IPv6 is used.
+    type: bool
+  access_key:
+    description: Access key. Without one botocore looks for credentials, an instance role's last.
+    type: str
+    aliases: [aws_access_key_id, aws_access_key]
+  secret_key:
+    description: Secret key.
+    type: str
+    aliases: [aws_secret_access_key, aws_secret_key]
+  session_token:
+    description: Session token of temporary credentials.
+    type: str
+    aliases: [aws_session_token, security_token, aws_security_token]
+  profile:
+    description: Profile of the AWS configuration.
+    type: str
+    aliases: [aws_profile]
+  aws_ca_bundle:
+    description: File with the CA certificates that the server is judged by; C(AWS_CA_BUNDLE) counts too.
+    type: path
+  validate_certs:
+    description: Whether the server's certificate is checked.
+    type: bool
+    default: true
+seealso:
+  - name: s3_sync beside community.aws.s3_sync
+    description: Each difference, and which tool notices which change.
+    link: https://github.com/samefiles/aws/blob/main/docs/s3_sync.md
+"""
+
+EXAMPLES = r"""
+- name: Publish a site, with headers by pattern
+  samefiles.aws.s3_sync:
+    bucket: example-site
+    file_root: build/
+    key_prefix: www
+    delete: true
+    headers:
+      - patterns: ["assets/**"]
+        cache_control: public, max-age=31536000, immutable
+      - patterns: ["*.html"]
+        cache_control: no-cache
+  delegate_to: localhost
+  run_once: true
+
+- name: See what it would do
+  samefiles.aws.s3_sync:
+    bucket: example-site
+    file_root: build/
+    key_prefix: www
+    delete: true
+  check_mode: true
+  diff: true
+
+- name: Bring the backups of a host back
+  samefiles.aws.s3_sync:
+    bucket: example-backups
+    key_prefix: "hosts/{{ inventory_hostname }}"
+    file_root: /var/restore
+    mode: pull
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words, with counts and bytes.
+  returned: always
+  type: list
+  elements: str
+uploaded:
+  description: Number of files that were stored.
+  returned: always
+  type: int
+downloaded:
+  description: Number of files that were brought here.
+  returned: always
+  type: int
+deleted:
+  description: Number of objects or files that were deleted.
+  returned: always
+  type: int
+updated_headers:
+  description: Number of objects that got other headers.
+  returned: always
+  type: int
+bytes:
+  description: Bytes that were transferred.
+  returned: always
+  type: int
+requests:
+  description: Number of requests by operation, tries that failed counted too.
+  returned: always
+  type: dict
+  sample: {LIST: 10}
+files:
+  description: The paths, by what was done to them.
+  returned: with O(report=full)
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS
+
+NOTHING = {"changed": False, "actions": [], "uploaded": 0, "downloaded": 0, "deleted": 0, "updated_headers": 0, "bytes": 0, "requests": {}}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        result = _s3_sync.sync(module.params, module.check_mode)
+    except _s3_sync.Refused as fault:
+        for warning in fault.result.pop("warnings", []):
+            module.warn(warning)
+        module.fail_json(msg=str(fault), **{**NOTHING, **fault.result})
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
