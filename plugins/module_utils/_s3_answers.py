@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import calendar
 import email.utils
+import functools
 import html
 import re
 import urllib.parse
@@ -126,6 +127,7 @@ def page(body: bytes) -> Page:
     return Page(objects, token)
 
 
+@functools.lru_cache(maxsize=1024)
 def when(text: str) -> float:
     """A time as HTTP or S3 write it, in seconds since the epoch; 0 when it is none."""
     try:

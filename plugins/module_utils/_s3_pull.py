@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import time
+from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _tree_local
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
@@ -21,7 +22,17 @@ from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import T
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Rules, is_page
 from ansible_collections.samefiles.aws.plugins.module_utils._trees import Delete, Fetch, Plan
 
+_BATCH = 1000  # files that are given their names at a time
 _PLAIN = re.compile(r"[0-9a-f]{32}")
+
+
+class Staged(NamedTuple):
+    """A file that is fetched, but has not its name yet."""
+
+    part: str
+    begin: int
+    md5: str
+    etag: str
 
 
 class Pull:
@@ -33,14 +44,17 @@ class Pull:
         self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
         self._crew, self._big, self._progress, self._mode = crew, big, progress, mode
         self.done = Done()
+        self._staged: dict[str, Staged] = {}
 
     def run(self, plan: Plan) -> Done:
         """Assets, then pages, then deletes; the deletes only when all before succeeded."""
         for pages in (False, True):
             if not (pages and self.done.problems):
                 self._fetches([item for item in plan.fetches if is_page(self._rules, item.path) is pages])
+                self._settle()
         if not self.done.problems:
             self._deletes(plan.deletes)
+        self._tree.leave()
         return self.done
 
     def _took(self, item: Fetch, outcome, total: int) -> None:
@@ -49,9 +63,24 @@ class Pull:
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
-            self.done.fetched.append(item.path)
+            self._staged[item.path] = outcome
             self.done.bytes += item.size
-        self._progress.count("fetched", len(self.done.fetched), total, self.done.bytes)
+        if len(self._staged) >= _BATCH:
+            self._settle()
+        self._progress.count("fetched", len(self.done.fetched) + len(self._staged), total, self.done.bytes)
+
+    def _settle(self) -> None:
+        """Give what was fetched its names."""
+        staged, self._staged = self._staged, {}
+        if not staged:
+            return
+        for path, outcome in self._tree.settle([(path, one.part) for path, one in staged.items()]):
+            if isinstance(outcome, OSError):
+                self.done.problems.append(f"{_tree_local.shown(path)}: {outcome.strerror}")
+                continue
+            one = staged[path]
+            self._cache.remember_file(path, outcome, one.begin, md5=one.md5, tag=one.etag)
+            self.done.fetched.append(path)
 
     def _fetches(self, items: list[Fetch]) -> None:
         for item, outcome in self._crew.map(self._fetch, [item for item in items if item.size <= self._bucket.part]):
@@ -65,7 +94,7 @@ class Pull:
                 self._took(item, outcome, len(items))
 
     @staticmethod
-    def _again(work, item: Fetch) -> None:
+    def _again(work, item: Fetch) -> Staged:
         """What arrived torn is fetched again."""
         for attempt in range(TRIES):
             try:
@@ -73,27 +102,27 @@ class Pull:
             except Torn:
                 if attempt == TRIES - 1:
                     raise
+        raise AssertionError  # not reached
 
-    def _fetch(self, item: Fetch) -> None:
-        self._again(self._fetch_small, item)
+    def _fetch(self, item: Fetch) -> Staged:
+        return self._again(self._fetch_small, item)
 
-    def _fetch_small(self, item: Fetch) -> None:
+    def _fetch_small(self, item: Fetch) -> Staged:
         answer = self._bucket.get(self._rules.prefix + item.path, item.etag, 0, item.size)
-        head = _s3_answers.head(answer.headers)
         md5 = hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
-        if _PLAIN.fullmatch(item.etag) and not (head.encryption or "").startswith("aws:kms") and md5 != item.etag:
+        head = None if md5 == item.etag else _s3_answers.head(answer.headers)
+        if head and _PLAIN.fullmatch(item.etag) and not (head.encryption or "").startswith("aws:kms"):
             raise Torn(f"what arrived has the MD5 {md5}, the object {item.etag}")
 
         def fill(descriptor: int) -> None:
             _write(descriptor, answer.body, 0)
-            if "-" in item.etag or (head.encryption or "").startswith("aws:kms"):
+            if head:
                 self._verify(item, head, descriptor)
 
         begin = time.time_ns()
-        now = self._tree.write(item.path, self._mode, fill)
-        self._cache.remember_file(item.path, now, begin, md5=md5, tag=item.etag)
+        return Staged(self._tree.stage(item.path, self._mode, fill), begin, md5, item.etag)
 
-    def _fetch_large(self, item: Fetch) -> None:
+    def _fetch_large(self, item: Fetch) -> Staged:
         key, step = self._rules.prefix + item.path, self._bucket.part
         head = self._bucket.head(key)
         if head is None or head.etag != item.etag:
@@ -115,8 +144,7 @@ class Pull:
             self._verify(item, head, descriptor)
 
         begin = time.time_ns()
-        now = self._tree.write(item.path, self._mode, fill)
-        self._cache.remember_file(item.path, now, begin, tag=item.etag)
+        return Staged(self._tree.stage(item.path, self._mode, fill), begin, "", item.etag)
 
     def _part(self, item: Fetch) -> int:
         """The size of an object's parts, 0 when they are not all of one size: then nothing can be made of them."""

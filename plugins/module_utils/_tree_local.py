@@ -8,12 +8,14 @@ import contextlib
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Identity, identity
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Chooser
 
 BLOCK = 1 << 20
+_MANY = 16  # files from which on one sync of the whole file system costs less than one of each
 PART = ".samefiles-part-"  # what files are called while they are being written
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a pipe must not hang us
 
@@ -56,6 +58,7 @@ class Tree:
     def __init__(self, root: str, symlinks: str, choose: Chooser):
         self.root, self._symlinks, self._choose = root, symlinks, choose
         self._real = ""
+        self._last = threading.local()
         self.single = ""  # the name of the one file, where the root is a file
 
     # finding
@@ -207,35 +210,72 @@ class Tree:
             raise
         return at
 
-    def write(self, path: str, mode: int | None, fill: Callable[[int], None]) -> Identity:
-        """Write a file whole: fill gets the descriptor of a temporary one beside it, which then takes its place."""
-        at = self.folder(path, make=True)
-        name = path.rpartition("/")[2]
+    def _folder_of(self, path: str, make: bool) -> int:
+        """As folder(), but this thread's last one is kept open: files come folder by folder."""
+        above = path.rpartition("/")[0]
+        kept = getattr(self._last, "folder", None)
+        if kept and kept[0] == above:
+            return kept[1]
+        at = self.folder(path, make)
+        if kept:
+            os.close(kept[1])
+        self._last.folder = (above, at)
+        return at
+
+    def leave(self) -> None:
+        """Close what this thread keeps open."""
+        kept = getattr(self._last, "folder", None)
+        if kept:
+            os.close(kept[1])
+            self._last.folder = None
+
+    def stage(self, path: str, mode: int | None, fill: Callable[[int], None]) -> str:
+        """Write a file under another name beside its own: fill gets its descriptor. The name, for settle()."""
+        at, name = self._folder_of(path, make=True), path.rpartition("/")[2]
         part = f"{PART}{os.getpid()}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=at)
         try:
-            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=at)
+            fill(descriptor)
+            if mode is None:
+                with contextlib.suppress(FileNotFoundError):
+                    about = os.stat(name, dir_fd=at, follow_symlinks=False)
+                    mode = stat.S_IMODE(about.st_mode) if stat.S_ISREG(about.st_mode) else None
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part, dir_fd=at)
+            raise
+        finally:
+            os.close(descriptor)
+        return part
+
+    def settle(self, staged: list[tuple[str, str]]) -> Iterator[tuple[str, Identity | OSError]]:
+        """Give staged files, as (path, part), their names, once their bytes are on the disk; what became of each."""
+        self._to_disk([path for path, _part in staged], staged)
+        for path, part in staged:
+            name = path.rpartition("/")[2]
             try:
-                fill(descriptor)
-                if mode is not None:
-                    os.fchmod(descriptor, mode)
-                else:
-                    with contextlib.suppress(FileNotFoundError):
-                        about = os.stat(name, dir_fd=at, follow_symlinks=False)
-                        if stat.S_ISREG(about.st_mode):
-                            os.fchmod(descriptor, stat.S_IMODE(about.st_mode))
-                os.fsync(descriptor)
+                at = self._folder_of(path, make=False)
                 os.replace(part, name, src_dir_fd=at, dst_dir_fd=at)
-                now = identity(os.fstat(descriptor))
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(part, dir_fd=at)
-                raise
+                yield path, identity(os.stat(name, dir_fd=at, follow_symlinks=False))
+            except OSError as fault:
+                yield path, fault
+        self._to_disk([path for path, _part in staged], [])
+
+    def _to_disk(self, paths: list[str], files: list[tuple[str, str]]) -> None:
+        """Have files, or else the folders of paths, written. Many cost less by one sync of their file system."""
+        if len(paths) > _MANY:
+            return _sync_all(self._folder_of(paths[0], make=False))
+        for path, part in files:
+            descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder_of(path, make=False))
+            try:
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            os.fsync(at)
-        finally:
-            os.close(at)
-        return now
+        for path in [] if files else {path.rpartition("/")[0]: path for path in paths}.values():
+            os.fsync(self._folder_of(path, make=False))
+        return None
 
     def remove(self, path: str) -> None:
         """Remove a file, and the folders that it leaves empty. Raises OSError."""
@@ -265,6 +305,18 @@ class Tree:
                     if not (pid.isdigit() and int(pid) != os.getpid() and os.path.exists(f"/proc/{pid}")):
                         with contextlib.suppress(OSError):
                             os.unlink(os.path.join(folder, name))
+
+
+def _sync_all(descriptor: int) -> None:
+    """Have all of a file system written; os.sync(), all of all of them, where libc has no syncfs."""
+    import ctypes
+
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) == 0:
+            return
+    except (OSError, AttributeError):
+        pass
+    os.sync()
 
 
 def steady(descriptor: int, before: Identity, path: str) -> None:

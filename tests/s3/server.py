@@ -501,7 +501,7 @@ class Server:
 
     def _list(self, request: Request, what: str) -> tuple[int, dict, bytes]:
         query = request.query
-        prefix, after = query.get("prefix", ""), query.get("continuation-token") or query.get("start-after", "")
+        prefix, after = query.get("prefix", ""), query.get("continuation-token") or query.get("start-after") or query.get("marker", "")
         if query.get("continuation-token"):
             after = bytes.fromhex(after).decode("utf-8", "surrogateescape")
         most, url = min(int(query.get("max-keys", "1000")), self.page), query.get("encoding-type") == "url"
