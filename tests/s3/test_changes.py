@@ -1,0 +1,336 @@
+"""Which change is noticed: every row of the table in docs/s3_sync.md."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+
+import pytest
+from conftest import content, files, refused, sync, write, writes
+
+MIB = 1 << 20
+NAMES = [
+    "with space", "plus+", "percent%20", "ünïcode", "日本", "tab\there", "new\nline", "quote'\"", "back\\slash", "&amp;<xml>", "#hash?",
+    "star*", "br[ack]et", "tilde~", "comma,;", "dollar$", "trailing.", "emoji😀", "a=b&c", "very" + "long" * 50,
+]  # fmt: skip
+
+
+@pytest.fixture(params=["cache", "none"])
+def how(request, tmp_path):
+    """With and without a cache."""
+    return {"cache": str(tmp_path / "cache") if request.param == "cache" else "none"}
+
+
+@pytest.fixture
+def one(server, tmp_path, how):
+    """A file that was sent, and is known to the cache as well as it can be."""
+    path = tmp_path / "site/a.txt"
+    write(path, b"before")
+    server.skew = -60  # so that what is stored is a minute old
+    assert sync(server, path.parent, **how)["uploaded"] == 1
+    server.skew = 0
+    assert not sync(server, path.parent, **how)["changed"]
+    return path
+
+
+def sent(server, root, how) -> dict[str, int]:
+    """What a sync moves, and that the next one moves nothing."""
+    server.log.clear()
+    told = sync(server, root, **how)
+    assert not sync(server, root, **how)["changed"]
+    return {name: told[name] for name in ("uploaded", "updated_headers", "deleted") if told[name]}
+
+
+def test_same_size_new_content_older_time(server, one, how):
+    then = os.stat(one).st_mtime
+    write(one, b"after!")
+    os.utime(one, (then - 9999, then - 9999))
+    assert sent(server, one.parent, how) == {"uploaded": 1}
+    assert content(server) == {"a.txt": b"after!"}
+
+
+def test_same_size_new_content_same_time(server, one, how):
+    about = os.stat(one)
+    one.write_bytes(b"after!")
+    os.utime(one, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert sent(server, one.parent, how) == {"uploaded": 1}
+
+
+def test_changed_within_the_same_second(server, tmp_path, how):
+    path = tmp_path / "site/a.txt"
+    write(path, b"before", age=0)
+    sync(server, path.parent, **how)
+    path.write_bytes(b"after!")
+    assert sent(server, path.parent, how) == {"uploaded": 1}
+
+
+def test_touched(server, one, how):
+    os.utime(one)
+    assert sent(server, one.parent, how) == {}
+
+
+def test_time_in_the_future(server, one, how):
+    os.utime(one, (time.time() + 1e6, time.time() + 1e6))
+    assert sent(server, one.parent, how) == {}
+    assert sent(server, one.parent, how) == {}
+
+
+@pytest.mark.parametrize("skew", [3600 * 5, -3600 * 5])
+def test_the_server_s_clock_is_wrong(server, one, how, skew):
+    server.skew = skew
+    assert sent(server, one.parent, how) == {}
+    one.write_bytes(b"after!")
+    assert sent(server, one.parent, how) == {"uploaded": 1}
+
+
+def test_an_object_replaced_behind_our_back(server, one, how):
+    server.seed("a.txt", b"foreign"[:6])
+    assert sent(server, one.parent, how) == {"uploaded": 1}
+    assert content(server) == {"a.txt": b"before"}
+
+
+def test_headers_changed_behind_our_back(server, one, how):
+    server.things["a.txt"].headers["content-type"] = "text/html"
+    server.things["a.txt"].modified = server.now() - 30
+    assert sent(server, one.parent, how) == {"updated_headers": 1}
+    assert server.things["a.txt"].headers["content-type"] == "text/plain; charset=utf-8"
+    assert "PUT" not in writes(server)
+
+
+def test_headers_changed_within_the_second_of_the_upload(server, tmp_path, how):
+    path = tmp_path / "site/a.txt"
+    write(path, b"before")
+    sync(server, path.parent, **how)
+    server.things["a.txt"].headers["content-type"] = "text/html"  # LastModified, in seconds, is the same
+    assert sent(server, path.parent, how) == {"updated_headers": 1}
+
+
+@pytest.mark.parametrize("size", [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 20 * MIB])
+def test_sizes_about_the_limit_of_a_part(server, tmp_path, how, size):
+    path = tmp_path / "site/a.bin"
+    write(path, os.urandom(size))
+    assert sync(server, path.parent, **how)["uploaded"] == 1
+    assert sent(server, path.parent, how) == {}
+    assert content(server)["a.bin"] == path.read_bytes()
+
+
+def test_parts_of_another_size(server, tmp_path, how):
+    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
+
+    data = os.urandom(13 * MIB)
+    write(tmp_path / "site/a.bin", data)
+    where, keys = _s3_login.login("bkt", server.options())
+    bucket = _s3_bucket.Bucket(where, keys)
+    upload = bucket.begin("a.bin", {"content-type": "application/octet-stream"})
+    parts = [bucket.put_part("a.bin", upload, n + 1, data[n * 5 * MIB : (n + 1) * 5 * MIB], {}) for n in range(3)]
+    bucket.finish("a.bin", upload, [xml for _etag, xml in parts], [etag for etag, _xml in parts], "")
+    bucket.close()
+    assert sent(server, tmp_path / "site", how) == {}
+    write(tmp_path / "site/a.bin", data[:-1] + b"!", age=5)
+    assert sent(server, tmp_path / "site", how) == {"uploaded": 1}
+
+
+@pytest.mark.parametrize("size", [6, 17 * MIB])
+def test_kms_whose_etag_is_no_hash(secure, tmp_path, how, size):
+    path = tmp_path / "site/a.bin"
+    write(path, os.urandom(size))
+    how = {**how, "encryption": "aws:kms", "kms_key_id": "key-1"}
+    assert sync(secure, path.parent, **how)["uploaded"] == 1
+    assert sent(secure, path.parent, how) == {}
+    write(path, os.urandom(size))
+    assert sent(secure, path.parent, how) == {"uploaded": 1}
+
+
+def test_kms_object_of_another_tool_is_sent_once(server, tmp_path, how):
+    path = tmp_path / "site/a.txt"
+    write(path, b"before")
+    thing = server.seed("a.txt", b"before", content_type="text/plain; charset=utf-8", x_amz_server_side_encryption="aws:kms")
+    thing.etag = "0" * 32
+    told = sync(server, path.parent, **how, encryption="aws:kms")
+    assert told["uploaded"] == 1
+    assert "no hash of its content" in told["actions"][0]
+    assert sent(server, path.parent, {**how, "encryption": "aws:kms"}) == {}
+
+
+def test_hostile_names_arrive_under_their_exact_name(server, tmp_path, how):
+    for name in NAMES:
+        write(tmp_path / "site" / name, name.encode())
+        write(tmp_path / "site/folder of" / name, name.encode())
+    assert sync(server, tmp_path / "site", **how)["uploaded"] == 40
+    assert content(server) == {**{name: name.encode() for name in NAMES}, **{f"folder of/{name}": name.encode() for name in NAMES}}
+    assert sent(server, tmp_path / "site", how) == {}
+    sync(server, tmp_path / "back", mode="pull", **how)
+    assert files(tmp_path / "back") == content(server)
+    for name in NAMES:
+        (tmp_path / "site" / name).unlink()
+    told = sync(server, tmp_path / "site", delete=True, max_delete={"count": 100, "percent": 100}, **how)
+    assert told["deleted"] == 20
+    assert len(content(server)) == 20
+
+
+# what cannot be synced is named, the rest is sent, the task fails, and nothing is deleted
+
+
+def odd(kind: str, root) -> str:
+    """Put something into a tree that cannot be synced; the word by which it must be named."""
+    if kind == "not UTF-8":
+        (root / os.fsdecode(b"caf\xe9")).write_bytes(b"x")
+        return "caf\\udce9"
+    if kind == "broken link":
+        (root / "broken").symlink_to("nowhere")
+        return "'broken' leads nowhere"
+    if kind == "loop":
+        (root / "loop").symlink_to(".")
+        return "'loop' leads to a folder above it"
+    if kind == "link out":
+        (root / "out").symlink_to("/etc/passwd")
+        return "'out' leads out of the tree"
+    if kind == "pipe":
+        os.mkfifo(root / "pipe")
+        return "'pipe' is neither file nor folder nor link"
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as plain:
+            plain.bind(str(root / "sock"))
+        return "'sock' is neither file nor folder nor link"
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize("kind", ["not UTF-8", "broken link", "loop", "link out", "pipe", "socket"])
+def test_what_cannot_be_synced(server, tree, kind):
+    server.seed("old.txt", b"old")
+    word = odd(kind, tree)
+    fault = refused(server, tree, delete=True, max_delete={"percent": 100})
+    assert word in str(fault)
+    assert str(fault).endswith("Nothing was deleted")
+    assert fault.result["uploaded"] == 5
+    assert set(content(server)) == {*files(tree), "old.txt"} - {"broken", "out", os.fsdecode(b"caf\xe9")}
+
+
+@pytest.mark.parametrize("kind", ["broken link", "loop", "link out"])
+def test_links_that_are_skipped_are_untouched_on_both_sides(server, tree, kind):
+    word = odd(kind, tree).split("'")[1]
+    server.seed(f"{word}/below", b"theirs")
+    server.seed("gone.txt", b"goes")
+    told = sync(server, tree, symlinks="skip", delete=True, max_delete={"percent": 100})
+    assert told["warnings"] == [f"'{word}' is a link"]
+    assert told["deleted"] == 1
+    assert f"{word}/below" in content(server)
+
+
+def test_links_inside_the_tree_are_followed(server, tree):
+    (tree / "also.css").symlink_to("css/site.css")
+    (tree / "pictures").symlink_to("img")
+    assert sync(server, tree)["uploaded"] == 8
+    assert content(server)["pictures/a.png"] == b"this is img/a.png\n"
+    assert "also.css' is a link" in str(refused(server, tree, symlinks="error"))
+
+
+def test_a_file_that_grows_while_it_is_read_is_never_torn(server, tmp_path):
+    path = tmp_path / "site/a.log"
+    write(path, b"x" * (20 * MIB))
+
+    def grow(request):
+        if request.operation == "PART":
+            with path.open("ab") as file:
+                file.write(b"y")
+
+    server.hook = grow
+    fault = refused(server, path.parent)
+    assert "'a.log' changed while it was read" in str(fault)
+    assert content(server) == {}
+    assert server.unfinished() == 0
+    server.hook = None
+    assert sync(server, path.parent)["uploaded"] == 1
+    assert content(server)["a.log"] == path.read_bytes()
+
+
+def test_a_file_that_vanishes_is_reported(server, tree):
+    def vanish(request):
+        if request.operation == "LIST":
+            (tree / "img/a.png").unlink(missing_ok=True)
+
+    server.hook = vanish
+    fault = refused(server, tree)
+    assert "'img/a.png' went while it was read" in str(fault)
+    # the page names what is not there, so it waits
+    assert set(content(server)) == {"css/site.css", "img/b.png"}
+
+
+# deletes
+
+
+def test_neighbours_of_the_prefix_and_folder_markers_are_untouched(server, tree):
+    for key in ("web2/x", "website/y", "web", "web/", "web/old/", "other"):
+        server.seed(key, b"theirs" if not key.endswith("/") else b"")
+    server.seed("web/gone.txt", b"goes")
+    told = sync(server, tree, key_prefix="web", delete=True, max_delete={"percent": 100})
+    assert (told["uploaded"], told["deleted"]) == (5, 1)
+    assert set(content(server)) == {"web2/x", "website/y", "web", "web/", "web/old/", "other", *(f"web/{path}" for path in files(tree))}
+
+
+# downloads
+
+
+def test_an_object_that_is_a_folder_too(server, tmp_path):
+    server.seed("a", b"file")
+    server.seed("a/b", b"below")
+    server.seed("c", b"other")
+    write(tmp_path / "back/extra", b"stays")
+    fault = refused(server, tmp_path / "back", mode="pull", delete=True, max_delete={"percent": 100})
+    assert "the key 'a' cannot be a file here: it is a folder of other keys too" in str(fault)
+    assert files(tmp_path / "back") == {"a/b": b"below", "c": b"other", "extra": b"stays"}
+
+
+@pytest.mark.parametrize("key", ["../out", "a/../../out", "/abs", "a//b", "./a", "a/./b", "x" * 300])
+def test_keys_that_lead_out_of_the_folder(server, tmp_path, key):
+    server.seed(key, b"evil")
+    server.seed("good", b"good")
+    fault = refused(server, tmp_path / "back", mode="pull", exclude=["none"])
+    assert "cannot be a file here" in str(fault)
+    assert files(tmp_path) == {"back/good": b"good"}
+
+
+def test_a_folder_that_is_a_link_out_of_the_tree(server, tmp_path):
+    (tmp_path / "back").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "back/a").symlink_to(tmp_path / "outside")
+    server.seed("a/b", b"evil")
+    server.seed("good", b"good")
+    fault = refused(server, tmp_path / "back", mode="pull")
+    assert "'a' is no folder" in str(fault)
+    assert files(tmp_path / "outside") == {}
+    assert (tmp_path / "back/good").read_bytes() == b"good"
+
+
+def test_two_at_a_time_never_overwrite_each_other_unseen(server, tree):
+    def other(request):
+        if request.operation == "PUT" and request.key == "index.html":
+            server.hook = None
+            server.seed("index.html", b"of the other controller")
+
+    server.hook = other
+    fault = refused(server, tree)
+    assert "'index.html' was changed in the bucket by somebody else while this ran" in str(fault)
+    assert content(server)["index.html"] == b"of the other controller"
+    assert sync(server, tree)["uploaded"] == 1
+
+
+def test_threads_wait_for_a_slow_server(server, tmp_path):
+    for number in range(40):
+        write(tmp_path / f"site/{number}.txt", b"x")
+    active, most, lock = [0], [0], threading.Lock()
+
+    def slow(request):
+        if request.operation == "PUT":
+            with lock:
+                active[0] += 1
+                most[0] = max(most[0], active[0])
+            time.sleep(0.1)
+            with lock:
+                active[0] -= 1
+
+    server.hook = slow
+    assert sync(server, tmp_path / "site", concurrency=8)["uploaded"] == 40
+    assert most[0] == 8
