@@ -8,6 +8,7 @@ import base64
 import collections
 import hashlib
 import random
+import re
 import threading
 import time
 import zlib
@@ -26,6 +27,8 @@ LARGEST = 5 << 40
 _AGAIN = {500, 502, 503, 504, 429}
 _AGAIN_CODES = {"RequestTimeout", "SlowDown", "InternalError", "OperationAborted", "ConditionalRequestConflict", "BadDigest",
                 "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}  # fmt: skip
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken")
+_ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error[ >]")
 _LONGEST_PAUSE = 20.0  # seconds between two tries, as botocore has it
 
 
@@ -154,9 +157,10 @@ class Bucket:
                 self._wait_as_told(answer)
             elif code == "RequestTimeTooSkewed" and self._set_clock(answer):
                 pass
-            elif code in ("ExpiredToken", "ExpiredTokenException", "InvalidToken") and not renewed:
-                renewed = True
-            elif self._follow(answer, code):
+            elif not renewed and (code in _EXPIRED or (not code and answer.status == 400)):
+                renewed = True  # the next try asks for the keys again; an answer to HEAD has no body to tell why
+                self._follow(answer)
+            elif self._follow(answer):
                 pass
             else:
                 raise fault
@@ -166,7 +170,7 @@ class Bucket:
     def _code(answer: _s3_wire.Answer) -> str:
         """The code of an error; a copy and the end of an upload may tell theirs within a 200."""
         body = answer.body
-        if not body or (answer.status < 300 and b"<Error>" not in body[:500]):
+        if not body or (answer.status < 300 and not _ERROR.match(body)):
             return ""
         return _s3_answers.field(bytes(body[:4096]).decode("utf-8", "replace"), "Code")
 
@@ -196,7 +200,7 @@ class Bucket:
         self._skew = skew
         return True
 
-    def _follow(self, answer: _s3_wire.Answer, code: str) -> bool:
+    def _follow(self, answer: _s3_wire.Answer) -> bool:
         """Sign for the region where the bucket is, once; False when the answer names no other one."""
         if answer.status not in (301, 307, 400):
             return False
@@ -321,13 +325,20 @@ class Bucket:
             raise S3Error(f"DELETE in {self.where.bucket}: {fault}") from fault
 
     def copy(self, key: str, etag: str, headers: dict) -> Stored:
-        """Give an object other headers, its bytes unchanged, while it has this ETag."""
+        """Give an object other headers, its bytes unchanged, while it has this ETag; its new one, "" when that is not known."""
         source = f"/{self.where.bucket}/{_s3_sign.quote(key)}"
         sent = {
             **headers, "x-amz-copy-source": source, "x-amz-copy-source-if-match": f'"{etag}"',
             "x-amz-metadata-directive": "REPLACE",
         }  # fmt: skip
-        answer = self.ask("COPY", "PUT", key, None, sent)
+        try:
+            answer = self.ask("COPY", "PUT", key, None, sent)
+        except Changed:
+            # the first try may have been carried out, and only its answer lost
+            there = self.head(key)
+            if there is None or any(there.headers.get(name) != headers.get(name) for name in _s3_answers.CONTENT):
+                raise
+            return Stored(there.etag if there.etag == etag else "", there.date)
         text = bytes(answer.body).decode("utf-8", "replace")
         return self._stored(answer, _s3_answers.bare(_s3_answers.field(text, "ETag")))
 

@@ -43,11 +43,13 @@ class Pull:
     ):  # fmt: skip
         self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
         self._crew, self._big, self._progress, self._mode = crew, big, progress, mode
+        self._total = 0
         self.done = Done()
         self._staged: dict[str, Staged] = {}
 
     def run(self, plan: Plan) -> Done:
         """Assets, then pages, then deletes; the deletes only when all before succeeded."""
+        self._total = len(plan.fetches)
         for pages in (False, True):
             if not (pages and self.done.problems):
                 self._fetches([item for item in plan.fetches if is_page(self._rules, item.path) is pages])
@@ -57,7 +59,7 @@ class Pull:
         self._tree.leave()
         return self.done
 
-    def _took(self, item: Fetch, outcome, total: int) -> None:
+    def _took(self, item: Fetch, outcome) -> None:
         if isinstance(outcome, Exception):
             self.done.problems.append(explain(item.path, outcome))
         elif isinstance(outcome, BaseException):
@@ -67,7 +69,7 @@ class Pull:
             self.done.bytes += item.size
         if len(self._staged) >= _BATCH:
             self._settle()
-        self._progress.count("fetched", len(self.done.fetched) + len(self._staged), total, self.done.bytes)
+        self._progress.count("fetched", len(self.done.fetched) + len(self._staged), self._total, self.done.bytes)
 
     def _settle(self) -> None:
         """Give what was fetched its names."""
@@ -84,14 +86,14 @@ class Pull:
 
     def _fetches(self, items: list[Fetch]) -> None:
         for item, outcome in self._crew.map(self._fetch, [item for item in items if item.size <= self._bucket.part]):
-            self._took(item, outcome, len(items))
+            self._took(item, outcome)
         for item in items:
             if item.size > self._bucket.part:
                 try:
                     outcome = self._again(self._fetch_large, item)
                 except (S3Error, OSError) as fault:
                     outcome = fault
-                self._took(item, outcome, len(items))
+                self._took(item, outcome)
 
     @staticmethod
     def _again(work, item: Fetch) -> Staged:

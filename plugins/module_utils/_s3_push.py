@@ -45,10 +45,12 @@ class Push:
     def __init__(self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress):
         self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
         self._crew, self._big, self._progress = crew, big, progress
+        self._total = 0
         self.done = Done()
 
     def run(self, plan: Plan) -> Done:
         """Assets, then pages, then deletes; the deletes only when all before succeeded."""
+        self._total = len(plan.sends)
         for pages in (False, True):
             if pages and self.done.problems:
                 break  # a page must not name what is not there
@@ -73,14 +75,14 @@ class Push:
     def _sends(self, items: list[Send]) -> None:
         small = [item for item in items if item.size <= self._bucket.part]
         for item, outcome in self._crew.map(self._send, small):
-            self._took(item.path, item.size, outcome, "sent", len(items), self.done.sent)
+            self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
         for item in items:
             if item.size > self._bucket.part:
                 try:
                     outcome = self._send_large(item)
                 except (S3Error, _tree_local.Unsteady, OSError) as fault:
                     outcome = fault
-                self._took(item.path, item.size, outcome, "sent", len(items), self.done.sent)
+                self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
 
     def _send(self, item: Send) -> None:
         for attempt in range(TRIES):
@@ -153,7 +155,7 @@ class Push:
         else:
             stored = self._copy_parts(key, item)
         known = self._cache.file(item.path)
-        if known and item.etag in (known.md5, known.tag):  # the copy has the same bytes, perhaps another ETag
+        if stored.etag and known and item.etag in (known.md5, known.tag):  # the copy has the same bytes, perhaps another ETag
             self._cache.remember_file(item.path, known.identity, known.hashed, tag=stored.etag)
 
     def _copy_parts(self, key: str, item: Reheader) -> _s3_bucket.Stored:

@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login, _tree_local, _tree_rules, _trees
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_login, _tree_local, _tree_rules, _trees
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import Look
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_pull import Pull
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, Push
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_wire import Untrusted
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity, remote_devices
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Found, Tree
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import HeaderRule, Rules
@@ -117,7 +118,7 @@ class Sync:
             where, keys = _s3_login.login(options["bucket"], options)
             checksum = options.get("checksum") or "auto"
             self.bucket = Bucket(where, keys, checksum=checksum)
-        except (_s3_login.LoginError, _s3_bucket.Untrusted) as fault:
+        except (_s3_login.LoginError, Untrusted) as fault:
             raise Refused(str(fault)) from fault
         threads = options.get("concurrency") or 16
         if not 1 <= threads <= 64:

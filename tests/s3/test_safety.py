@@ -1,0 +1,377 @@
+"""What must never be lost, whatever goes wrong: sources, limits, partial failures, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import content, files, refused, sync, write, writes
+from server import Fault
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+
+THEIRS = {"web/a.txt": b"a", "web/b.txt": b"b", "web2/c.txt": b"c", "d.txt": b"d"}
+ALL = {"count": 1000, "percent": 100}
+
+
+@pytest.fixture
+def seeded(server):
+    """A bucket with a few objects."""
+    for key, data in THEIRS.items():
+        server.seed(key, data, content_type="text/plain; charset=utf-8")
+    return server
+
+
+# the source
+
+
+def missing(root):
+    return root / "typo"
+
+
+def a_pipe(root):
+    root.mkdir()
+    os.mkfifo(root / "pipe")
+    return root / "pipe"
+
+
+def empty(root):
+    root.mkdir()
+    return root
+
+
+def all_excluded(root):
+    write(root / ".hidden", b"x")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (missing, "is not there: nothing was changed; mend the path, or mount what belongs there"),
+        (a_pipe, "is neither a folder nor a file"),
+        (empty, "holds no file that takes part, and delete is on: nothing was changed"),
+        (all_excluded, "holds no file that takes part, and delete is on"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "web"])
+def test_a_source_that_is_not_there_deletes_nothing(seeded, tmp_path, make, said, prefix):
+    fault = refused(seeded, make(tmp_path / "site"), key_prefix=prefix, delete=True, max_delete=ALL)
+    assert said in str(fault)
+    assert content(seeded) == THEIRS
+    assert writes(seeded) == []
+
+
+def test_a_source_that_cannot_be_read_deletes_nothing(seeded, tmp_path, monkeypatch):
+    write(tmp_path / "site/a.txt", b"a")
+    write(tmp_path / "site/secret/b.txt", b"b")
+    scan = os.scandir
+
+    def denied(path):  # root, as whom these tests may run, may read everything
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL)
+    assert "'secret' cannot be read (Permission denied)" in str(fault)
+    assert set(content(seeded)) == set(THEIRS)
+
+
+def test_an_empty_source_may_be_meant(seeded, tmp_path):
+    (tmp_path / "site").mkdir()
+    told = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL, allow_empty_source=True)
+    assert told["deleted"] == 2
+    assert set(content(seeded)) == {"web2/c.txt", "d.txt"}
+
+
+def test_an_empty_prefix_empties_no_folder(seeded, tmp_path):
+    write(tmp_path / "back/x", b"x")
+    fault = refused(seeded, tmp_path / "back", mode="pull", key_prefix="typo", delete=True, max_delete=ALL)
+    assert "s3://bkt/typo/ holds no object that takes part, and delete is on: nothing was changed" in str(fault)
+    assert files(tmp_path / "back") == {"x": b"x"}
+
+
+@pytest.mark.parametrize("what", ["cut", "no-token", "500", "drop-before"])
+@pytest.mark.parametrize("mode", ["push", "pull"])
+def test_a_listing_cut_short_deletes_nothing(seeded, tree, what, mode):
+    before = files(tree)
+    seeded.faults.append(Fault(what, "LIST", count=99))
+    fault = refused(seeded, tree, mode=mode, delete=True, max_delete=ALL)
+    assert "cannot be listed, so nothing was changed" in str(fault)
+    assert content(seeded) == THEIRS
+    assert files(tree) == before
+    assert writes(seeded) == []
+
+
+@pytest.mark.parametrize("options", [{"bucket": "other"}, {"secret_key": "wrong"}, {"access_key": "AKIDNOBODY"}])
+def test_a_bucket_that_cannot_be_read(seeded, tree, options):
+    fault = refused(seeded, tree, delete=True, max_delete=ALL, **options)
+    assert "cannot be listed" in str(fault)
+    assert "wrong" not in str(fault)
+    assert content(seeded) == THEIRS
+
+
+# limits
+
+
+@pytest.mark.parametrize(
+    ("limit", "goes"),
+    [({"count": 2, "percent": 100}, True), ({"count": 1, "percent": 100}, False), ({"count": 9, "percent": 49}, False), (None, False)],
+)
+def test_too_many_deletes_change_nothing_at_all(seeded, tmp_path, limit, goes):
+    for name in ("new.txt", "new2.txt"):
+        write(tmp_path / "site" / name, b"new")
+    if goes:
+        told = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=limit)
+        assert (told["uploaded"], told["deleted"]) == (2, 2)
+        return
+    fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=limit)
+    assert "2 of 2 would be deleted (100 %, 'a.txt', 'b.txt')" in str(fault)
+    assert content(seeded) == THEIRS
+    assert writes(seeded) == []
+
+
+def test_excluded_is_untouched_on_both_sides(seeded, tmp_path):
+    write(tmp_path / "site/a.txt", b"a")
+    write(tmp_path / "site/x.log", b"x")
+    write(tmp_path / "site/.git/config", b"x")
+    seeded.seed("web/y.log", b"theirs")
+    seeded.seed("web/cache/z.bin", b"theirs")
+    told = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL, exclude=[".*", "*.log", "cache/**"])
+    assert (told["uploaded"], told["deleted"]) == (0, 1)  # web/b.txt
+    assert set(content(seeded)) == {"web/a.txt", "web/y.log", "web/cache/z.bin", "web2/c.txt", "d.txt"}
+    write(tmp_path / "back/k.log", b"mine")
+    sync(seeded, tmp_path / "back", mode="pull", key_prefix="web", delete=True, max_delete=ALL, exclude=["*.log"])
+    assert set(files(tmp_path / "back")) == {"a.txt", "cache/z.bin", "k.log"}
+
+
+# check mode
+
+
+@pytest.mark.parametrize("mode", ["push", "pull"])
+def test_check_mode_is_the_plan_and_writes_nothing(seeded, tree, mode):
+    options = {"mode": mode, "key_prefix": "web", "delete": True, "max_delete": ALL}
+    seeded.things["web/a.txt"].headers["content-type"] = "wrong/type"
+    write(tree / "a.txt", b"a")
+    before, there = content(seeded), files(tree)
+    planned = sync(seeded, tree, check=True, **options)
+    assert (content(seeded), files(tree), writes(seeded)) == (before, there, [])
+    done = sync(seeded, tree, **options)
+    same = ("changed", "actions", "uploaded", "downloaded", "deleted", "updated_headers", "bytes", "diff")
+    assert {name: planned[name] for name in same} == {name: done[name] for name in same}
+    assert done["changed"]
+    assert not sync(seeded, tree, **options)["changed"]
+
+
+# partial failure
+
+
+def test_one_key_that_is_denied(server, tree):
+    server.seed("old.txt", b"old")
+    server.faults.append(Fault("403", "PUT", "img/a.png", count=99, value="AccessDenied"))
+    fault = refused(server, tree, delete=True, max_delete=ALL)
+    assert "'img/a.png': PUT 'bkt/img/a.png': 403 AccessDenied" in str(fault)
+    assert "allow it to the role or user that runs this" in str(fault)
+    # the other assets are there; no page, which may name the missing one; nothing is deleted
+    assert set(content(server)) == {"css/site.css", "img/b.png", "old.txt"}
+    server.faults.clear()
+    told = sync(server, tree, delete=True, max_delete=ALL)
+    assert (told["uploaded"], told["deleted"]) == (3, 1)
+
+
+def test_everything_denied_gives_up_early(server, tmp_path):
+    for number in range(500):
+        write(tmp_path / f"site/{number}", b"x")
+    server.faults.append(Fault("403", "PUT", count=9999, value="AccessDenied"))
+    fault = refused(server, tmp_path / "site")
+    assert server.counts["PUT"] < 100
+    assert "and 490 more" in str(fault)
+
+
+def test_deletes_that_fail_are_named(seeded, tmp_path):
+    write(tmp_path / "site/new.txt", b"new")
+    seeded.faults.append(Fault("delete-error", "never", "web/a.txt"))
+    fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL)
+    assert "'web/a.txt' was not deleted: AccessDenied no" in str(fault)
+    assert fault.result["deleted"] == 1
+
+
+def test_an_object_that_changed_is_not_deleted(seeded, tmp_path):
+    write(tmp_path / "site/new.txt", b"new")
+
+    def change(request):
+        if request.operation == "DELETE":
+            seeded.seed("web/a.txt", b"written just now")
+
+    seeded.hook = change
+    fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL)
+    assert "'web/a.txt' was not deleted: PreconditionFailed" in str(fault)
+    assert content(seeded)["web/a.txt"] == b"written just now"
+
+
+# order
+
+
+def test_assets_then_pages_then_deletes(server, tree):
+    server.seed("old.css", b"old")
+    sync(server, tree, delete=True, max_delete=ALL)
+    order = [key for operation, key, _status in server.log if operation in ("PUT", "DELETE")]
+    assert sorted(order[:3]) == ["css/site.css", "img/a.png", "img/b.png"]
+    assert sorted(order[3:5]) == ["index.html", "robots.txt"]
+    assert order[5:] == [""]  # DeleteObjects
+
+
+def test_the_phases_of_a_fleet(server, tree):
+    server.seed("css/site.css", b"old")
+    server.seed("old.css", b"old")
+    told = sync(server, tree, phase="assets", delete=True, max_delete=ALL)
+    assert told["uploaded"] == 2
+    assert content(server) == {
+        "css/site.css": b"old", "old.css": b"old", "img/a.png": b"this is img/a.png\n", "img/b.png": b"this is img/b.png\n",
+    }  # fmt: skip
+    assert not sync(server, tree, phase="assets", delete=True, max_delete=ALL)["changed"]
+    told = sync(server, tree, phase="rest", delete=True, max_delete=ALL)
+    assert (told["uploaded"], told["deleted"]) == (3, 1)
+    assert content(server) == files(tree)
+
+
+# headers
+
+
+def test_headers_by_pattern_and_a_change_without_upload(server, tree):
+    write(tree / "css/big.css.gz", b"zipped")
+    options = {"cache_control": "no-cache", "mime_map": {".png": "image/x-png"},
+               "headers": [{"patterns": ["css/**"], "cache_control": "max-age=9", "metadata": {"Owner": "us"}}]}  # fmt: skip
+    sync(server, tree, **options)
+    told = {key: thing.headers for key, thing in server.things.items()}
+    assert told["index.html"] == {"content-type": "text/html; charset=utf-8", "cache-control": "no-cache"}
+    assert told["img/a.png"]["content-type"] == "image/x-png"
+    assert told["css/big.css.gz"] == {
+        "content-type": "text/css; charset=utf-8", "content-encoding": "gzip", "cache-control": "max-age=9", "x-amz-meta-owner": "us",
+    }  # fmt: skip
+    server.things["index.html"].headers["x-amz-meta-mtime"] = "of another tool"
+    server.log.clear()
+    changed = sync(server, tree, **{**options, "cache_control": "no-store"})
+    assert (changed["uploaded"], changed["updated_headers"]) == (0, 4)
+    assert "cache-control 'no-cache' -> 'no-store'" in changed["actions"][0]
+    assert set(writes(server)) == {"COPY"}
+    assert server.things["index.html"].headers["x-amz-meta-mtime"] == "of another tool"
+    assert not sync(server, tree, **{**options, "cache_control": "no-store"})["changed"]
+
+
+def test_no_acl_is_ever_sent(server, tree):
+    assert "permission is 'public-read', but no ACL is ever sent" in str(refused(server, tree, permission="public-read"))
+    sync(server, tree)
+    assert not any("-acl" in thing.headers for thing in server.things.values())
+
+
+def test_storage_class_and_encryption(secure, tree):
+    sync(secure, tree, storage_class="STANDARD_IA", encryption="AES256")
+    headers = secure.things["img/a.png"].headers
+    assert headers["x-amz-storage-class"] == "STANDARD_IA"
+    assert headers["x-amz-server-side-encryption"] == "AES256"
+    assert not sync(secure, tree, storage_class="STANDARD_IA", encryption="AES256")["changed"]
+    told = sync(secure, tree, storage_class="GLACIER", encryption="aws:kms", kms_key_id="k")
+    assert (told["uploaded"], told["updated_headers"]) == (0, 5)
+    assert secure.things["img/a.png"].headers["x-amz-storage-class"] == "STANDARD_IA"  # left to lifecycle rules
+
+
+# requests
+
+
+def test_a_warm_cache_needs_listings_alone(server, tmp_path):
+    server.page = 10
+    for number in range(95):
+        write(tmp_path / f"site/{number}.txt", b"x%d" % number)
+    cache = str(tmp_path / "cache")
+    server.skew = -30
+    sync(server, tmp_path / "site", cache=cache)
+    server.skew = 0
+    assert sync(server, tmp_path / "site", cache=cache)["requests"] == {"HEAD": 95, "LIST": 10}
+    assert sync(server, tmp_path / "site", cache=cache)["requests"] == {"LIST": 10}
+    thing = server.things["7.txt"]
+    thing.headers["cache-control"], thing.modified = "theirs", server.now() - 10
+    told = sync(server, tmp_path / "site", cache=cache)
+    assert (told["updated_headers"], told["requests"]) == (1, {"COPY": 1, "HEAD": 1, "LIST": 10})
+
+
+@pytest.mark.parametrize("harm", ["{", '{"version": 1}', "[]", '{"version":1,"about":[],"files":[],"objects":1,"sets":2}', ""])
+def test_a_broken_cache_costs_work_and_nothing_else(server, tree, tmp_path, harm):
+    cache = tmp_path / "cache"
+    sync(server, tree, cache=str(cache))
+    (path,) = cache.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(harm)
+    assert not sync(server, tree, cache=str(cache))["changed"]
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(server, tree, tmp_path):
+    write(tmp_path / "file", b"")
+    told = sync(server, tree, cache=str(tmp_path / "file"))
+    assert "cannot be written" in told["warnings"][0]
+    assert told["uploaded"] == 5
+
+
+# one file, progress, report
+
+
+def test_a_single_file(server, tree):
+    assert sync(server, tree / "index.html", key_prefix="web")["uploaded"] == 1
+    assert set(content(server)) == {"web/index.html"}
+
+
+def test_report_and_progress(server, tree, tmp_path, monkeypatch):
+    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_crew
+
+    monkeypatch.setattr(_s3_crew.Progress, "EVERY", 0.0)
+    told = sync(server, tree, report="full", progress_file=str(tmp_path / "progress"))
+    assert told["files"]["uploaded"] == sorted(files(tree))
+    assert "sent: 5 of 5" in (tmp_path / "progress").read_text()
+
+
+# kill -9, then converge
+
+CODE = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+_s3_sync.sync(json.loads(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("mode", ["push", "pull"])
+def test_killed_at_any_moment_it_converges(server, tmp_path, mode):
+    chance = random.Random(7)
+    root, before = tmp_path / "tree", {}
+    for number in range(60):
+        data = os.urandom(chance.choice([10, 5000, 200_000]))
+        if mode == "push":
+            write(root / f"{number % 5}/{number}", data)
+        else:
+            server.seed(f"{number % 5}/{number}", data)
+            before[f"{number % 5}/{number}"] = b"old content"
+            write(root / f"{number % 5}/{number}", b"old content")
+    server.hook = lambda request: time.sleep(0.004)
+    options = server.options(file_root=str(root), mode=mode, cache=str(tmp_path / "cache"))
+    for number in range(6):
+        process = subprocess.Popen([sys.executable, "-c", CODE, json.dumps(sys.path), json.dumps(options)])
+        time.sleep(0.15 + 0.06 * number + chance.random() / 10)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if mode == "push":
+            assert all(files(root)[key] == data for key, data in content(server).items())
+        else:
+            now = {path: data for path, data in files(root).items() if ".samefiles-part-" not in path}
+            assert all(data in (before[path], content(server)[path]) for path, data in now.items())
+            assert set(now) == set(before)
+    server.hook = None
+    _s3_sync.sync(options)
+    assert files(root) == content(server)
+    assert not _s3_sync.sync(options)["changed"]
