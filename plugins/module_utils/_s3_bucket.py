@@ -139,7 +139,7 @@ class Bucket:
         fault, renewed = S3Error(f"{kind} {key!r}: not tried"), False
         for attempt in range(self._attempts):
             if attempt:
-                self._pause(random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt)))
+                self._pause(random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt)))  # noqa: S311
             self.requests[kind] += 1
             head = self._head(method, key, text, headers, body, payload)
             try:
@@ -307,7 +307,9 @@ class Bucket:
 
     @staticmethod
     def _stored(answer: _s3_wire.Answer, etag: str = "") -> Stored:
-        return Stored(etag or _s3_answers.bare(answer.headers.get("etag", "")), _s3_answers.when(answer.headers.get("date", "")))
+        return Stored(
+            etag or _s3_answers.bare(answer.headers.get("etag", "")), _s3_answers.when(answer.headers.get("date", ""))
+        )
 
     def delete(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Delete up to 1,000 objects, each only while it has its ETag ('' = whatever it has); key, code, message of each that failed."""

@@ -95,7 +95,9 @@ class Progress:
     EVERY = 3.0
 
     def __init__(self, path: str | None, now: Callable[[], float] = time.monotonic):
-        self._file = open(path, "a", encoding="utf-8", errors="backslashreplace") if path else None
+        self._file = None
+        if path:
+            self._file = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - close() does
         self._now, self._next = now, now() + self.EVERY
 
     def say(self, text: str) -> None:

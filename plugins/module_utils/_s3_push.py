@@ -42,7 +42,9 @@ def explain(path: str, fault: Exception) -> str:
 class Push:
     """Files to objects."""
 
-    def __init__(self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress):
+    def __init__(
+        self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress
+    ):
         self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
         self._crew, self._big, self._progress = crew, big, progress
         self._total = 0
@@ -103,13 +105,13 @@ class Push:
         self._cache.remember_file(item.path, now, begin, md5=md5.hexdigest(), tag=stored.etag)
 
     def _send_large(self, item: Send) -> None:
-        for attempt in range(TRIES):
+        for _attempt in range(TRIES - 1):
             try:
-                return self._send_parts(item)
+                self._send_parts(item)
+                return
             except _tree_local.Unsteady:
-                if attempt == TRIES - 1:
-                    raise
                 time.sleep(0.1)
+        self._send_parts(item)
 
     def _send_parts(self, item: Send) -> None:
         key, headers, begin = self._rules.prefix + item.path, _trees.put_headers(self._rules, item.path), time.time_ns()
@@ -150,12 +152,12 @@ class Push:
 
     def _rehead(self, item: Reheader) -> None:
         key = self._rules.prefix + item.path
-        if item.size <= _s3_bucket.LARGEST_COPY:
-            stored = self._bucket.copy(key, item.etag, item.headers)
-        else:
-            stored = self._copy_parts(key, item)
+        small = item.size <= _s3_bucket.LARGEST_COPY
+        stored = self._bucket.copy(key, item.etag, item.headers) if small else self._copy_parts(key, item)
         known = self._cache.file(item.path)
-        if stored.etag and known and item.etag in (known.md5, known.tag):  # the copy has the same bytes, perhaps another ETag
+        if (
+            stored.etag and known and item.etag in (known.md5, known.tag)
+        ):  # the copy has the same bytes, perhaps another ETag
             self._cache.remember_file(item.path, known.identity, known.hashed, tag=stored.etag)
 
     def _copy_parts(self, key: str, item: Reheader) -> _s3_bucket.Stored:

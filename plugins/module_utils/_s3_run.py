@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _schedule, _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync, _schedule
 
 BUSY = 75  # exit code when another run of the same schedule is under way (EX_TEMPFAIL)
 

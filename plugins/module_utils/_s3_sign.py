@@ -62,6 +62,8 @@ def sign(method: str, path: str, query: str, headers: dict[str, str], payload: s
     scope = f"{date[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
     signature = hmac.new(
-        signing_key(keys.secret_key, date[:8], region), f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}".encode(), "sha256"
+        signing_key(keys.secret_key, date[:8], region),
+        f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}".encode(),
+        "sha256",
     ).hexdigest()
     return f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope},SignedHeaders={listed},Signature={signature}"

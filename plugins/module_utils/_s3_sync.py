@@ -14,7 +14,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import Look
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_pull import Pull
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, Push
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_wire import Untrusted
-from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity, remote_devices
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, remote_devices
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Found, Tree
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import HeaderRule, Rules
 from ansible_collections.samefiles.aws.plugins.module_utils._trees import Plan
@@ -75,7 +75,9 @@ def rules_of(options: dict) -> Rules:
     count, percent = limit.get("count"), limit.get("percent")
     count, percent = 100 if count is None else count, 25.0 if percent is None else percent
     if count < 0 or not 0 <= percent <= 100:
-        raise Refused(f"max_delete must have a count of 0 or more and a percent from 0 to 100, got {count} and {percent:g}")
+        raise Refused(
+            f"max_delete must have a count of 0 or more and a percent from 0 to 100, got {count} and {percent:g}"
+        )
     encryption = options.get("encryption")
     if options.get("kms_key_id") and encryption != "aws:kms":
         raise Refused(f"kms_key_id needs encryption: aws:kms, got {encryption!r}")
@@ -209,16 +211,22 @@ class Sync:
             *found.problems, *(f"the key {_tree_local.shown(self.rules.prefix + path)} cannot be a file here: {why}"
                                for path, why in sorted(blocked.items())), *failed.values(),
         ]  # fmt: skip
-        return self._finish(plan, problems, len(sizes), check, set(found.files) | set(source), set(there), self._pull_work)
+        return self._finish(
+            plan, problems, len(sizes), check, set(found.files) | set(source), set(there), self._pull_work
+        )
 
     def _local(self) -> Found:
         root = self.tree.root
         if os.path.lexists(root):
             if not os.path.isdir(root):
-                raise Refused(f"file_root {_tree_local.shown(root)} is no folder: give the folder that the files are to come to")
+                raise Refused(
+                    f"file_root {_tree_local.shown(root)} is no folder: give the folder that the files are to come to"
+                )
             return self.tree.scan()
         if not os.path.isdir(os.path.dirname(root)):
-            raise Refused(f"file_root {_tree_local.shown(root)}: the folder above it is not there: make it, or mend the path")
+            raise Refused(
+                f"file_root {_tree_local.shown(root)}: the folder above it is not there: make it, or mend the path"
+            )
         return Found()
 
     def _pull_work(self, plan: Plan, progress: Progress) -> Done:
@@ -255,7 +263,9 @@ class Sync:
             result["warnings"] = self._warnings
         problems = problems + done.problems
         if problems:
-            shown = "; ".join(problems[:_TOLD]) + (f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else "")
+            shown = "; ".join(problems[:_TOLD]) + (
+                f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+            )
             kept = ". Nothing was deleted" if self.rules.delete else ""
             raise Refused(f"{shown}{kept}", result)
         return result

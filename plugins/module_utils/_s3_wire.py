@@ -51,7 +51,9 @@ def context(where: Where) -> ssl.SSLContext | None:
     try:
         made = ssl.create_default_context(cafile=where.ca_file)
     except (OSError, ssl.SSLError) as fault:
-        raise Untrusted(f"aws_ca_bundle {where.ca_file!r} cannot be read ({fault}): give a file in PEM format") from fault
+        raise Untrusted(
+            f"aws_ca_bundle {where.ca_file!r} cannot be read ({fault}): give a file in PEM format"
+        ) from fault
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if not where.verify:
         made.check_hostname = False
@@ -151,7 +153,9 @@ class Connection:
             else:
                 self._socket.sendall(head)
                 view = memoryview(body)
-                for start in range(0, size, _BLOCK):  # each block has its own time: sendall's is for all that it is given
+                for start in range(
+                    0, size, _BLOCK
+                ):  # each block has its own time: sendall's is for all that it is given
                     self._socket.sendall(view[start : start + _BLOCK])
                     self._in_time()
         except (BrokenPipeError, ConnectionResetError, ssl.SSLError) as fault:

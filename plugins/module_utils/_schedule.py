@@ -85,7 +85,9 @@ def faults(schedules: list[Schedule]) -> list[str]:
             said.append(f"{where}.name is {item.name!r}, as {seen[item.name]}.name is: give each its own")
         seen.setdefault(item.name, where)
         if item.present and (not item.when.strip() or "\n" in item.when):
-            said.append(f"{where}.when must be a time as systemd's OnCalendar= takes it, such as daily, got {item.when!r}")
+            said.append(
+                f"{where}.when must be a time as systemd's OnCalendar= takes it, such as daily, got {item.when!r}"
+            )
         for key in ("delay", "deadline"):
             if getattr(item, key) < (0 if key == "delay" else 1):
                 said.append(f"{where}.{key} must be a number of seconds, got {getattr(item, key)}")

@@ -27,7 +27,22 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import H
 
 RACE = 2.0  # seconds; the coarsest clock of a common file system (FAT) ticks every two
 _VERSION = 1
-_REMOTE = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "afs", "gfs2", "ocfs2", "beegfs", "fuse")
+_REMOTE = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "lustre",
+    "glusterfs",
+    "afs",
+    "gfs2",
+    "ocfs2",
+    "beegfs",
+    "fuse",
+)
 
 
 class Identity(NamedTuple):
@@ -171,7 +186,13 @@ class Cache:
         """Write it, whole or not at all; a sentence when that cannot be done, which harms nothing."""
         if not self._path or not self._changed:
             return ""
-        told = {"version": _VERSION, "about": self._about, "sets": self._sets, "files": self.files, "objects": self.objects}
+        told = {
+            "version": _VERSION,
+            "about": self._about,
+            "sets": self._sets,
+            "files": self.files,
+            "objects": self.objects,
+        }
         folder, part = os.path.dirname(self._path), None
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -75,7 +75,9 @@ class Tree:
             else:
                 os.listdir(self.root)
         except FileNotFoundError:
-            raise SourceError(f"{where} is not there: nothing was changed; mend the path, or mount what belongs there") from None
+            raise SourceError(
+                f"{where} is not there: nothing was changed; mend the path, or mount what belongs there"
+            ) from None
         except OSError as fault:
             raise SourceError(f"{where} cannot be read ({fault.strerror}): nothing was changed") from fault
 
@@ -146,7 +148,9 @@ class Tree:
             found.problems.append(f"the link {shown(path)} leads nowhere ({fault.strerror})")
             return
         if stat.S_ISDIR(about.st_mode):
-            if any(place in above for place in [(about.st_dev, about.st_ino)]) or real.startswith(target.rstrip("/") + "/"):
+            if any(place in above for place in [(about.st_dev, about.st_ino)]) or real.startswith(
+                target.rstrip("/") + "/"
+            ):
                 found.problems.append(f"the link {shown(path)} leads to a folder above it")
             else:
                 found.folders.add(path)

@@ -159,7 +159,7 @@ def push(
     told: Sorted, files: dict[str, int], there: dict[str, Listed], rules: Rules, differ: dict[str, str], heads: dict[str, Head]
 ) -> Plan:  # fmt: skip
     """The plan of a push. differ: the paths of told.open whose content differs, with the reason; heads: of the equal ones."""
-    plan, why = Plan(), {path: "new" for path in told.new}
+    plan, why = Plan(), dict.fromkeys(told.new, "new")
     why.update((path, f"{there[path].size} -> {files[path]} bytes") for path in told.resized)
     why.update(differ)
     if rules.force:
@@ -186,7 +186,7 @@ def pull(
     told: Sorted, files: dict[str, int], there: dict[str, Listed], rules: Rules, differ: dict[str, str], blocked: dict[str, str]
 ) -> Plan:  # fmt: skip
     """The plan of a pull; blocked: paths that cannot be files here, which are left out (the caller tells of them)."""
-    plan, why = Plan(), {path: "new" for path in told.new}
+    plan, why = Plan(), dict.fromkeys(told.new, "new")
     why.update((path, f"{files[path]} -> {there[path].size} bytes") for path in told.resized)
     why.update(differ)
     if rules.force:
@@ -284,7 +284,9 @@ def actions(plan: Plan, destination: str) -> list[str]:
     for verb, items, to in groups:
         if len(items) > _SHOWN:
             size = size_text(sum(item.size for item in items))
-            told.append(f"{verb} {len(items)} files, {size}, {to} {destination} ({names([item.path for item in items])})")
+            told.append(
+                f"{verb} {len(items)} files, {size}, {to} {destination} ({names([item.path for item in items])})"
+            )
             continue
         for item in items:
             why = f", {item.why}" if hasattr(item, "why") else ""

@@ -316,7 +316,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS
 
-NOTHING = {"changed": False, "actions": [], "uploaded": 0, "downloaded": 0, "deleted": 0, "updated_headers": 0, "bytes": 0, "requests": {}}
+NOTHING = {
+    "changed": False,
+    "actions": [],
+    "uploaded": 0,
+    "downloaded": 0,
+    "deleted": 0,
+    "updated_headers": 0,
+    "bytes": 0,
+    "requests": {},
+}
 
 
 def main() -> None:

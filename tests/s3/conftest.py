@@ -47,7 +47,9 @@ def quick(monkeypatch):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     init = _s3_bucket.Bucket.__init__
-    monkeypatch.setattr(_s3_bucket.Bucket, "__init__", lambda self, *a, **k: init(self, *a, **{"pause": lambda seconds: None, **k}))
+    monkeypatch.setattr(
+        _s3_bucket.Bucket, "__init__", lambda self, *a, **k: init(self, *a, **{"pause": lambda seconds: None, **k})
+    )
 
 
 def write(path, data: bytes, age: float = 60.0) -> None:

@@ -193,7 +193,10 @@ class Server:
 
     def seed(self, key: str, data: bytes = b"", **headers: str) -> Thing:
         """Store an object, as if somebody else had; its headers written with underscores."""
-        told = {"content-type": "application/octet-stream", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        told = {
+            "content-type": "application/octet-stream",
+            **{name.replace("_", "-"): text for name, text in headers.items()},
+        }
         self.things[key] = Thing([data], hashlib.md5(data).hexdigest(), self.now(), told, {})
         return self.things[key]
 
@@ -298,12 +301,16 @@ class Server:
             return False
         try:
             if what.isdigit() or what == "refuse":
-                raise fault.value if isinstance(fault.value, Refusal) else Refusal(int(what), str(fault.value or "InternalError"))
+                raise (
+                    fault.value
+                    if isinstance(fault.value, Refusal)
+                    else Refusal(int(what), str(fault.value or "InternalError"))
+                )
             status, headers, body = self._carry_out(request, what)
         except Refusal as refusal:
             status, headers = refusal.status, {"content-type": "application/xml", **refusal.headers}
             body = (
-                f"<?xml version=\"1.0\"?><Error><Code>{refusal.code}</Code><Message>said the double</Message>"
+                f'<?xml version="1.0"?><Error><Code>{refusal.code}</Code><Message>said the double</Message>'
                 f"{refusal.extra}</Error>"
             ).encode()
         self.log.append((request.operation, request.key, status))
@@ -383,7 +390,8 @@ class Server:
             return
         told = request.headers.get("authorization", "")
         match = re.fullmatch(
-            r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/s3/aws4_request, ?SignedHeaders=([^,]+), ?Signature=(\w{64})", told
+            r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/s3/aws4_request, ?SignedHeaders=([^,]+), ?Signature=(\w{64})",
+            told,
         )
         if match:
             access, day, region, names, signature = match.groups()
@@ -471,7 +479,9 @@ class Server:
     def _kept(headers: dict[str, str]) -> dict[str, str]:
         wanted = ("x-amz-meta-", "x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-website-redirect")
         kept = {name: value for name, value in headers.items() if name in _CONTENT or name.startswith(wanted)}
-        coding = ",".join(word for word in kept.get("content-encoding", "").split(",") if word.strip() not in ("aws-chunked", ""))
+        coding = ",".join(
+            word for word in kept.get("content-encoding", "").split(",") if word.strip() not in ("aws-chunked", "")
+        )
         kept.pop("content-encoding", None)
         if coding:
             kept["content-encoding"] = coding
@@ -501,7 +511,10 @@ class Server:
 
     def _list(self, request: Request, what: str) -> tuple[int, dict, bytes]:
         query = request.query
-        prefix, after = query.get("prefix", ""), query.get("continuation-token") or query.get("start-after") or query.get("marker", "")
+        prefix, after = (
+            query.get("prefix", ""),
+            query.get("continuation-token") or query.get("start-after") or query.get("marker", ""),
+        )
         if query.get("continuation-token"):
             after = bytes.fromhex(after).decode("utf-8", "surrogateescape")
         most, url = min(int(query.get("max-keys", "1000")), self.page), query.get("encoding-type") == "url"
@@ -583,7 +596,11 @@ class Server:
     def _put(self, request: Request):
         self._writable(request)
         headers = self._kept(request.headers)
-        sums = {name[15:]: value for name, value in request.headers.items() if name.startswith("x-amz-checksum-") and name[15:] in ("crc32", "sha256", "sha1", "crc32c")}
+        sums = {
+            name[15:]: value
+            for name, value in request.headers.items()
+            if name.startswith("x-amz-checksum-") and name[15:] in ("crc32", "sha256", "sha1", "crc32c")
+        }
         etag = self._etag(request.headers.get("-md5") or hashlib.md5(request.body).hexdigest(), headers)
         self.buckets[request.bucket][request.key] = Thing([request.body], etag, self.now(), headers, sums)
         return 200, {"etag": f'"{etag}"'}, b""
@@ -607,7 +624,11 @@ class Server:
     def _begin(self, request: Request):
         name = f"upload-{next(self._numbers)}"
         self._uploads[name] = Upload(request.key, dict(request.headers))
-        return 200, {}, f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId></InitiateMultipartUploadResult>".encode()
+        return (
+            200,
+            {},
+            f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId></InitiateMultipartUploadResult>".encode(),
+        )
 
     def _upload(self, request: Request) -> Upload:
         found = self._uploads.get(request.query["uploadId"])
@@ -616,7 +637,11 @@ class Server:
         return found
 
     def _part(self, request: Request):
-        sums = {name[15:]: value for name, value in request.headers.items() if name in ("x-amz-checksum-crc32", "x-amz-checksum-sha256")}
+        sums = {
+            name[15:]: value
+            for name, value in request.headers.items()
+            if name in ("x-amz-checksum-crc32", "x-amz-checksum-sha256")
+        }
         md5 = request.headers.get("-md5") or hashlib.md5(request.body).hexdigest()
         self._upload(request).parts[int(request.query["partNumber"])] = (request.body, md5, sums)
         return 200, {"etag": f'"{md5}"'}, b""
@@ -627,7 +652,11 @@ class Server:
         start, end = (int(word) for word in request.headers["x-amz-copy-source-range"][6:].split("-"))
         data = self.buckets[bucket][key].data[start : end + 1]
         self._upload(request).parts[int(request.query["partNumber"])] = (data, hashlib.md5(data).hexdigest(), {})
-        return 200, {}, f"<CopyPartResult><ETag>&quot;{hashlib.md5(data).hexdigest()}&quot;</ETag></CopyPartResult>".encode()
+        return (
+            200,
+            {},
+            f"<CopyPartResult><ETag>&quot;{hashlib.md5(data).hexdigest()}&quot;</ETag></CopyPartResult>".encode(),
+        )
 
     def _finish(self, request: Request):
         upload = self._upload(request)
@@ -644,7 +673,10 @@ class Server:
         headers = self._kept(upload.headers)
         whole = hashlib.md5(b"".join(bytes.fromhex(md5) for _body, md5, _sums in parts)).hexdigest()
         sums = {}
-        for name, make in (("crc32", lambda raw: zlib.crc32(raw).to_bytes(4, "big")), ("sha256", lambda raw: hashlib.sha256(raw).digest())):
+        for name, make in (
+            ("crc32", lambda raw: zlib.crc32(raw).to_bytes(4, "big")),
+            ("sha256", lambda raw: hashlib.sha256(raw).digest()),
+        ):
             if all(name in given for _body, _md5, given in parts):
                 raw = b"".join(base64.b64decode(given[name]) for _body, _md5, given in parts)
                 sums[name] = f"{base64.b64encode(make(raw)).decode()}-{len(parts)}"
@@ -653,7 +685,11 @@ class Server:
             [body for body, _md5, _sums in parts], etag, self.now(), headers, sums, "COMPOSITE"
         )
         del self._uploads[request.query["uploadId"]]
-        return 200, {}, f"<CompleteMultipartUploadResult><ETag>&quot;{etag}&quot;</ETag></CompleteMultipartUploadResult>".encode()
+        return (
+            200,
+            {},
+            f"<CompleteMultipartUploadResult><ETag>&quot;{etag}&quot;</ETag></CompleteMultipartUploadResult>".encode(),
+        )
 
     def _abort(self, request: Request):
         self._upload(request)
@@ -675,11 +711,15 @@ class Server:
             key = key.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'")
             key = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), key).replace("&amp;", "&")
             wanted, there = re.search(r"<ETag>(.*?)</ETag>", entry), self.buckets[request.bucket].get(key)
-            denied = next((item for item in self.faults if item.what == "delete-error" and re.fullmatch(item.key, key)), None)
+            denied = next(
+                (item for item in self.faults if item.what == "delete-error" and re.fullmatch(item.key, key)), None
+            )
             if denied:
                 failed += f"<Error><Key>{escape(key)}</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
             elif wanted and there and wanted[1].strip('"') != there.etag:
-                failed += f"<Error><Key>{escape(key)}</Key><Code>PreconditionFailed</Code><Message>changed</Message></Error>"
+                failed += (
+                    f"<Error><Key>{escape(key)}</Key><Code>PreconditionFailed</Code><Message>changed</Message></Error>"
+                )
             else:
                 self.buckets[request.bucket].pop(key, None)
         return 200, {}, f"<DeleteResult>{failed}</DeleteResult>".encode("utf-8", "surrogateescape")

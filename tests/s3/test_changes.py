@@ -146,7 +146,9 @@ def test_kms_whose_etag_is_no_hash(secure, tmp_path, how, size):
 def test_kms_object_of_another_tool_is_sent_once(server, tmp_path, how):
     path = tmp_path / "site/a.txt"
     write(path, b"before")
-    thing = server.seed("a.txt", b"before", content_type="text/plain; charset=utf-8", x_amz_server_side_encryption="aws:kms")
+    thing = server.seed(
+        "a.txt", b"before", content_type="text/plain; charset=utf-8", x_amz_server_side_encryption="aws:kms"
+    )
     thing.etag = "0" * 32
     told = sync(server, path.parent, **how, encryption="aws:kms")
     assert told["uploaded"] == 1
@@ -159,7 +161,10 @@ def test_hostile_names_arrive_under_their_exact_name(server, tmp_path, how):
         write(tmp_path / "site" / name, name.encode())
         write(tmp_path / "site/folder of" / name, name.encode())
     assert sync(server, tmp_path / "site", **how)["uploaded"] == 40
-    assert content(server) == {**{name: name.encode() for name in NAMES}, **{f"folder of/{name}": name.encode() for name in NAMES}}
+    assert content(server) == {
+        **{name: name.encode() for name in NAMES},
+        **{f"folder of/{name}": name.encode() for name in NAMES},
+    }
     assert sent(server, tmp_path / "site", how) == {}
     sync(server, tmp_path / "back", mode="pull", **how)
     assert files(tmp_path / "back") == content(server)
@@ -267,7 +272,15 @@ def test_neighbours_of_the_prefix_and_folder_markers_are_untouched(server, tree)
     server.seed("web/gone.txt", b"goes")
     told = sync(server, tree, key_prefix="web", delete=True, max_delete={"percent": 100})
     assert (told["uploaded"], told["deleted"]) == (5, 1)
-    assert set(content(server)) == {"web2/x", "website/y", "web", "web/", "web/old/", "other", *(f"web/{path}" for path in files(tree))}
+    assert set(content(server)) == {
+        "web2/x",
+        "website/y",
+        "web",
+        "web/",
+        "web/old/",
+        "other",
+        *(f"web/{path}" for path in files(tree)),
+    }
 
 
 # downloads

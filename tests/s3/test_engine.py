@@ -9,11 +9,10 @@ import socket
 import threading
 
 import pytest
-from conftest import content, files, refused, sync, write
-from server import Fault, Refusal, Server
-
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
+from conftest import content, files, refused, sync, write
+from server import Fault, Refusal, Server
 
 MIB = 1 << 20
 
@@ -53,7 +52,9 @@ def test_what_passes_is_tried_again(server, tree, tmp_path, operation, what, val
 def test_a_third_of_all_puts_is_refused(server, tmp_path):
     for number in range(200):
         write(tmp_path / f"site/{number}", b"%d" % number)
-    server.faults += [Fault("503", "PUT", str(number), count=1 + number % 4, value="SlowDown") for number in range(0, 200, 3)]
+    server.faults += [
+        Fault("503", "PUT", str(number), count=1 + number % 4, value="SlowDown") for number in range(0, 200, 3)
+    ]
     assert sync(server, tmp_path / "site")["uploaded"] == 200
     assert server.counts["PUT"] > 300
 
@@ -342,5 +343,3 @@ def test_virtual_hosts(tree):
         one.put("a/b", b"x", {}, hashlib.md5(b"x").digest(), "")
         assert set(content(server)) == {"a/b"}
         one.close()
-
-

@@ -11,10 +11,9 @@ import sys
 import time
 
 import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
 from conftest import content, files, refused, sync, write, writes
 from server import Fault
-
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
 
 THEIRS = {"web/a.txt": b"a", "web/b.txt": b"b", "web2/c.txt": b"c", "d.txt": b"d"}
 ALL = {"count": 1000, "percent": 100}
@@ -123,7 +122,12 @@ def test_a_bucket_that_cannot_be_read(seeded, tree, options):
 
 @pytest.mark.parametrize(
     ("limit", "goes"),
-    [({"count": 2, "percent": 100}, True), ({"count": 1, "percent": 100}, False), ({"count": 9, "percent": 49}, False), (None, False)],
+    [
+        ({"count": 2, "percent": 100}, True),
+        ({"count": 1, "percent": 100}, False),
+        ({"count": 9, "percent": 49}, False),
+        (None, False),
+    ],
 )
 def test_too_many_deletes_change_nothing_at_all(seeded, tmp_path, limit, goes):
     for name in ("new.txt", "new2.txt"):
@@ -144,7 +148,9 @@ def test_excluded_is_untouched_on_both_sides(seeded, tmp_path):
     write(tmp_path / "site/.git/config", b"x")
     seeded.seed("web/y.log", b"theirs")
     seeded.seed("web/cache/z.bin", b"theirs")
-    told = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL, exclude=[".*", "*.log", "cache/**"])
+    told = sync(
+        seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL, exclude=[".*", "*.log", "cache/**"]
+    )
     assert (told["uploaded"], told["deleted"]) == (0, 1)  # web/b.txt
     assert set(content(seeded)) == {"web/a.txt", "web/y.log", "web/cache/z.bin", "web2/c.txt", "d.txt"}
     write(tmp_path / "back/k.log", b"mine")
@@ -267,7 +273,9 @@ def test_headers_by_pattern_and_a_change_without_upload(server, tree):
 
 
 def test_no_acl_is_ever_sent(server, tree):
-    assert "permission is 'public-read', but no ACL is ever sent" in str(refused(server, tree, permission="public-read"))
+    assert "permission is 'public-read', but no ACL is ever sent" in str(
+        refused(server, tree, permission="public-read")
+    )
     sync(server, tree)
     assert not any("-acl" in thing.headers for thing in server.things.values())
 
@@ -302,7 +310,9 @@ def test_a_warm_cache_needs_listings_alone(server, tmp_path):
     assert (told["updated_headers"], told["requests"]) == (1, {"COPY": 1, "HEAD": 1, "LIST": 10})
 
 
-@pytest.mark.parametrize("harm", ["{", '{"version": 1}', "[]", '{"version":1,"about":[],"files":[],"objects":1,"sets":2}', ""])
+@pytest.mark.parametrize(
+    "harm", ["{", '{"version": 1}', "[]", '{"version":1,"about":[],"files":[],"objects":1,"sets":2}', ""]
+)
 def test_a_broken_cache_costs_work_and_nothing_else(server, tree, tmp_path, harm):
     cache = tmp_path / "cache"
     sync(server, tree, cache=str(cache))

@@ -94,7 +94,10 @@ def test_a_pull_may_write():
         (_schedule.Schedule("Logs!", "daily", OPTIONS), "schedules[0].name must be up to 48 of a-z"),
         (_schedule.Schedule("logs", " ", OPTIONS), "schedules[0].when must be a time as systemd's OnCalendar="),
         (_schedule.Schedule("logs", "daily\nx=y", OPTIONS), "schedules[0].when must be a time"),
-        (_schedule.Schedule("logs", "daily", OPTIONS, delay=-1), "schedules[0].delay must be a number of seconds, got -1"),
+        (
+            _schedule.Schedule("logs", "daily", OPTIONS, delay=-1),
+            "schedules[0].delay must be a number of seconds, got -1",
+        ),
         (_schedule.Schedule("logs", "daily", OPTIONS, deadline=0), "schedules[0].deadline must be"),
         (_schedule.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
         (

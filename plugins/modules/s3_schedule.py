@@ -1,0 +1,198 @@
+#!/usr/bin/python
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module s3_schedule."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: s3_schedule
+short_description: Have a host make syncs of trees and key prefixes by itself
+version_added: 0.1.0
+description:
+  - Takes all schedules of a host. For each it writes the options of the sync, a service that makes it once, and a timer.
+    The program is the module M(samefiles.aws.s3_sync) itself, written to C(/usr/local/lib/samefiles).
+  - A run that fails leaves the service C(samefiles-s3-sync-NAME.service) failed, which C(systemctl --failed) and monitoring
+    show. How the last run went is in C(/var/lib/samefiles-s3-sync/NAME/last.json), and for Prometheus in C(s3_sync.prom)
+    beside it; what it did is in the journal. Two runs of a schedule never overlap.
+  - No key is written to a host; the sync takes the credentials of its instance role.
+  - A schedule of ours that is no longer listed is reported, never removed. With V(absent) its timer goes; what it synced
+    stays where it is.
+options:
+  schedules:
+    description:
+      - The schedules. Each is a sync, with the options of M(samefiles.aws.s3_sync), a C(name), and when it runs. Options that
+        describe the run on a controller (C(side)) are passed over.
+    type: list
+    elements: dict
+    required: true
+  bucket:
+    description: Bucket of the syncs that name none.
+    type: str
+  region:
+    description: Region of the syncs that name none.
+    type: str
+  endpoint_url:
+    description: Endpoint of the syncs that name none.
+    type: str
+  aws_ca_bundle:
+    description: CA certificates of the syncs that name none.
+    type: path
+  deadline:
+    description: Seconds that each command may take.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    support: full
+    description: Says exactly what would be done, on a host without any schedule too.
+  diff_mode:
+    support: full
+    description: Shows the steps, and the files before and after.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux with systemd 244 or newer.
+author:
+  - samefiles.aws contributors (@samefiles)
+seealso:
+  - module: samefiles.aws.s3_sync
+"""
+
+EXAMPLES = r"""
+- name: Back the logs of each host up to its own key prefix
+  samefiles.aws.s3_schedule:
+    schedules:
+      - name: logs
+        bucket: example-backups
+        key_prefix: "hosts/{{ inventory_hostname }}/log"
+        file_root: /var/log
+        include: ["*.gz", "*.log.1"]
+        schedule:
+          when: daily
+          delay: 3600
+
+- name: End it
+  samefiles.aws.s3_schedule:
+    schedules:
+      - name: logs
+        schedule:
+          state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+unlisted:
+  description: Schedules of ours that are there, but not in the list.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.samefiles.aws.plugins.module_utils import (
+    _process,
+    _s3_run,  # noqa: F401 - Ansible packs it, and all that it needs, along with this module
+    _s3_sync,
+    _schedule,
+    _schedule_host,
+    _steps,
+)
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS as SYNC
+from ansible_collections.samefiles.aws.plugins.module_utils._step import steps_diff
+
+DEFAULTS = ("bucket", "region", "endpoint_url", "aws_ca_bundle")
+ARGUMENTS = {
+    "schedules": {"type": "list", "elements": "dict", "required": True},
+    "bucket": {"type": "str"},
+    "region": {"type": "str"},
+    "endpoint_url": {"type": "str"},
+    "aws_ca_bundle": {"type": "path"},
+    "deadline": {"type": "int", "default": 30},
+}
+WHEN = {
+    "when": {"type": "str", "default": ""},
+    "delay": {"type": "int", "default": 0},
+    "deadline": {"type": "int", "default": 21600},
+    "user": {"type": "str", "default": "root"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def _checked(module: AnsibleModule, spec: dict, given: dict, where: str) -> dict:
+    result = ArgumentSpecValidator(spec).validate(given)
+    if result.error_messages:
+        module.fail_json(msg=f"{where}: {'; '.join(result.error_messages)}")
+    return result.validated_parameters
+
+
+def _one(module: AnsibleModule, raw: dict, where: str) -> _schedule.Schedule:
+    """A schedule out of what the inventory says."""
+    about = _checked(module, WHEN, raw.get("schedule") or {}, f"{where}.schedule")
+    name, present = str(raw.get("name", "")), about.pop("state") == "present"
+    if not present:
+        return _schedule.Schedule(name, about["when"], {}, present=False)
+    given = {key: value for key, value in raw.items() if key not in ("name", "side", "schedule")}
+    for key in DEFAULTS:
+        if module.params[key] is not None:
+            given.setdefault(key, module.params[key])
+    options = _checked(module, SYNC, given, where)
+    changed = {key: value for key, value in options.items() if value != SYNC[key].get("default")}
+    try:
+        _s3_sync.rules_of(options)
+    except _s3_sync.Refused as fault:
+        module.fail_json(msg=f"{where}: {fault}")
+    return _schedule.Schedule(name, about.pop("when"), changed, **about)
+
+
+def _times(module: AnsibleModule, schedules: list[_schedule.Schedule]) -> list[str]:
+    """Sentences about times that systemd does not understand."""
+    said = []
+    for number, item in enumerate(schedules):
+        if item.present:
+            done = _process.run(["systemd-analyze", "calendar", item.when], module.params["deadline"])
+            if done.code:
+                said.append(
+                    f"schedules[{number}].schedule.when must be a time as systemd's OnCalendar= takes it, such as daily or "
+                    f"'Mon *-*-* 03:00', got {item.when!r}"
+                )
+    return said
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    deadline = module.params["deadline"]
+    schedules = [_one(module, raw, f"schedules[{number}]") for number, raw in enumerate(module.params["schedules"])]
+    faults = _schedule.faults(schedules) or _times(module, schedules)
+    if faults:
+        module.fail_json(msg="; ".join(faults))
+    program = _schedule_host.program()
+    facts = _schedule_host.read(list(program), deadline)
+    plan = _schedule.make(schedules, program, sys.executable, facts)
+    diff = steps_diff(plan.steps)
+    for step in plan.steps:
+        if step.kind == "write" and not step.target.startswith(_schedule.PROGRAM_FOLDER):
+            head = {"before_header": step.target, "after_header": step.target}
+            diff.append({**head, "before": facts.files.get(step.target, ""), "after": step.value})
+    if plan.steps and not module.check_mode:
+        try:
+            _schedule_host.Executor(deadline).run(plan.steps)
+        except _steps.Failed as fault:
+            module.fail_json(msg=str(fault), changed=False, actions=[], unlisted=plan.unlisted)
+    module.exit_json(
+        changed=bool(plan.steps), actions=[step.text for step in plan.steps], unlisted=plan.unlisted, diff=diff
+    )
+
+
+if __name__ == "__main__":
+    main()
