@@ -52,7 +52,10 @@ def test_a_run_by_the_host_itself(host):
     told = last(host)
     assert told["ok"]
     assert told["succeeded"] == told["ended"]
-    assert "samefiles_s3_sync_ok{sync=\"backups\"} 1" in host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
+    assert (
+        'samefiles_s3_sync_ok{sync="backups"} 1'
+        in host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
+    )
     assert "hosts/one/backups/" in host.check_output(f"journalctl --unit {NAME}.service --output cat --no-pager")
 
 
@@ -67,7 +70,10 @@ def test_a_failure_is_visible_and_deletes_nothing(host):
         assert not told["ok"]
         assert "file_root '/var/backups' is not there: nothing was changed" in told["msg"]
         assert told["succeeded"] < told["began"]
-        assert "samefiles_s3_sync_ok{sync=\"backups\"} 0" in host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
+        assert (
+            'samefiles_s3_sync_ok{sync="backups"} 0'
+            in host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
+        )
         assert bucket(host) == before
     finally:
         host.check_output("mv /var/away /var/backups")
@@ -76,8 +82,10 @@ def test_a_failure_is_visible_and_deletes_nothing(host):
 
 
 def test_two_runs_do_not_overlap(host):
-    code = "import fcntl, subprocess, sys; f = open('/var/lib/samefiles-s3-sync/backups/lock', 'w'); fcntl.flock(f, 2); " \
-           "sys.exit(subprocess.run(['python3', '/usr/local/lib/samefiles/s3_sync.py', 'backups']).returncode)"
+    code = (
+        "import fcntl, subprocess, sys; f = open('/var/lib/samefiles-s3-sync/backups/lock', 'w'); fcntl.flock(f, 2); "
+        "sys.exit(subprocess.run(['python3', '/usr/local/lib/samefiles/s3_sync.py', 'backups']).returncode)"
+    )
     done = host.run("python3 -c %s", code)
     assert done.rc == 75
     assert "another run of backups is under way: nothing done" in done.stderr
@@ -87,7 +95,11 @@ def test_a_restore_drill(host):
     host.check_output(f"systemctl start {NAME}.service")
     conf = json.loads(host.file("/etc/samefiles/s3_sync/backups.json").content_string)
     conf.update(mode="pull", file_root="/var/drill", cache="none")
-    host.check_output("mkdir -p /var/lib/samefiles-s3-sync/drill && printf %s %s > /etc/samefiles/s3_sync/drill.json", "%s", json.dumps(conf))
+    host.check_output(
+        "mkdir -p /var/lib/samefiles-s3-sync/drill && printf %s %s > /etc/samefiles/s3_sync/drill.json",
+        "%s",
+        json.dumps(conf),
+    )
     host.check_output("python3 /usr/local/lib/samefiles/s3_sync.py drill")
     assert host.check_output("diff -r --exclude db.part /var/backups /var/drill && echo same").endswith("same")
     host.check_output("rm -r /var/drill /etc/samefiles/s3_sync/drill.json /var/lib/samefiles-s3-sync/drill")
