@@ -2,10 +2,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= lab
-SCENARIOS := efs_mount efs_client webapp default
+SCENARIOS := efs_mount efs_client s3_sync webapp default
 lab := python -m lab --lab='$(LAB)'
 
-.PHONY: help lab lab-down lab-status test lint unit docs sanity gallery molecule acceptance bench-web requirements
+.PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery molecule acceptance bench-web requirements
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,7 +27,7 @@ lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
 
-test: lint unit docs sanity gallery molecule ## everything that CI runs
+test: lint unit s3 docs sanity gallery molecule ## everything that CI runs
 
 lint: .venv/.ok ## style, and whether the modules run on Python 3.9
 	yamllint --strict .
@@ -37,6 +37,9 @@ lint: .venv/.ok ## style, and whether the modules run on Python 3.9
 
 unit: .venv/.ok ## unit tests
 	pytest
+
+s3: .venv/.ok ## s3_sync against a double of S3 that fails in every way
+	pytest tests/s3
 
 docs: .venv/.ok ## the documentation of modules, roles and filters, and the changelog
 	antsibull-docs lint-collection-docs --plugin-docs .

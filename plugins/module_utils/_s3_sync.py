@@ -122,7 +122,7 @@ class Sync:
             self.bucket = Bucket(where, keys, checksum=checksum)
         except (_s3_login.LoginError, Untrusted) as fault:
             raise Refused(str(fault)) from fault
-        threads = options.get("concurrency") or 16
+        threads = 16 if options.get("concurrency") is None else options["concurrency"]
         if not 1 <= threads <= 64:
             raise Refused(f"concurrency must be from 1 to 64, got {threads}")
         self._crew, self._big = Crew(threads), Crew(min(threads, _BIG))

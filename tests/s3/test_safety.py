@@ -13,7 +13,7 @@ import time
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
 from conftest import content, files, refused, sync, write, writes
-from server import Fault
+from server import SECRET, Fault
 
 THEIRS = {"web/a.txt": b"a", "web/b.txt": b"b", "web2/c.txt": b"c", "d.txt": b"d"}
 ALL = {"count": 1000, "percent": 100}
@@ -385,3 +385,34 @@ def test_killed_at_any_moment_it_converges(server, tmp_path, mode):
     _s3_sync.sync(options)
     assert files(root) == content(server)
     assert not _s3_sync.sync(options)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"file_root": "/typo"}, "file_root '/typo' is not there: nothing was changed"),
+        ({"permission": "public-read"}, "no ACL is ever sent"),
+        ({"key_prefix": "a/../b"}, "key_prefix must be a path without empty parts, '.' and '..', got 'a/../b'"),
+        ({"bucket": "No_Bucket"}, "bucket must be 3-63 of a-z"),
+        ({"max_delete": {"count": -1}}, "max_delete must have a count of 0 or more"),
+        ({"kms_key_id": "k"}, "kms_key_id needs encryption: aws:kms, got None"),
+        ({"concurrency": 0}, "concurrency must be from 1 to 64, got 0"),
+        ({"headers": [{"patterns": []}]}, "headers[0].patterns must name at least one glob"),
+        (
+            {"headers": [{"patterns": ["*"], "cache_control": "a\nb"}]},
+            "headers[0].cache_control must be printable ASCII",
+        ),
+        ({"include": ["[z-a]"]}, "include must be a list of globs"),
+        ({"file_mode": "rw"}, "file_mode must be an octal number in quotes"),
+        ({"endpoint_url": "s3.example.com"}, "endpoint_url must be http:// or https://"),
+        ({"access_key": None}, "secret_key needs access_key"),
+        ({"secret_key": "wrong"}, "403 SignatureDoesNotMatch"),
+    ],
+)
+def test_bad_input_is_one_sentence(server, tree, options, said):
+    told = {**server.options(), "file_root": str(tree), **options}
+    with pytest.raises(_s3_sync.Refused) as caught:
+        _s3_sync.sync(told)
+    assert said in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert writes(server) == []

@@ -1,0 +1,91 @@
+"""The module and the role as Ansible runs them, on the controller."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from conftest import content, files, write, writes
+from server import SECRET
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PLAY = """
+- hosts: web
+  gather_facts: false
+  roles:
+    - role: samefiles.aws.s3_sync
+"""
+
+
+def ansible(tmp_path, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run a program of Ansible on this collection."""
+    told = {**os.environ, "HOME": str(tmp_path), "ANSIBLE_HOME": str(tmp_path / "ansible"), **environment}
+    told["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".ansible/collections")
+    told.update(dict.fromkeys(("ANSIBLE_LOCALHOST_WARNING", "ANSIBLE_INVENTORY_UNPARSED_WARNING"), "false"))
+    path = pathlib.Path(sys.executable).parent / program
+    return subprocess.run([path, *arguments], env=told, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+
+
+def module(tmp_path, server, *flags: str, **options) -> tuple[dict, str]:
+    """Run the module; its result, and all that was printed."""
+    told = {key: value for key, value in server.options(**options).items() if value is not None}
+    done = ansible(tmp_path, "ansible", "localhost", "-m", "samefiles.aws.s3_sync", "-a", json.dumps(told), *flags)
+    text = done.stdout + done.stderr
+    return json.loads(done.stdout[done.stdout.index("=> {") + 3 :]), text
+
+
+def test_push_check_diff_and_no_secret(server, tree, tmp_path):
+    planned, shown = module(tmp_path, server, "--check", "--diff", file_root=str(tree), key_prefix="web")
+    assert planned["changed"]
+    assert planned["uploaded"] == 5
+    assert "index.html: new (19 bytes)" in shown
+    assert writes(server) == []
+    done, shown = module(tmp_path, server, "-vvv", file_root=str(tree), key_prefix="web")
+    assert done["actions"] == planned["actions"]
+    assert len(content(server)) == 5
+    assert SECRET not in shown
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in shown
+    again, _shown = module(tmp_path, server, file_root=str(tree), key_prefix="web")
+    assert not again["changed"]
+
+
+def test_bad_input_is_one_sentence(server, tree, tmp_path):
+    told, shown = module(tmp_path, server, file_root=str(tree), key_prefix="a/../b")
+    assert told["msg"] == "key_prefix must be a path without empty parts, '.' and '..', got 'a/../b'"
+    assert "Traceback" not in shown
+    assert not told["changed"]
+    assert writes(server) == []
+
+
+def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_path):
+    write(tmp_path / "play.yml", PLAY.encode())
+    write(tmp_path / "logs/a.log", b"log")
+    connection = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    told = {
+        "s3_sync_packages": [], "s3_sync_bucket": "bkt", "s3_sync_endpoint_url": server.url, "s3_sync_region": "eu-central-1",
+        "s3_sync_syncs": [
+            {"name": "site", "side": "controller", "file_root": str(tree), "key_prefix": "www", "delete": True, "cache": "none"},
+            {"name": "logs", "file_root": str(tmp_path / "logs"), "key_prefix": "hosts/{{ inventory_hostname }}", "cache": "none"},
+        ],
+    }  # fmt: skip
+    hosts = {"web-01": connection, "web-02": connection}
+    write(tmp_path / "hosts.yml", json.dumps({"web": {"hosts": hosts, "vars": told}}).encode())
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": SECRET}
+    # the host's own timers are molecule's business: here no schedule is listed, and systemd need not run
+    arguments = ("ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), "-vvv")
+    done = ansible(tmp_path, *arguments, "--check", **keys)
+    assert done.returncode == 0, done.stdout
+    assert content(server) == {}
+    done = ansible(tmp_path, *arguments, **keys)
+    assert done.returncode == 0, done.stdout
+    assert content(server) == {
+        **{f"www/{path}": data for path, data in files(tree).items()}, "hosts/web-01/a.log": b"log", "hosts/web-02/a.log": b"log",
+    }  # fmt: skip
+    assert SECRET not in done.stdout + done.stderr
+    assert server.counts["PUT"] == 7
+    done = ansible(tmp_path, *arguments, **keys)
+    assert "changed=0" in done.stdout
+    assert "changed=1" not in done.stdout
