@@ -61,9 +61,9 @@ def run(name: str, conf: str, state: str) -> int:
     put(last, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     put(os.path.join(state, "s3_sync.prom"), metrics(name, told, succeeded))
     for action in result.get("actions", []):
-        print(action)
+        sys.stdout.write(f"{action}\n")
     if not result["ok"]:
-        print(result["msg"], file=sys.stderr)
+        sys.stderr.write(f"{result['msg']}\n")
     return 0 if result["ok"] else 1
 
 
@@ -76,6 +76,6 @@ def main(argv: list[str]) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"another run of {name} is under way: nothing done", file=sys.stderr)
+            sys.stderr.write(f"another run of {name} is under way: nothing done\n")
             return BUSY
         return run(name, _schedule.conf_path(name), state)

@@ -13,24 +13,26 @@ from ansible_collections.samefiles.aws.plugins.module_utils import _host, _proce
 from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
 
 _PACKAGE = "ansible_collections.samefiles.aws.plugins.module_utils"
-_START = f'''# Copyright: samefiles.aws contributors
+_START = '''# Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the sync of one schedule; its name is the argument. Written by samefiles.aws.s3_schedule."""
 
 import sys
 
-from {_PACKAGE} import _s3_run
+from {package} import {start}
 
-sys.exit(_s3_run.main(sys.argv[1:]))
+sys.exit({start}.main(sys.argv[1:]))
 '''
 
 
-def program() -> dict[str, str]:
+def program(start: str) -> dict[str, str]:
     """The program of the timers, by path: every module of this collection that a sync imports, as it runs here.
+
+    start is the full name of the module that it begins with.
 
     Ansible packs a module together with what it imports; so what came along with s3_schedule is all that a sync needs.
     """
-    found = {_schedule.PROGRAM: _START}
+    found = {_schedule.PROGRAM: _START.format(package=_PACKAGE, start=start.rpartition(".")[2])}
     folder = f"{_schedule.PROGRAM_FOLDER}/{_PACKAGE.replace('.', '/')}"
     for name, module in sorted(sys.modules.items()):
         if name.startswith(f"{_PACKAGE}._"):

@@ -101,7 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.samefiles.aws.plugins.module_utils import (
     _process,
-    _s3_run,  # noqa: F401 - Ansible packs it, and all that it needs, along with this module
+    _s3_run,
     _s3_sync,
     _schedule,
     _schedule_host,
@@ -176,7 +176,7 @@ def main() -> None:
     faults = _schedule.faults(schedules) or _times(module, schedules)
     if faults:
         module.fail_json(msg="; ".join(faults))
-    program = _schedule_host.program()
+    program = _schedule_host.program(_s3_run.__name__)
     facts = _schedule_host.read(list(program), deadline)
     plan = _schedule.make(schedules, program, sys.executable, facts)
     diff = steps_diff(plan.steps)
