@@ -5,7 +5,7 @@ LAB ?= lab
 SCENARIOS := efs_mount efs_client s3_sync webapp default
 lab := python -m lab --lab='$(LAB)'
 
-.PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery molecule acceptance bench-web requirements
+.PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery molecule acceptance bench-web bench-s3 requirements
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ acceptance: .venv/.ok ## every bar that a command can judge, with its figure; an
 
 bench-web: .venv/.ok ## the site's speed on a running lab, as ratios against peers in the same run
 	LAB=$(LAB) python tests/bench/web.py
+
+bench-s3: .venv/.ok ## s3_sync against the tools people use (N=10000 SIZE=4096 RUNS=5 BIG=1024 PEERS="ours rclone")
+	python tests/bench/s3.py
 
 requirements: .venv/.ok ## lock requirements/dev.in anew
 	.cache/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

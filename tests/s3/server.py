@@ -260,6 +260,9 @@ class Server:
         rest = data[end + 4 :]
         if "100-continue" in headers.get("expect", "").lower():
             plain.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body, rest = self._read_chunks(plain, rest)
+            return self._made(method, target, headers, body), rest
         length = int(headers.get("content-length", "0"))
         if len(rest) < length:
             body = bytearray(length)
@@ -274,6 +277,25 @@ class Server:
             body, rest = bytes(body), b""
         else:
             body, rest = rest[:length], rest[length:]
+        return self._made(method, target, headers, body), rest
+
+    @staticmethod
+    def _read_chunks(plain: socket.socket, data: bytes) -> tuple[bytes, bytes]:
+        """A body in chunks, as SDKs send one whose checksum follows it."""
+        body = []
+        while True:
+            while (end := data.find(b"\r\n")) < 0:
+                data += plain.recv(65536)
+            size = int(data[:end].split(b";")[0], 16)
+            while len(data) < end + 4 + size:
+                data += plain.recv(1 << 20)
+            if not size:
+                return b"".join(body), data[end + 4 :]
+            body.append(data[end + 2 : end + 2 + size])
+            data = data[end + 4 + size :]
+
+    @staticmethod
+    def _made(method: str, target: str, headers: dict, body: bytes) -> Request:
         if target.startswith("http://"):  # through a proxy
             target = "/" + target.split("/", 3)[3]
         path, _mark, raw = target.partition("?")
@@ -281,7 +303,7 @@ class Server:
         for pair in filter(None, raw.split("&")):
             name, _equals, value = pair.partition("=")
             query[urllib.parse.unquote(name)] = urllib.parse.unquote(value.replace("+", "%2B" if "%" in value else " "))
-        return Request(method, path, query, raw, headers, body), rest
+        return Request(method, path, query, raw, headers, body)
 
     def _answer(self, plain: socket.socket, request: Request) -> bool:
         """Answer a request; False when the connection is not to be used any more."""
@@ -661,11 +683,10 @@ class Server:
     def _finish(self, request: Request):
         upload = self._upload(request)
         self._writable(request)
-        told = re.findall(r"<PartNumber>(\d+)</PartNumber>(.*?)</Part>", request.body.decode(), re.DOTALL)
         parts = []
-        for number, rest in told:
-            there = upload.parts.get(int(number))
-            if there is None or there[1] not in rest:
+        for entry in re.findall(r"<Part>(.*?)</Part>", request.body.decode(), re.DOTALL):
+            there = upload.parts.get(int(re.search(r"<PartNumber>(\d+)<", entry)[1]))
+            if there is None or there[1] not in entry:
                 raise Refusal(400, "InvalidPart")
             parts.append(there)
         if any(len(body) < 5 << 20 for body, _md5, _sums in parts[:-1]):
