@@ -23,6 +23,8 @@ _FOREVER, _CHECKED = "public, max-age=31536000, immutable", "no-cache"
 
 def size_text(size: int) -> str:
     """A size for people: 1.4 MB."""
+    if size == 1:
+        return "1 byte"
     amount, units = float(size), ["bytes", "kB", "MB", "GB", "TB"]
     while amount >= 999.5 and len(units) > 1:
         amount /= 1000

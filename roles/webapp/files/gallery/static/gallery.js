@@ -21,6 +21,7 @@ const words = (text) => new Set(text.split(" "));
 const extension = (name) => (name.includes(".") ? name.split(".").pop().toLowerCase() : "");
 
 function sizeText(size) {
+  if (size === 1) return "1 byte";
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   while (size >= 999.5 && units.length > 1) { size /= 1000; units.shift(); }
   return `${size.toFixed(size < 9.95 && units[0] !== "bytes" ? 1 : 0)} ${units[0]}`;
