@@ -139,7 +139,8 @@ class Bench:
             **told, "AWS_ACCESS_KEY_ID": KEYS["access_key"], "AWS_SECRET_ACCESS_KEY": KEYS["secret_key"], "AWS_REGION": "eu-central-1",
             "AWS_ENDPOINT_URL": self.server.url, "S3_ENDPOINT_URL": self.server.url, "SSL_CERT_FILE": self.server.ca,
             "RCLONE_CONFIG": "/dev/null",  "RCLONE_S3_ENDPOINT": self.server.url, "RCLONE_S3_ENV_AUTH": "true",
-            "RCLONE_S3_REGION": "eu-central-1", "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_S3_FORCE_PATH_STYLE": "true", "RCLONE_S3_PROVIDER": "Other", "AWS_DEFAULT_REGION": "eu-central-1",
+            "RCLONE_S3_REGION": "eu-central-1", "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_S3_FORCE_PATH_STYLE": "true",
+            "RCLONE_S3_PROVIDER": "Other", "AWS_DEFAULT_REGION": "eu-central-1",
             "PYTHONPATH": f"{ROOT / '.ansible/collections'}:{SITE}", "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "",
         }  # fmt: skip
 
