@@ -177,9 +177,11 @@ class Sync:
         told = _trees.sort_out(sizes, {path: item.size for path, item in there.items()})
         told.extra = [path for path in told.extra if not _hidden(path, found)]
         look = self._look()
-        differ, failed = look.differing([] if self.rules.force else told.open, found.files, there)
+        # assets only adds, and force sends all: neither asks what is the same
+        unasked = self.rules.force or self.rules.phase == "assets"
+        differ, failed = look.differing([] if unasked else told.open, found.files, there)
         equal = [path for path in told.open if path not in differ and path not in failed]
-        heads, more = ({}, []) if self.rules.force or self.rules.phase == "assets" else look.headers(equal, there)
+        heads, more = ({}, []) if unasked else look.headers(equal, there)
         told.open = [path for path in told.open if path not in failed]
         plan = _trees.push(told, sizes, there, self.rules, differ, heads)
         problems = [*found.problems, *failed.values(), *more]

@@ -153,6 +153,7 @@ class Tree:
             ):
                 found.problems.append(f"the link {shown(path)} leads to a folder above it")
             else:
+                found.others.discard(path)
                 found.folders.add(path)
                 todo.append((path, entry.path, (*above, (about.st_dev, about.st_ino))))
         elif not stat.S_ISREG(about.st_mode):

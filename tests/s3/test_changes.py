@@ -229,6 +229,8 @@ def test_links_inside_the_tree_are_followed(server, tree):
     (tree / "pictures").symlink_to("img")
     assert sync(server, tree)["uploaded"] == 8
     assert content(server)["pictures/a.png"] == b"this is img/a.png\n"
+    server.seed("pictures/gone.png", b"goes")
+    assert sync(server, tree, delete=True)["deleted"] == 1
     assert "also.css' is a link" in str(refused(server, tree, symlinks="error"))
 
 
