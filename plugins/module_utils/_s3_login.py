@@ -123,7 +123,9 @@ def _flag(options: dict, name: str, session: Callable) -> bool:
 def _amazon(options: dict, region: str, session: Callable) -> str:
     """Amazon's endpoint of a region, in its partition."""
     variants = {name: _flag(options, name, session) for name in ("use_dualstack_endpoint", "use_fips_endpoint")}
-    resolver = session().get_component("endpoint_resolver")
+    from botocore.regions import EndpointResolver
+
+    resolver = EndpointResolver(session().get_data("endpoints"))
     partition = resolver.get_partition_for_region(region)
     try:
         found = resolver.construct_endpoint("s3", region, partition, **variants)
