@@ -95,10 +95,12 @@ class Bucket:
         self._pause, self._now, self._skew = pause, now, 0.0
         self._lock, self._moved = threading.Lock(), False
         self._pool = _s3_wire.Pool(where, seconds)
+        self._left: list[_s3_wire.Pool] = []
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.close()
+        for pool in (self._pool, *self._left):
+            pool.close()
 
     # requests
 
@@ -141,7 +143,7 @@ class Bucket:
             if attempt:
                 self._pause(random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt)))  # noqa: S311
             self.requests[kind] += 1
-            head = self._head(method, key, text, headers, body, payload)
+            skew, head = self._skew, self._head(method, key, text, headers, body, payload)
             try:
                 answer = self._pool.connection().ask(head, body, method == "HEAD")
             except _s3_wire.Broken as broken:
@@ -150,12 +152,12 @@ class Bucket:
             except _s3_wire.Untrusted as untrusted:
                 raise S3Error(str(untrusted)) from untrusted
             code = self._code(answer)
-            if (answer.status < 300 or answer.status in fine) and not code:
+            if answer.status in fine or (answer.status < 300 and not code):
                 return answer
             fault = self._fault(kind, key, answer, code)
             if answer.status in _AGAIN or code in _AGAIN_CODES:
                 self._wait_as_told(answer)
-            elif code == "RequestTimeTooSkewed" and self._set_clock(answer):
+            elif code == "RequestTimeTooSkewed" and self._set_clock(answer, skew):
                 pass
             elif not renewed and (code in _EXPIRED or (not code and answer.status == 400)):
                 renewed = True  # the next try asks for the keys again; an answer to HEAD has no body to tell why
@@ -191,11 +193,11 @@ class Bucket:
         if told.isdigit():
             self._pause(min(_LONGEST_PAUSE, float(told)))
 
-    def _set_clock(self, answer: _s3_wire.Answer) -> bool:
-        """Sign with the server's time from now on; False when it tells none or was followed already."""
+    def _set_clock(self, answer: _s3_wire.Answer, used: float) -> bool:
+        """Sign with the server's time from now on; False when it tells none, or was signed with already."""
         there = _s3_answers.when(answer.headers.get("date", ""))
         skew = there - self._now()
-        if not there or abs(skew - self._skew) < 60:
+        if not there or abs(skew - used) < 60:
             return False
         self._skew = skew
         return True
@@ -214,10 +216,10 @@ class Bucket:
                 host = host.replace(f".{self.where.region}.", f".{region}.")
             elif host == "s3.amazonaws.com":
                 host = f"s3.{region}.amazonaws.com"
-            self._moved, old = True, self._pool
+            self._moved = True
+            self._left.append(self._pool)  # other threads are still using it
             self.where = self.where._replace(region=region, host=host)
             self._pool = _s3_wire.Pool(self.where, self._seconds)
-            old.close()
         return True
 
     # reading

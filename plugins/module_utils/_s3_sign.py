@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import re
 import time
 import urllib.parse
 
@@ -57,6 +58,8 @@ def sign(method: str, path: str, query: str, headers: dict[str, str], payload: s
     names = sorted(headers)
     listed = ";".join(names)
     lines = "".join([f"{name}:{headers[name]}\n" for name in names])
+    if "  " in lines:
+        lines = re.sub(" +", " ", lines)  # as S3 reads them
     canonical = f"{method}\n{path}\n{query}\n{lines}\n{listed}\n{payload}"
     date = headers["x-amz-date"]
     scope = f"{date[:8]}/{region}/s3/aws4_request"

@@ -343,3 +343,7 @@ def test_virtual_hosts(tree):
         one.put("a/b", b"x", {}, hashlib.md5(b"x").digest(), "")
         assert set(content(server)) == {"a/b"}
         one.close()
+
+
+def test_two_spaces_in_a_header_are_signed_as_s3_reads_them(server, tree):
+    assert sync(server, tree, cache_control="private,  max-age=1")["uploaded"] == 5
