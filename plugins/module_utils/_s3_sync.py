@@ -175,7 +175,8 @@ class Sync:
             )
         sizes = {path: now.size for path, now in found.files.items()}
         told = _trees.sort_out(sizes, {path: item.size for path, item in there.items()})
-        told.extra = [path for path in told.extra if not _hidden(path, found)]
+        # one file says nothing about its neighbours
+        told.extra = [] if self.tree.single else [path for path in told.extra if not _hidden(path, found)]
         look = self._look()
         # assets only adds, and force sends all: neither asks what is the same
         unasked = self.rules.force or self.rules.phase == "assets"

@@ -85,6 +85,7 @@ def prefix(text: str) -> str:
 @functools.lru_cache(maxsize=512)
 def _compiled(pattern: str) -> re.Pattern:
     """A glob as a regular expression: * and ? stay within a name, ** does not; [abc], [!abc] as the shell has them."""
+    pattern = f"{pattern}**" if pattern.endswith("/") else pattern  # a folder: all that is below it
     out, place = [], 0
     while place < len(pattern):
         char = pattern[place]
