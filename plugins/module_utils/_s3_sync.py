@@ -115,6 +115,8 @@ class Sync:
 
     def __init__(self, options: dict):
         self._options, self.rules = options, rules_of(options)
+        if "\0" in options["file_root"]:
+            raise Refused(f"file_root must be a path, which holds no NUL byte, got {options['file_root']!r}")
         self._pull, self._mode = options.get("mode") == "pull", _mode(options)
         try:
             where, keys = _s3_login.login(options["bucket"], options)
@@ -146,8 +148,14 @@ class Sync:
         self.bucket.close()
 
     def _listing(self) -> dict:
+        only = self.tree.single  # one file says nothing about its neighbours
         try:
-            return _trees.objects(self.bucket.list(self.rules.prefix), self.rules)
+            listed = self.bucket.list(self.rules.prefix + only)
+            if only:
+                return {
+                    item.key[len(self.rules.prefix) :]: item for item in listed if item.key == self.rules.prefix + only
+                }
+            return _trees.objects(listed, self.rules)
         except S3Error as fault:
             raise Refused(f"{self.where} cannot be listed, so nothing was changed: {fault}") from fault
 
@@ -175,8 +183,7 @@ class Sync:
             )
         sizes = {path: now.size for path, now in found.files.items()}
         told = _trees.sort_out(sizes, {path: item.size for path, item in there.items()})
-        # one file says nothing about its neighbours
-        told.extra = [] if self.tree.single else [path for path in told.extra if not _hidden(path, found)]
+        told.extra = [path for path in told.extra if not _hidden(path, found)]
         look = self._look()
         # assets only adds, and force sends all: neither asks what is the same
         unasked = self.rules.force or self.rules.phase == "assets"
@@ -252,7 +259,7 @@ class Sync:
         if check or plan.empty():
             done = _as_planned(plan)
         else:
-            progress = Progress(self._options.get("progress_file"))
+            progress = _progress(self._options.get("progress_file"))
             try:
                 done = work(plan, progress)
             finally:
@@ -297,6 +304,13 @@ def _as_planned(plan: Plan) -> Done:
     done.reheaded, done.deleted = [item.path for item in plan.reheaders], [item.path for item in plan.deletes]
     done.bytes = sum(item.size for item in plan.sends + plan.fetches)
     return done
+
+
+def _progress(path: str | None) -> Progress:
+    try:
+        return Progress(path)
+    except OSError as fault:
+        raise Refused(f"progress_file {path!r} cannot be written ({fault.strerror}): nothing was changed") from fault
 
 
 def _hidden(path: str, found: Found) -> bool:

@@ -52,6 +52,11 @@ def shown(path: str) -> str:
     return ascii(path) if not _utf8(path) else repr(path)
 
 
+def _inside(path: str, folder: str) -> bool:
+    """Whether a real path is a real folder, or lies below it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
 class Tree:
     """A directory tree; symlinks is follow, skip or error."""
 
@@ -88,7 +93,7 @@ class Tree:
             found.files[self.single] = identity(os.stat(os.path.join(self.root, self.single)))
             return found
         real = os.path.realpath(self.root)
-        todo = [("", self.root, (self._place(self.root),))]
+        todo: list[tuple[str, str, tuple[str, ...]]] = [("", self.root, ())]
         while todo:
             folder, full, above = todo.pop()
             try:
@@ -99,11 +104,6 @@ class Tree:
             except OSError as fault:
                 found.problems.append(f"{shown(folder or '.')} cannot be read ({fault.strerror})")
         return found
-
-    @staticmethod
-    def _place(path: str) -> tuple[int, int]:
-        about = os.stat(path)
-        return about.st_dev, about.st_ino
 
     def _one(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
         if entry.name.startswith(PART):
@@ -129,40 +129,54 @@ class Tree:
             found.problems.append(f"{shown(path)} cannot be looked at ({fault.strerror})")
 
     def _link(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
-        if not self._choose.takes(path) or not self._choose.enters(path):
+        """A link; above: the real folders of the links that led here."""
+        takes = self._choose.takes(path)  # the patterns may mean what is below it, though not itself
+        if not takes and not self._choose.enters(path):
             return
+        # until it is known better, nothing that the other side has there is missing here
         found.others.add(path)
+        folder = os.path.isdir(entry.path)
+        if not takes and not folder:
+            return
         if self._symlinks == "skip":
             found.skipped.append(f"{shown(path)} is a link")
             return
         if self._symlinks == "error":
             found.problems.append(f"{shown(path)} is a link: remove it, or set symlinks to follow or skip")
             return
+        why = self._follow(entry, path, above, real, todo, found) if folder else self._file_of(entry, path, real, found)
+        if why:
+            found.problems.append(why)
+        else:
+            found.others.discard(path)
+
+    def _follow(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> str:
+        """Scan the folder that a link leads to as well; a sentence when that cannot be."""
+        target, here = os.path.realpath(entry.path), os.path.realpath(os.path.dirname(entry.path))
+        if not _inside(target, real):
+            return f"the link {shown(path)} leads out of the tree, to {shown(target)}"
+        if any(_inside(place, target) for place in (*above, here)):
+            return f"the link {shown(path)} leads to a folder above it"
+        found.folders.add(path)
+        if self._choose.enters(path):
+            todo.append((path, entry.path, (*above, here)))
+        return ""
+
+    def _file_of(self, entry: os.DirEntry, path: str, real: str, found: Found) -> str:
+        """Take the file that a link leads to; a sentence when that cannot be."""
         target = os.path.realpath(entry.path)
-        if target != real and not target.startswith(real.rstrip("/") + "/"):
-            found.problems.append(f"the link {shown(path)} leads out of the tree, to {shown(target)}")
-            return
+        if not _inside(target, real):
+            return f"the link {shown(path)} leads out of the tree, to {shown(target)}"
         try:
             about = os.stat(entry.path)
         except OSError as fault:
-            found.problems.append(f"the link {shown(path)} leads nowhere ({fault.strerror})")
-            return
-        if stat.S_ISDIR(about.st_mode):
-            if any(place in above for place in [(about.st_dev, about.st_ino)]) or real.startswith(
-                target.rstrip("/") + "/"
-            ):
-                found.problems.append(f"the link {shown(path)} leads to a folder above it")
-            else:
-                found.others.discard(path)
-                found.folders.add(path)
-                todo.append((path, entry.path, (*above, (about.st_dev, about.st_ino))))
-        elif not stat.S_ISREG(about.st_mode):
-            found.problems.append(f"the link {shown(path)} leads to what is no file")
-        elif not _utf8(path):
-            found.problems.append(f"the name {shown(path)} is not UTF-8, as keys must be")
-        else:
-            found.others.discard(path)
-            found.files[path] = identity(about)
+            return f"the link {shown(path)} leads nowhere ({fault.strerror})"
+        if not stat.S_ISREG(about.st_mode):
+            return f"the link {shown(path)} leads to what is no file"
+        if not _utf8(path):
+            return f"the name {shown(path)} is not UTF-8, as keys must be"
+        found.files[path] = identity(about)
+        return ""
 
     # reading
 
@@ -244,7 +258,8 @@ class Tree:
             if mode is None:
                 with contextlib.suppress(FileNotFoundError):
                     about = os.stat(name, dir_fd=at, follow_symlinks=False)
-                    mode = stat.S_IMODE(about.st_mode) if stat.S_ISREG(about.st_mode) else None
+                    # what let the former bytes run as somebody else was not given to these
+                    mode = about.st_mode & 0o777 if stat.S_ISREG(about.st_mode) else None
             if mode is not None:
                 os.fchmod(descriptor, mode)
         except BaseException:

@@ -97,14 +97,17 @@ def _compiled(pattern: str) -> re.Pattern:
             out.append(".*")
             place += 2
             continue
-        end = pattern.find("]", place + 2) if char == "[" else -1
+        not_in = pattern.startswith("[!", place)
+        end = (
+            pattern.find("]", place + 2 + not_in) if char == "[" else -1
+        )  # one right behind the bracket is meant itself
         if char == "*":
             out.append("[^/]*")
         elif char == "?":
             out.append("[^/]")
         elif end > 0:
-            inside = pattern[place + 1 : end].replace("\\", "\\\\")
-            out.append(f"[^{inside[1:]}]" if inside[0] == "!" else f"[{inside}]".replace("[^", "[\\^", 1))
+            inside = re.sub(r"([\\^\[\]&|~])", r"\\\1", pattern[place + 1 + not_in : end])
+            out.append(f"[^/{inside}]" if not_in else f"[{inside}]")
             place = end
         else:
             out.append(re.escape(char))

@@ -265,6 +265,33 @@ def test_a_file_that_vanishes_is_reported(server, tree):
     assert set(content(server)) == {"css/site.css", "img/b.png"}
 
 
+def test_a_link_to_a_folder_is_judged_by_what_is_below_it(server, tree):
+    (tree / "pictures").symlink_to("img")
+    (tree / "lost").symlink_to("nowhere")
+    for key in ("pictures/theirs.png", "lost/theirs.png"):
+        server.seed(key, b"theirs")
+    options = {"include": ["*.png"], "delete": True, "max_delete": {"percent": 100}}
+    assert sync(server, tree, symlinks="skip", **options)["deleted"] == 0
+    told = sync(server, tree, symlinks="follow", **options)
+    assert (told["uploaded"], told["deleted"]) == (2, 1)
+    assert set(content(server)) == {
+        "img/a.png", "img/b.png", "lost/theirs.png", "pictures/a.png", "pictures/b.png",
+    }  # fmt: skip
+
+
+def test_loops_below_the_root_are_not_followed_at_all(server, tmp_path):
+    root = tmp_path / "site"
+    for path in ("up/deep/f", "one/f", "two/g"):
+        write(root / path, b"x")
+    (root / "up/deep/loop").symlink_to("..")
+    (root / "one/l").symlink_to("../two")
+    (root / "two/m").symlink_to("../one")
+    fault = refused(server, root)
+    for path in ("up/deep/loop", "one/l/m", "two/m/l"):
+        assert f"'{path}' leads to a folder above it" in str(fault)
+    assert set(content(server)) == {"up/deep/f", "one/f", "two/g", "one/l/g", "two/m/f"}
+
+
 # deletes
 
 

@@ -332,9 +332,23 @@ def test_a_cache_that_cannot_be_written_is_a_warning(server, tree, tmp_path):
 # one file, progress, report
 
 
-def test_a_single_file(server, tree):
-    assert sync(server, tree / "index.html", key_prefix="web")["uploaded"] == 1
-    assert set(content(server)) == {"web/index.html"}
+@pytest.mark.parametrize("name", ["index.html", ".htaccess", "[a]*?.txt"])
+def test_a_single_file_says_nothing_about_its_neighbours(server, tree, name):
+    server.seed(f"web/{name}.old", b"theirs")
+    server.seed("web/other", b"theirs")
+    write(tree / name, b"one")
+    options = {"key_prefix": "web", "delete": True, "max_delete": ALL}
+    assert sync(server, tree / name, **options)["uploaded"] == 1
+    assert not sync(server, tree / name, **options)["changed"]
+    assert set(content(server)) == {f"web/{name}", f"web/{name}.old", "web/other"}
+
+
+def test_a_pull_keeps_no_setuid_on_other_bytes(server, tmp_path):
+    write(tmp_path / "back/tool", b"before")
+    (tmp_path / "back/tool").chmod(0o4750)
+    server.seed("tool", b"after!")
+    sync(server, tmp_path / "back", mode="pull")
+    assert (tmp_path / "back/tool").stat().st_mode & 0o7777 == 0o750
 
 
 def test_report_and_progress(server, tree, tmp_path, monkeypatch):
@@ -390,6 +404,8 @@ def test_killed_at_any_moment_it_converges(server, tmp_path, mode):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"file_root": "a\0b"}, "file_root must be a path"),
+        ({"progress_file": "/nowhere/progress"}, "progress_file '/nowhere/progress' cannot be written"),
         ({"file_root": "/typo"}, "file_root '/typo' is not there: nothing was changed"),
         ({"permission": "public-read"}, "no ACL is ever sent"),
         ({"key_prefix": "a/../b"}, "key_prefix must be a path without empty parts, '.' and '..', got 'a/../b'"),
