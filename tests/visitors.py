@@ -53,6 +53,18 @@ def upload(url: str, name: str, blocks, size: int, pause: float = 0.0) -> dict:
         return json.loads(body)[0]
 
 
+def download(url: str, path: str):
+    """The blocks of a file; an answer but 200 raises."""
+    connection = connect(url, 120)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise AssertionError(f"{path} from {url}: {answer.status}")
+        while block := answer.read(1 << 20):
+            yield block
+
+
 def noise(seed: int, size: int):
     """Blocks of bytes that nobody compresses, the same for the same seed."""
     block = hashlib.shake_256(str(seed).encode()).digest(1 << 20)

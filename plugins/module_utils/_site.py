@@ -28,6 +28,8 @@ def _ask(site: dict, method: str, path: str, body: bytes = b"", kind: str = "", 
     else:
         connection = http.client.HTTPConnection(*place, timeout=seconds)
     head = {"Accept": "application/json"}
+    if site.get("host"):
+        head["Host"] = site["host"]
     if kind:
         head["Content-Type"] = kind
     if site.get("password"):

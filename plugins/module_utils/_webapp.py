@@ -25,7 +25,7 @@ class File:
     group: int = 0  # the file belongs to root and this group
     secret: bool = False  # its text is never shown
     unit: str = ""  # the unit that has to learn of a change
-    how: str = "reload"  # how it learns: reload (nobody notices) or restart
+    how: str = "reload"  # how it learns: reload (nobody notices), restart, or next_start (not before it starts anew)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +141,11 @@ def _file_steps(wanted: Wanted, facts: Facts) -> list[Step]:
     steps = []
     for file in wanted.files:
         there = facts.files.get(file.path)
+        later = f", which {file.unit} takes up when it next starts" if file.how == "next_start" else ""
         if there is None:
             steps.append(Step("write", file.path, f"write {file.path}", file))
         elif there[0] != file.text:
-            steps.append(Step("write", file.path, f"change {file.path}", file))
+            steps.append(Step("write", file.path, f"change {file.path}{later if facts.runs(file.unit) else ''}", file))
         elif there[1] != file.mode:
             steps.append(Step("write", file.path, f"set the mode of {file.path} to {file.mode:04o}", file))
     if any(step.target.startswith(UNIT_FOLDER) for step in steps):
@@ -171,7 +172,7 @@ def _unit_steps(wanted: Wanted, facts: Facts, changed: set[str]) -> list[Step]:
     for unit in wanted.units:
         if unit not in facts.enabled:
             steps.append(Step("enable", unit, f"enable {unit}"))
-        hows = {file.how for file in wanted.files if file.unit == unit and file.path in changed}
+        hows = {file.how for file in wanted.files if file.unit == unit and file.path in changed} - {"next_start"}
         if not facts.runs(unit):
             steps.append(Step("start", unit, f"start {unit}"))
         elif "restart" in hows:

@@ -56,6 +56,9 @@ options:
         description: The site on this host, without the balancer.
         type: str
         required: true
+      host:
+        description: The name by which the site is asked for. Without it, the host of O(site.url).
+        type: str
       password:
         description: The password for uploads.
         type: str
@@ -171,7 +174,11 @@ def _step(given: dict) -> list[dict]:
 
 def main() -> None:
     """Run the module."""
-    site = {"url": {"type": "str", "required": True}, "password": {"type": "str", "no_log": True}}
+    site = {
+        "url": {"type": "str", "required": True},
+        "host": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+    }
     module = AnsibleModule(
         argument_spec={
             "step": {"type": "str", "choices": ["look", "write", "read", "clean", "gone"], "required": True},

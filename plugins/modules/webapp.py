@@ -57,9 +57,11 @@ options:
         description: The unit that has to learn of a change.
         type: str
       how:
-        description: How the unit learns of it.
+        description:
+          - How the unit learns of it. V(next_start) leaves a unit that runs alone, for units whose restart would break
+            requests; the change holds from its next start on.
         type: str
-        choices: [reload, restart]
+        choices: [reload, restart, next_start]
         default: reload
   units:
     description: The units beside the app that start at boot and run, in the order in which they start.
@@ -190,7 +192,7 @@ FILE = {
     "mode": {"type": "str", "default": "0644"},
     "group": {"type": "str"},
     "unit": {"type": "str"},
-    "how": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
+    "how": {"type": "str", "choices": ["reload", "restart", "next_start"], "default": "reload"},
 }
 ARGUMENTS = {
     "archive": {"type": "path", "required": True},

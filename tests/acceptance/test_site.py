@@ -9,8 +9,8 @@ import random
 import time
 
 import pytest
-from fleet import sh, wait
-from visitors import Load, ask, digest, noise, upload
+from fleet import ROOT, sh, wait
+from visitors import Load, ask, digest, download, noise, upload
 
 URLS = ["/", "/files", "/healthz"]
 
@@ -81,9 +81,9 @@ def test_2_gigabytes(fleet, site, fronts, figure):
     took = time.monotonic() - begin
     assert told["size"] == size
     assert told["sha256"] == digest(noise(7, size))
-    for server in fleet.servers:
-        path = f"/srv/files/gallery/{told['key'][:3]}/{told['key'][3:5]}/{told['key']}"
-        assert server.run(f"stat -c %s {path}") == str(size)
+    wanted = digest(noise(7, size))
+    for front in (site, *fronts):
+        assert digest(download(front, f"/files/{told['key']}")) == wanted
     used = [memory(server) for server in fleet.servers]
     assert ask(site, f"/files/{told['key']}", "DELETE")[0] == 204
     figure(f"2 GiB uploaded in {took:.0f} s, memory of the app at most {max(used)} MiB")
@@ -207,6 +207,39 @@ def page_says(front: str, words: bytes) -> bool:
     except OSError:
         return False
     return status in (200, 503) and words in body
+
+
+def test_an_own_app_with_its_files_on_the_share(fleet, fronts):
+    own = {
+        "webapp_source": str(ROOT / "tests/apps/tiny"),
+        "webapp_environment": {"GREETING": "from the share"},
+        "webapp_media": {"/media/": "/srv/files/shop"},
+    }
+    server, front = fleet.servers[1], fronts[1]
+    try:
+        fleet.play("site.yml", "-e", json.dumps(own))
+        assert json.loads(ask(front, "/")[1])["greeting"] == "from the share"
+        fleet.servers[0].run(
+            "mkdir -p /srv/files/shop && echo hello >/srv/files/shop/a.txt && chown -R 5000 /srv/files/shop"
+        )
+        assert ask(front, "/media/a.txt")[:2] == (200, b"hello\n")
+        assert ask(front, "/media/b.txt")[0] == 404
+        assert set(fleet.play("site.yml", "-e", json.dumps(own)).changed().values()) == {0}
+        # without its share the app waits, and no file is looked for on the server's own disk
+        unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
+        mount = server.run(f"systemctl show --property RequiresMountsFor --value {unit}")
+        assert mount == "/srv/files"
+        server.run("systemctl stop srv-files.mount")
+        status, said, _ = ask(front, "/media/a.txt")
+        assert (status, b"not mounted" in said) == (503, True)
+        wait(lambda: server.code(f"systemctl is-active {unit}") != 0, 30, "the app stopped with its share")
+        server.run("systemctl start srv-files.mount")
+        wait(lambda: server.code(f"systemctl is-active {unit}") == 0, 60, "the app started with its share")
+        assert ask(front, "/media/a.txt")[:2] == (200, b"hello\n")
+    finally:
+        fleet.servers[0].run("rm -rf /srv/files/shop")
+        fleet.play("site.yml")
+    assert json.loads(ask(front, "/files")[1])["files"]
 
 
 def test_a_second_run_changes_nothing_and_is_short(fleet, figure):

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 
 import pytest
+from front import Fronted
 from gallery.efs import Efs
 from serving import Server
 
@@ -20,16 +21,17 @@ def storage(request, tmp_path):
 
 @pytest.fixture(scope="module")
 def start():
-    """A function that starts a gallery in a folder of its own; all are ended after the module."""
+    """A function that starts a gallery in a folder of its own, behind the role's nginx where it is given variables of the
+    role; all are ended after the module."""
     with contextlib.ExitStack() as after:
 
-        def begin(*python: str, **settings: str) -> Server:
+        def begin(*python: str, role: dict | None = None, **settings: str) -> Server:
             # unix sockets need a short path
             folder = pathlib.Path(tempfile.mkdtemp(prefix="gallery-"))
             after.callback(shutil.rmtree, folder)
-            server = Server(folder, python or ("-m", "gallery"), **settings)
-            after.callback(server.process.wait)
-            after.callback(server.process.kill)
+            program = python or ("-m", "gallery")
+            server = Server(folder, program, **settings) if role is None else Fronted(folder, program, role, **settings)
+            after.callback(server.end)
             return server
 
         yield begin

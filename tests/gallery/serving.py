@@ -114,10 +114,14 @@ class Server:
     @contextlib.contextmanager
     def connected(self, timeout: float = 30):
         """A bare socket."""
-        with socket.socket(socket.AF_INET if self.port else socket.AF_UNIX) as plain:
+        place = self._place()
+        with socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET) as plain:
             plain.settimeout(timeout)
-            plain.connect(("127.0.0.1", self.port) if self.port else self.socket)
+            plain.connect(place)
             yield plain
+
+    def _place(self):
+        return ("127.0.0.1", self.port) if self.port else self.socket
 
     def temporary(self) -> list[str]:
         """The temporary files there are, once the server has had a moment to clean up."""
@@ -144,6 +148,11 @@ class Server:
         """End it by a signal; returns how it ended."""
         self.process.send_signal(number)
         return self.process.wait(20)
+
+    def end(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
 
 
 def head_of(plain: socket.socket) -> bytes:

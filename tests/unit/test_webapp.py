@@ -98,6 +98,22 @@ def test_what_is_out_of_order_is_mended(facts, steps):
     assert (waits.steps, len(waits.pending)) == ([], len(steps.split()))
 
 
+def test_a_unit_whose_restart_would_break_requests_learns_at_its_next_start():
+    file = _webapp.File(
+        "/etc/systemd/system/webapp-front.service", "new", unit="webapp-front.service", how="next_start"
+    )
+    wanted = dataclasses.replace(WANTED, files=(*FILES, file))
+    facts = serving()
+    facts.files[file.path] = ("old", 0o644)
+    steps = _webapp.make(wanted, facts, False).steps
+    assert kinds(steps) == "write reload answers"
+    assert steps[0].text == f"change {file.path}, which webapp-front.service takes up when it next starts"
+    facts.states["webapp-front.service"] = "inactive"
+    steps = _webapp.make(wanted, facts, False).steps
+    assert kinds(steps) == "write reload start answers"
+    assert steps[0].text == f"change {file.path}"
+
+
 @pytest.mark.parametrize(
     ("releases", "current", "removed"),
     [

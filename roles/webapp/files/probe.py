@@ -8,7 +8,6 @@ dead server cannot be ended - and no other is started before it has ended, so th
 STATUS is JSON: {"ok", "at": epoch seconds, "every": seconds, "problem": sentence or ""}. TEXTFILE is for Prometheus.
 """
 
-import contextlib
 import json
 import os
 import select
@@ -111,15 +110,21 @@ def main(mount, folder, host, every, deadline, status, textfile):
     """Look and tell until somebody ends it."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     probe = Probe(mount, folder, host, float(deadline))
-    before = None
+    before = unwritten = None
     while True:
         begin = time.monotonic()
         problem = probe.look()
         took = time.monotonic() - begin
         told = {"ok": not problem, "at": time.time(), "every": float(every), "problem": problem}
         put(status, json.dumps(told) + "\n")
-        with contextlib.suppress(OSError):  # a full or missing folder of the monitoring is not the share's fault
+        failed = ""
+        try:
             put(textfile, metrics(problem, took))
+        except OSError as fault:  # a full or missing folder of the monitoring is not the share's fault
+            failed = f"the metrics cannot be written to {textfile}: {fault.strerror}"
+        if failed and failed != unwritten:
+            print(failed, flush=True)
+        unwritten = failed
         if problem != before:
             print(problem or "the share answers", flush=True)
             before = problem

@@ -1,0 +1,118 @@
+"""The role's two nginx before a gallery: its own templates, with the paths and the port of a test."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import jinja2
+import pytest
+import yaml
+from serving import FILES, Server, free_port
+
+ROLE = FILES.parent
+CACHE = ROLE.parents[1] / ".cache"
+
+
+@functools.cache
+def nginx() -> pathlib.Path | None:
+    """The folder over which nginx is installed; on Debian its package is only unpacked, since an installed one would start."""
+    if shutil.which("nginx") or pathlib.Path("/usr/sbin/nginx").exists():
+        return pathlib.Path("/")
+    root = CACHE / "nginx"
+    if not (root / "usr/sbin/nginx").exists() and shutil.which("apt-get"):
+        root.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+            # a machine whose lists of packages are empty has to read them first
+            for command in (["true"], ["apt-get", "-qq", "update"]):
+                subprocess.run(command, capture_output=True, timeout=300)
+                got = subprocess.run(
+                    ["apt-get", "-qq", "download", "nginx", "nginx-common"],
+                    cwd=folder,
+                    capture_output=True,
+                    timeout=300,
+                )
+                if got.returncode == 0:
+                    break
+            for package in pathlib.Path(folder).glob("*.deb"):
+                subprocess.run(["dpkg", "-x", package, root], check=True)
+    return root if (root / "usr/sbin/nginx").exists() else None
+
+
+needs_nginx = pytest.mark.skipif(nginx() is None, reason="nginx is not installed (Debian: it is unpacked by itself)")
+
+
+def render(template: str, **settings) -> str:
+    """A template of the role, with its defaults and variables and these settings."""
+    told = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    told.update(yaml.safe_load((ROLE / "vars/main.yml").read_text()))
+    told.update({"__webapp_gallery": True, "inventory_hostname": "web-01"}, **settings)
+    loader = jinja2.FileSystemLoader(ROLE / "templates")
+    # as Ansible reads templates
+    found = jinja2.Environment(
+        loader=loader, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    return found.get_template(template).render(told)
+
+
+class Fronted(Server):
+    """A gallery as before, asked through webapp-front and webapp-files; `role` are variables of the role."""
+
+    def __init__(self, folder: pathlib.Path, python: tuple[str, ...], role: dict, **settings: str) -> None:
+        self.front_port = 0
+        super().__init__(folder, python, **settings)
+        self._folder = folder
+        port = free_port()
+        role = {"webapp_port": port, "webapp_folder": str(self.files), "webapp_balancers": [], **role}
+        self.nginx = [self._start(part, role) for part in ("files", "front")]
+        self._wait_for(port)
+        self.front_port = port
+
+    def _start(self, part: str, role: dict) -> subprocess.Popen:
+        root = nginx()
+        (self._folder / f"webapp-{part}").mkdir()
+        text = render(f"{part}.conf.j2", **role)
+        for old, new in {
+            "/run/webapp-": f"{self._folder}/webapp-",
+            "/var/log/webapp/": f"{self._folder}/webapp-{part}/",
+            "/opt/webapp/current/app.sock": self.socket,
+            "/etc/nginx/mime.types": str(root / "etc/nginx/mime.types"),
+        }.items():
+            text = text.replace(old, new)
+        path = self._folder / f"{part}.conf"
+        path.write_text(text)
+        command = [root / "usr/sbin/nginx", "-e", "stderr", "-c", path]
+        if os.geteuid() == 0:  # the folder of a test is root's alone
+            command += ["-g", "user root;"]
+        with open(self._folder / f"{part}.err", "wb") as log:
+            return subprocess.Popen(command, stderr=log)
+
+    def _wait_for(self, port: int) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            for process in self.nginx:
+                said = "".join(path.read_text() for path in self._folder.glob("*.err"))
+                assert process.poll() is None, said
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError("the front does not listen")
+
+    def _place(self):
+        return ("127.0.0.1", self.front_port) if self.front_port else super()._place()
+
+    def end(self) -> None:
+        """End all three."""
+        for process in self.nginx:
+            process.terminate()
+            process.wait()
+        super().end()
