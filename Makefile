@@ -5,7 +5,7 @@ LAB ?= lab
 SCENARIOS := efs_mount efs_client s3_sync webapp default
 lab := python -m lab --lab='$(LAB)'
 
-.PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery molecule acceptance bench-web bench-s3 requirements
+.PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery store molecule acceptance bench-web bench-s3 requirements
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,7 +27,7 @@ lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
 
-test: lint unit s3 docs sanity gallery molecule ## everything that CI runs
+test: lint unit s3 docs sanity gallery store molecule ## everything that CI runs
 
 lint: .venv/.ok ## style, and whether the modules run on Python 3.9
 	yamllint --strict .
@@ -51,6 +51,10 @@ sanity: .venv/.ok ## ansible-test sanity on the collection as it is built
 gallery: .venv/.ok ## the reference app, its page in headless Chromium included
 	@python -c "from lab import engine; engine.install('chromium', 'chromium')" 2>/dev/null || true
 	pytest tests/gallery
+
+store: .venv/.ok ## S3 of the lab by itself, and the tools that people use on it
+	@python -m lab prepare
+	pytest tests/store
 
 molecule: .venv/.ok ## the roles in containers, the whole site on real guests
 	@python -m lab prepare

@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 
-from lab import aws, balancer, daemons, engine, identity, images, parts, pictures, state
+from lab import aws, balancer, daemons, engine, identity, images, parts, pictures, s3, state
 from lab.progress import say
 from lab.settings import DEFAULT_LAB, MOST_FILE_SYSTEMS, MOST_SERVERS, REGION, ROOT, Lab, LabError
 
@@ -50,7 +50,7 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
     """Make the lab what is wanted of it. Every step looks first, so a second run changes nothing."""
     state.save(lab, wanted)
     identity.ssh_key(lab.state / "ssh/id_ed25519")
-    identity.certificates(lab.state / "tls")
+    identity.certificates(lab)
     all_servers = [lab.server(number + 1) for number in range(wanted.hosts)]
     identity.known_hosts(lab, all_servers)
     for one in all_servers:
@@ -67,9 +67,14 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
         "Transport": wanted.transport,
         "SiteUrl": lab.site_url,
     }
+    tags |= {"Bucket": lab.bucket, "S3Endpoint": lab.s3_endpoint}
     if wanted.package:
         tags["EfsUtilsChecksum"] = wanted.package
-    record.balancer(list(record.servers(main, tags).values()))
+    identities = record.servers(main, tags)
+    record.balancer(list(identities.values()))
+    s3.store(
+        lab, {one.address: {"id": identities[one.name], "zone": one.zone, "name": one.name} for one in main}, efs_image
+    )
     parts.balancer(lab, efs_image)
     balancer.program(lab).start()
     aws.environment(lab)
@@ -122,7 +127,9 @@ def up(arguments: argparse.Namespace) -> None:
     wanted.transport = arguments.transport or wanted.transport
     _package(lab, arguments.efs_utils_package, wanted)
     _converge(lab, wanted)
-    say(f"lab {lab.name}: {wanted.hosts} servers, site at {lab.site_url}, AWS API at {lab.aws_endpoint}")
+    say(
+        f"lab {lab.name}: {wanted.hosts} servers, site at {lab.site_url}, AWS API at {lab.aws_endpoint}, S3 at {lab.s3_endpoint}"
+    )
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -193,10 +200,10 @@ def status(arguments: argparse.Namespace) -> None:
     told = {
         "site_url": lab.site_url,
         "aws_endpoint": lab.aws_endpoint,
-        "s3_endpoint": None,
+        "s3_endpoint": lab.s3_endpoint,
         "region": REGION,
         "file_system": record.identity_of(state.MAIN_FILE_SYSTEM),
-        "bucket": None,
+        "bucket": lab.bucket,
         "inventory": str(_inventory(lab)),
         "hosts": hosts,
     }

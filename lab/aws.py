@@ -251,10 +251,25 @@ def environment(lab: Lab) -> None:
     """Write the file that points any AWS tool at this lab (`. lab/env`)."""
     lines = {
         "AWS_ENDPOINT_URL": lab.aws_endpoint,
+        "AWS_ENDPOINT_URL_S3": lab.s3_endpoint,
+        # names the CA: rclone does not start where AWS_CA_BUNDLE does, nor where it reads this file for its keys
+        "AWS_CONFIG_FILE": str(lab.state / "aws.ini"),
+        # s5cmd's name for the endpoint, and a remote `lab:` of rclone
+        "S3_ENDPOINT_URL": lab.s3_endpoint,
+        "RCLONE_CONFIG_LAB_TYPE": "s3",
+        "RCLONE_CONFIG_LAB_PROVIDER": "Other",
+        "RCLONE_CONFIG_LAB_ACCESS_KEY_ID": ACCESS_KEY,
+        "RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY": SECRET_KEY,
+        "RCLONE_CONFIG_LAB_REGION": REGION,
+        "RCLONE_CONFIG_LAB_ENDPOINT": lab.s3_endpoint,
+        "RCLONE_CA_CERT": str(lab.state / "tls/ca.pem"),
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
     }
     text = "".join(f"export {key}={value}\n" for key, value in lines.items())
-    write(lab.state / "env", text + "unset AWS_PROFILE AWS_SESSION_TOKEN\n")
+    write(lab.state / "env", text + "unset AWS_PROFILE AWS_SESSION_TOKEN AWS_CA_BUNDLE AWS_SDK_LOAD_CONFIG\n")
+    keys = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    write(lab.state / "credentials.ini", f"[default]\n{keys}", 0o600)
+    write(lab.state / "aws.ini", f"[default]\nregion = {REGION}\nca_bundle = {lab.state / 'tls/ca.pem'}\n")

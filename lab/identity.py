@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import ipaddress
 import pathlib
 import tarfile
 
@@ -67,33 +68,43 @@ def _key_pem(key) -> bytes:
     )
 
 
-def certificates(folder: pathlib.Path) -> None:
-    """Make a certificate authority (ca.pem) and the file systems' certificate (server.pem: key and chain) once.
+def certificates(lab: Lab) -> None:
+    """Make a certificate authority (ca.pem), and the certificates of the file systems (server.pem: key and chain) and of S3
+    (s3.pem, s3.crt, s3.key), all at once, so that nobody has to keep the authority's key.
 
-    The server's name is the wildcard of the region, as EFS's own certificate has it.
+    The file systems' name is the wildcard of the region, as EFS's own certificate has it.
     """
-    if (folder / "server.pem").exists():
+    folder = lab.state / "tls"
+    if (folder / "s3.key").exists():
         return
     ca_name, domain = "samefiles lab CA", f"efs.{REGION}.amazonaws.com"
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_key = ec.generate_private_key(ec.SECP256R1())
     key_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     ca = _certificate(
         ca_name, ca_key.public_key(), ca_name, ca_key,
         [(x509.BasicConstraints(ca=True, path_length=0), True), (key_id, False)],
     )  # fmt: skip
-    server = _certificate(
-        domain, key.public_key(), ca_name, ca_key,
-        [
-            (x509.BasicConstraints(ca=False, path_length=None), True),
-            (x509.SubjectAlternativeName([x509.DNSName(f"*.{domain}"), x509.DNSName(domain)]), False),
-            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), False),
-        ],
-    )  # fmt: skip
     ca_pem = ca.public_bytes(serialization.Encoding.PEM)
+
+    def server(subject: str, *names) -> tuple[bytes, bytes]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = _certificate(
+            subject, key.public_key(), ca_name, ca_key,
+            [
+                (x509.BasicConstraints(ca=False, path_length=None), True),
+                (x509.SubjectAlternativeName(names), False),
+                (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+                (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), False),
+            ],
+        )  # fmt: skip
+        return _key_pem(key), made.public_bytes(serialization.Encoding.PEM) + ca_pem
+
     write(folder / "ca.pem", ca_pem)
-    chain = _key_pem(key) + server.public_bytes(serialization.Encoding.PEM) + ca_pem
-    write(folder / "server.pem", chain, 0o600)
+    write(folder / "server.pem", b"".join(server(domain, x509.DNSName(f"*.{domain}"), x509.DNSName(domain))), 0o600)
+    s3_key, s3_chain = server("s3", x509.DNSName("s3"), x509.IPAddress(ipaddress.ip_address(lab.s3_address)))
+    write(folder / "s3.pem", s3_key + s3_chain, 0o600)
+    write(folder / "s3.crt", s3_chain)
+    write(folder / "s3.key", s3_key, 0o600)
 
 
 def seed(lab: Lab, server: Server) -> None:

@@ -100,6 +100,21 @@ class Lab:
         return str(self.zone_subnet(ZONES[0])[5])
 
     @property
+    def s3_address(self) -> str:
+        """The address of S3, in the first zone; instance metadata is answered there too."""
+        return str(self.zone_subnet(ZONES[0])[6])
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The endpoint of S3, for this machine and for the servers."""
+        return f"https://{self.s3_address}"
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of the site."""
+        return f"{self.prefix}-site"
+
+    @property
     def alb(self) -> pathlib.Path:
         """What the balancer shares with its program: configuration, runtime socket, what it measured."""
         return self.state / "alb"

@@ -144,6 +144,14 @@ def _style(options: dict, session: Callable) -> str:
     return given or "auto"
 
 
+def _authorities(options: dict, session: Callable) -> str | None:
+    """The file of CA certificates: by option, by environment, in the configuration."""
+    given = options.get("aws_ca_bundle") or os.environ.get("AWS_CA_BUNDLE")
+    if not given and (_configured() or options.get("profile")):
+        given = session().get_scoped_config().get("ca_bundle")
+    return os.path.expanduser(given) if given else None
+
+
 def login(bucket: str, options: dict) -> tuple[Where, Callable[[], Keys]]:
     """Where a bucket is, and a function that gives the credentials of now.
 
@@ -170,7 +178,7 @@ def login(bucket: str, options: dict) -> tuple[Where, Callable[[], Keys]]:
             bucket,
             region,
             _style(options, session),
-            ca_file=options.get("aws_ca_bundle") or os.environ.get("AWS_CA_BUNDLE") or None,
+            ca_file=_authorities(options, session),
             verify=options.get("validate_certs") is not False,
         )
         proxy = _s3_where.proxy_of(where.secure, where.name, dict(os.environ))

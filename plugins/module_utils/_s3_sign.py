@@ -35,10 +35,10 @@ def _mac(key: bytes, text: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=8)
-def signing_key(secret: str, day: str, region: str) -> bytes:
-    """The key of a day and a region; four HMACs, made once."""
+def signing_key(secret: str, day: str, region: str, service: str = "s3") -> bytes:
+    """The key of a day, a region and a service; four HMACs, made once."""
     key = f"AWS4{secret}".encode()
-    for part in (day, region, "s3", "aws4_request"):
+    for part in (day, region, service, "aws4_request"):
         key = _mac(key, part)
     return key
 
@@ -49,7 +49,16 @@ def stamp(second: int) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
 
 
-def sign(method: str, path: str, query: str, headers: dict[str, str], payload: str, keys: Keys, region: str) -> str:
+def sign(
+    method: str,
+    path: str,
+    query: str,
+    headers: dict[str, str],
+    payload: str,
+    keys: Keys,
+    region: str,
+    service: str = "s3",
+) -> str:
     """The header Authorization.
 
     path and query are encoded; headers (lower-case names, host and x-amz-date among them) are all signed; payload is the
@@ -62,10 +71,10 @@ def sign(method: str, path: str, query: str, headers: dict[str, str], payload: s
         lines = re.sub(" +", " ", lines)  # as S3 reads them
     canonical = f"{method}\n{path}\n{query}\n{lines}\n{listed}\n{payload}"
     date = headers["x-amz-date"]
-    scope = f"{date[:8]}/{region}/s3/aws4_request"
+    scope = f"{date[:8]}/{region}/{service}/aws4_request"
     digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
     signature = hmac.new(
-        signing_key(keys.secret_key, date[:8], region),
+        signing_key(keys.secret_key, date[:8], region, service),
         f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}".encode(),
         "sha256",
     ).hexdigest()

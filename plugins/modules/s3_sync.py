@@ -231,7 +231,7 @@ options:
     type: str
     aliases: [aws_profile]
   aws_ca_bundle:
-    description: File with the CA certificates that the server is judged by; C(AWS_CA_BUNDLE) counts too.
+    description: File with the CA certificates that the server is judged by; C(AWS_CA_BUNDLE) and C(ca_bundle) of the AWS configuration count too.
     type: path
   validate_certs:
     description: Whether the server's certificate is checked.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import http.server
 import json
+import os
 import threading
 
 import pytest
@@ -53,6 +54,7 @@ def configured(monkeypatch, tmp_path):
     """An AWS configuration with two profiles."""
     text = """[default]
 region = eu-west-1
+ca_bundle = ~/ca.pem
 [profile other]
 region = eu-west-2
 services = mine
@@ -72,6 +74,7 @@ s3 =
 def test_profiles(configured):
     where, keys = _s3_login.login("site", {})
     assert (where.header, keys().access_key) == ("site.s3.eu-west-1.amazonaws.com", "A")
+    assert where.ca_file == os.path.expanduser("~/ca.pem")
     where, keys = _s3_login.login("site", {"profile": "other"})
     assert (where.header, where.base, where.region) == ("s3.example.com", "/site/", "eu-west-2")
     assert tuple(keys()) == ("B", "b", None)

@@ -1,0 +1,108 @@
+"""SeaweedFS: how it is started, and requests to it that the lab itself signs."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import ssl
+import subprocess
+import time
+
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sign
+
+from lab.store.settings import ACCOUNT, DATA, FOLDER, PLAIN, SECURE, Told
+
+RUN = pathlib.Path("/run/store")
+
+
+def _configuration(told: Told) -> tuple[dict, dict]:
+    """Identities, and the role that servers take with its policy."""
+    credentials = [{"accessKey": told.access_key, "secretKey": told.secret_key}]
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    identities = {"identities": [{"name": "lab", "credentials": credentials, "actions": actions}]}
+    bucket = f"arn:aws:s3:::{told.bucket}"
+    objects = [
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts",
+    ]
+    patterns = [f"{prefix}*" for prefix in told.prefixes]
+    policy = [
+        {"Effect": "Allow", "Action": objects, "Resource": [f"{bucket}/{pattern}" for pattern in patterns]},
+        {
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": [bucket],
+            "Condition": {"StringLike": {"s3:prefix": patterns}},
+        },
+    ]
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/lab"}, "Action": ["sts:AssumeRole"]}
+    role = {
+        "roleName": told.role,
+        "roleArn": f"arn:aws:iam::{ACCOUNT}:role/{told.role}",
+        "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
+        "attachedPolicies": [told.role],
+    }
+    sts = {"tokenDuration": "1h", "maxSessionLength": "12h", "issuer": "samefiles-lab", "signingKey": told.signing_key}
+    document = {"Version": "2012-10-17", "Statement": policy}
+    return identities, {
+        "sts": sts,
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "roles": [role],
+        "policies": [{"name": told.role, "document": document}],
+    }
+
+
+def start(told: Told) -> subprocess.Popen:
+    """Start SeaweedFS; only this container reaches it."""
+    RUN.mkdir(mode=0o700, exist_ok=True)
+    for name, content in zip(("s3.json", "iam.json"), _configuration(told)):
+        (RUN / name).write_text(json.dumps(content))
+    argv = [
+        "/usr/local/bin/weed", "-logtostderr", "server", f"-dir={DATA}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+        "-master.port=9333", "-volume.port=8080", "-filer.port=8888", "-master.peers=none", "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-volume.preStopSeconds=0", "-filer.disableHttp",
+        "-s3", f"-s3.port={PLAIN}", f"-s3.port.https={SECURE}", f"-s3.cert.file={FOLDER}/s3.crt", f"-s3.key.file={FOLDER}/s3.key",
+        f"-s3.config={RUN}/s3.json", f"-s3.iam.config={RUN}/iam.json", "-s3.allowedOrigins=https://none.invalid",
+        "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+    ]  # fmt: skip
+    # one volume for a bucket instead of seven; a collector that keeps a small machine small
+    settings = {
+        "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
+        "WEED_S3_SSE_KEK": told.encryption_key,
+        "GOMEMLIMIT": "400MiB",
+        "HOME": str(RUN),
+    }
+    return subprocess.Popen(argv, env={**os.environ, **settings})
+
+
+def connect(secure: bool) -> http.client.HTTPConnection:
+    """A connection to SeaweedFS in this container; nobody can come between."""
+    if not secure:
+        return http.client.HTTPConnection("127.0.0.1", PLAIN, timeout=120)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", SECURE, timeout=120, context=context)
+
+
+def ask(told: Told, method: str, path: str, query: dict[str, str], body: bytes = b"", service: str = "s3"):
+    """One request of the lab itself, signed; returns status and body."""
+    host = f"127.0.0.1:{SECURE}"  # a bucket's policy may refuse whatever comes without TLS, this too
+    payload = hashlib.sha256(body).hexdigest()
+    headers = {"host": host, "x-amz-date": _s3_sign.stamp(int(time.time())), "x-amz-content-sha256": payload}
+    if body:
+        headers["content-type"] = "application/x-www-form-urlencoded"
+    text = _s3_sign.query_text(query)
+    signed = _s3_sign.sign(method, path, text, headers, payload, told.keys, told.region, service)
+    connection = connect(True)
+    try:
+        connection.request(method, f"{path}?{text}" if text else path, body, {**headers, "Authorization": signed})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
