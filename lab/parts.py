@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import pathlib
 import socket
 import subprocess
 import time
@@ -36,6 +38,11 @@ def network(lab: Lab) -> None:
 def on_network(lab: Lab, address: str, host: str) -> list[str]:
     """Arguments that give a container its place on the network."""
     return [*label(lab), "--network", lab.prefix, "--ip", address, "--hostname", host]
+
+
+def fingerprint(certificate: pathlib.Path) -> str:
+    """Another word for another certificate: what runs with the former one is made anew."""
+    return hashlib.sha256(certificate.read_bytes()).hexdigest()[:12]
 
 
 def file_system_name(identity: str) -> str:
@@ -83,6 +90,7 @@ def file_system(lab: Lab, item: dict, record: Record, image: str) -> tuple[str, 
         "--cap-add", "NET_ADMIN", "--cap-add", "DAC_READ_SEARCH", "--security-opt", "seccomp=unconfined",
         "--volume", f"{name}:/export", "--volume", f"{name}-recovery:/var/lib/nfs/ganesha",
         "--volume", f"{folder}:/etc/efs:ro", "--label", f"samefiles.config={json.dumps(config)}",
+        "--label", f"samefiles.certificate={fingerprint(folder / 'server.pem')}",
     ]  # fmt: skip
     for volume in (name, f"{name}-recovery"):
         if not engine.inspect("volume", volume):

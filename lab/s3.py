@@ -60,7 +60,7 @@ def store(lab: Lab, instances: dict[str, dict], image: str) -> None:
         "--volume", f"{name}:/data", "--volume", f"{lab.state / 's3'}:/s3:ro", "--volume", f"{WEED}:/usr/local/bin/weed:ro",
         "--volume", f"{ROOT}:/src:ro", "--env", "PYTHONPATH=/src/.ansible/collections",
         "--env", "PYTHONDONTWRITEBYTECODE=1", "--env", f"S3_ADDRESS={lab.s3_address}",
-        "--label", f"samefiles.{code()}", "--entrypoint", "/usr/bin/python3",
+        "--label", f"samefiles.{code()}", "--label", f"samefiles.certificate={parts.fingerprint(lab.state / 's3/s3.pem')}", "--entrypoint", "/usr/bin/python3",
     ]  # fmt: skip
     started = engine.ensure_container(name, arguments, image, ["-m", "lab.store"])
     with step("starting S3" if started else "asking S3"):
