@@ -78,6 +78,18 @@ def parts_etag(etags: list[str]) -> str:
     return f"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{len(etags)}"
 
 
+def _is_kms(headers: dict[str, str]) -> bool:
+    return headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+
+
+def _is_ours(there: Head, headers: dict[str, str], md5: str, sha256: str | None) -> bool:
+    """Whether an object is what we sent: its bytes by either hash, and its headers."""
+    same = there.etag == md5 or (sha256 is not None and there.checksums.get("sha256") == sha256)
+    content = {name: value for name, value in headers.items() if name in _s3_answers.CONTENT}
+    metadata = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
+    return same and there.headers == content and there.metadata == metadata
+
+
 class Bucket:
     """A bucket; its methods may be called by several threads.
 
@@ -96,6 +108,7 @@ class Bucket:
         self._lock, self._moved = threading.Lock(), False
         self._pool = _s3_wire.Pool(where, seconds)
         self._left: list[_s3_wire.Pool] = []
+        self._kms = False  # KMS encrypts here, and ETags are no hashes: objects are stored with their SHA-256
 
     def close(self) -> None:
         """Close all connections."""
@@ -105,7 +118,7 @@ class Bucket:
     # requests
 
     def _head(self, method: str, key: str, query: str, headers: dict, body, payload: str) -> bytes:
-        where, keys = self.where, self._keys()
+        where, keys = self.where, self._credentials()
         path = where.base + _s3_sign.quote(key)
         signed = {"host": where.header, "x-amz-content-sha256": payload, **headers}
         signed["x-amz-date"] = _s3_sign.stamp(int(self._now() + self._skew))
@@ -117,8 +130,25 @@ class Bucket:
             target = f"http://{where.header}{target}"
         length = f"content-length: {len(body)}\r\n" if body is not None else ""
         lines = "".join([f"{name}: {value}\r\n" for name, value in signed.items()])
+        if where.proxy and not where.secure and where.proxy[2]:
+            lines += f"proxy-authorization: {_s3_wire.basic(where.proxy[2])}\r\n"
         text = f"{method} {target} HTTP/1.1\r\n{lines}authorization: {signature}\r\n{length}\r\n"
         return text.encode("utf-8", "surrogateescape")
+
+    def _credentials(self) -> Keys:
+        try:
+            return self._keys()
+        except Exception as fault:  # whatever their provider raises
+            raise Denied(f"the credentials cannot be renewed: {' '.join(str(fault).split())}") from fault
+
+    def _renew(self) -> None:
+        """Have new credentials made, where they can be, though their provider thinks that the former ones hold."""
+        renew = getattr(self._keys, "renew", None)
+        if renew:
+            try:
+                renew()
+            except Exception as fault:
+                raise Denied(f"the credentials cannot be renewed: {' '.join(str(fault).split())}") from fault
 
     def _payload(self, headers: dict, body) -> str:
         if not body:
@@ -152,6 +182,7 @@ class Bucket:
             except _s3_wire.Untrusted as untrusted:
                 raise S3Error(str(untrusted)) from untrusted
             code = self._code(answer)
+            self._kms = self._kms or _is_kms(answer.headers)
             if answer.status in fine or (answer.status < 300 and not code):
                 return answer
             fault = self._fault(kind, key, answer, code)
@@ -160,7 +191,8 @@ class Bucket:
             elif code == "RequestTimeTooSkewed" and self._set_clock(answer, skew):
                 pass
             elif not renewed and (code in _EXPIRED or (not code and answer.status == 400)):
-                renewed = True  # the next try asks for the keys again; an answer to HEAD has no body to tell why
+                renewed = True  # an answer to HEAD has no body to tell why
+                self._renew()
                 self._follow(answer)
             elif self._follow(answer):
                 pass
@@ -276,7 +308,7 @@ class Bucket:
         """The checksum that a body travels with."""
         how = self.checksum
         if how == "auto":
-            kms = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+            kms = self._kms or _is_kms(headers)
             how = "sha256" if kms else "md5" if md5 is not None else "crc32"
         if how == "md5":
             digest = md5 if md5 is not None else hashlib.md5(body, usedforsecurity=False).digest()
@@ -296,16 +328,20 @@ class Bucket:
 
     def put(self, key: str, body: bytes, headers: dict, md5: bytes, expect: str | None) -> Stored:
         """Store an object whole. Raises Changed when what is there is not what was expected."""
-        sent = {**headers, **self._sums(body, md5, headers), **self._condition(expect)}
+        sums = self._sums(body, md5, headers)
         try:
-            answer = self.ask("PUT", "PUT", key, None, sent, body)
+            answer = self.ask("PUT", "PUT", key, None, {**headers, **sums, **self._condition(expect)}, body)
         except Changed:
             # the first try may have been carried out, and only its answer lost
             there = self.head(key)
-            if there is None or there.etag != md5.hex():
+            if there is None or not _is_ours(there, headers, md5.hex(), sums.get("x-amz-checksum-sha256")):
                 raise
             return Stored(there.etag, there.date)
-        return self._stored(answer)
+        stored = self._stored(answer)
+        if self.checksum == "auto" and "content-md5" in sums and _is_kms(answer.headers):
+            # KMS by the bucket's default: without a SHA-256 nobody could tell later what was stored
+            return self.put(key, body, headers, md5, stored.etag or None)
+        return stored
 
     @staticmethod
     def _stored(answer: _s3_wire.Answer, etag: str = "") -> Stored:
@@ -335,6 +371,8 @@ class Bucket:
             **headers, "x-amz-copy-source": source, "x-amz-copy-source-if-match": f'"{etag}"',
             "x-amz-metadata-directive": "REPLACE",
         }  # fmt: skip
+        if self.checksum == "auto" and (self._kms or _is_kms(headers)):
+            sent["x-amz-checksum-algorithm"] = "SHA256"
         try:
             answer = self.ask("COPY", "PUT", key, None, sent)
         except Changed:
@@ -344,6 +382,8 @@ class Bucket:
                 raise
             return Stored(there.etag if there.etag == etag else "", there.date)
         text = bytes(answer.body).decode("utf-8", "replace")
+        if "CopyObjectResult" not in text:
+            raise S3Error(f"COPY {self._shown(key)}: S3 does not say what became of it: run it again")
         return self._stored(answer, _s3_answers.bare(_s3_answers.field(text, "ETag")))
 
     # large objects
@@ -352,13 +392,15 @@ class Bucket:
         """Begin an upload in parts; its id."""
         sums = {}
         if self.checksum in ("auto", "crc32", "sha256"):
-            kms = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
-            sha = self.checksum == "sha256" or (self.checksum == "auto" and kms)
+            sha = self.checksum == "sha256" or (self.checksum == "auto" and (self._kms or _is_kms(headers)))
             sums = {"x-amz-checksum-algorithm": "SHA256" if sha else "CRC32"}
         answer = self.ask("BEGIN", "POST", key, {"uploads": ""}, {**headers, **sums}, b"")
         found = _s3_answers.field(bytes(answer.body).decode("utf-8", "replace"), "UploadId")
         if not found:
             raise S3Error(f"BEGIN {self._shown(key)}: S3 gave no id for the upload")
+        if self.checksum == "auto" and sums["x-amz-checksum-algorithm"] == "CRC32" and _is_kms(answer.headers):
+            self.abort(key, found)
+            return self.begin(key, headers)
         return found
 
     def put_part(self, key: str, upload: str, number: int, body, headers: dict) -> tuple[str, str]:
@@ -380,6 +422,8 @@ class Bucket:
         }  # fmt: skip
         answer = self.ask("COPY", "PUT", key, {"partNumber": str(number), "uploadId": upload}, sent)
         text = bytes(answer.body).decode("utf-8", "replace")
+        if "CopyPartResult" not in text:
+            raise S3Error(f"COPY {self._shown(key)}: S3 does not say what became of a part: run it again")
         told = "".join(
             f"<{tag}>{_s3_answers.escape(_s3_answers.field(text, tag))}</{tag}>"
             for tag in ("ETag", "ChecksumCRC32", "ChecksumSHA256")
@@ -399,6 +443,10 @@ class Bucket:
                 raise
             return Stored(there.etag, there.date)
         text = bytes(answer.body).decode("utf-8", "replace")
+        if "CompleteMultipartUploadResult" not in text:
+            there = self.head(key)
+            if there is None or not etags or there.etag != parts_etag(etags):
+                raise S3Error(f"FINISH {self._shown(key)}: S3 does not say what became of it: run it again")
         return self._stored(answer, _s3_answers.bare(_s3_answers.field(text, "ETag")))
 
     def abort(self, key: str, upload: str) -> None:

@@ -29,12 +29,18 @@ def _session(profile: str | None):
 class _Found:
     """Credentials that botocore found and renews: each call gives those of now."""
 
-    def __init__(self, credentials):
-        self._credentials = credentials
+    def __init__(self, credentials, profile: str | None):
+        self._credentials, self._profile = credentials, profile
 
     def __call__(self) -> Keys:
         now = self._credentials.get_frozen_credentials()
         return Keys(now.access_key, now.secret_key, now.token)
+
+    def renew(self) -> None:
+        """Ask the provider anew: the server no longer takes what it still thinks good."""
+        found = _session(self._profile).get_credentials()
+        if found is not None:
+            self._credentials = found
 
 
 def _given(options: dict) -> Keys | None:
@@ -65,7 +71,7 @@ def _keys(options: dict, session: Callable) -> Callable[[], Keys]:
         raise LoginError(
             "there are no credentials: give the host an instance role, or set AWS_PROFILE, or access_key and secret_key"
         )
-    found = _Found(credentials)
+    found = _Found(credentials, options.get("profile"))
     try:
         found()
     except Exception as fault:

@@ -17,6 +17,7 @@ import time
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Where
 
 _HEAD_LIMIT = 256 * 1024  # bytes of an answer's headers; S3's are below 16 KiB
+_BODY_LIMIT = 1 << 28  # bytes of an answer's body; nothing is asked for in larger pieces than a part
 _BLOCK = 256 * 1024
 _TOGETHER = 65536  # bytes of a body that are worth copying behind the headers: one packet less, one TLS record less
 _SLOWEST = 20_000.0  # bytes a second below which a transfer counts as stuck
@@ -61,12 +62,17 @@ def context(where: Where) -> ssl.SSLContext | None:
     return made
 
 
+def basic(credentials: str) -> str:
+    """USER:PASSWORD as the header takes it."""
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
 def _tunnel(plain: socket.socket, where: Where) -> None:
     """Have the proxy connect to the host."""
-    target = f"{where.name}:{where.port}"
+    target = f"[{where.name}]:{where.port}" if ":" in where.name else f"{where.name}:{where.port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if where.proxy[2]:
-        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(where.proxy[2].encode()).decode()}")
+        lines.append(f"Proxy-Authorization: {basic(where.proxy[2])}")
     plain.sendall("\r\n".join([*lines, "", ""]).encode())
     said = b""
     while b"\r\n\r\n" not in said:
@@ -208,9 +214,13 @@ class Connection:
         for line in lines[1:]:
             name, _colon, value = line.partition(":")
             headers[name.lower()] = value.strip()
+        if lines[0].startswith("HTTP/1.0"):
+            headers.setdefault("connection", "close")
         return int(lines[0][9:12]), headers
 
     def _exactly(self, length: int) -> bytes | bytearray:
+        if not 0 <= length <= _BODY_LIMIT:
+            raise Broken(f"the server announces an answer of {length} bytes")
         if len(self._rest) >= length:
             body, self._rest = self._rest[:length], self._rest[length:]
             return body

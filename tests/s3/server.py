@@ -159,6 +159,7 @@ class Server:
         self.counts: collections.Counter = collections.Counter()
         self.bytes_in = 0
         self.skew = 0.0  # of the server's clock, in seconds
+        self.encryption = ""  # of the bucket, where a request names none
         self.page = 1000
         self._uploads: dict[str, Upload] = {}
         self._numbers = itertools.count(1)
@@ -329,6 +330,8 @@ class Server:
                     else Refusal(int(what), str(fault.value or "InternalError"))
                 )
             status, headers, body = self._carry_out(request, what)
+            if request.operation in ("PUT", "BEGIN", "COPY") and request.headers.get("x-amz-server-side-encryption"):
+                headers["x-amz-server-side-encryption"] = request.headers["x-amz-server-side-encryption"]
         except Refusal as refusal:
             status, headers = refusal.status, {"content-type": "application/xml", **refusal.headers}
             body = (
@@ -340,6 +343,8 @@ class Server:
             return False
         if what == "error-in-200":
             status, body = 200, b"<Error><Code>InternalError</Code><Message>sorry</Message></Error>"
+        if what == "empty":
+            body = b""
         if what == "flip" and body:
             body = bytes([body[0] ^ 1]) + body[1:]
         length = headers.pop("content-length", len(body))
@@ -392,6 +397,8 @@ class Server:
             return self._list(request, what)
         if request.operation in ("PUT", "PART"):
             self._check_body(request)  # outside the lock: it costs time
+        if self.encryption and request.operation in ("PUT", "BEGIN", "COPY"):
+            request.headers.setdefault("x-amz-server-side-encryption", self.encryption)
         with self._lock:
             return getattr(self, f"_{request.operation.lower()}")(request)
 
@@ -639,8 +646,10 @@ class Server:
             raise Refusal(412, "PreconditionFailed")
         replace = request.headers.get("x-amz-metadata-directive") == "REPLACE"
         headers = self._kept(request.headers) if replace else thing.headers
-        etag = self._etag(hashlib.md5(thing.data).hexdigest(), headers)
-        self.buckets[request.bucket][request.key] = Thing([thing.data], etag, self.now(), headers, {})
+        etag, sums = self._etag(hashlib.md5(thing.data).hexdigest(), headers), {}
+        if request.headers.get("x-amz-checksum-algorithm") == "SHA256":
+            sums["sha256"] = base64.b64encode(hashlib.sha256(thing.data).digest()).decode()
+        self.buckets[request.bucket][request.key] = Thing([thing.data], etag, self.now(), headers, sums)
         return 200, {}, f"<CopyObjectResult><ETag>&quot;{etag}&quot;</ETag></CopyObjectResult>".encode()
 
     def _begin(self, request: Request):

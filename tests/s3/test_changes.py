@@ -143,6 +143,18 @@ def test_kms_whose_etag_is_no_hash(secure, tmp_path, how, size):
     assert sent(secure, path.parent, how) == {"uploaded": 1}
 
 
+@pytest.mark.parametrize("size", [6, 17 * MIB])
+def test_kms_by_the_bucket_s_default(secure, tmp_path, how, size):
+    secure.encryption = "aws:kms"
+    for number in range(3):
+        write(tmp_path / f"site/{number}.bin", os.urandom(size))
+    assert sync(secure, tmp_path / "site", **how)["uploaded"] == 3
+    assert sent(secure, tmp_path / "site", how) == {}
+    assert sent(secure, tmp_path / "site", {**how, "cache_control": "no-cache"}) == {"updated_headers": 3}
+    assert sent(secure, tmp_path / "site", {**how, "cache_control": "no-cache"}) == {}
+    assert secure.unfinished() == 0
+
+
 def test_kms_object_of_another_tool_is_sent_once(server, tmp_path, how):
     path = tmp_path / "site/a.txt"
     write(path, b"before")

@@ -11,6 +11,7 @@ import threading
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
 from conftest import write
+from server import Fault
 
 FIXED = {"access_key": "AKID", "secret_key": "hidden"}
 
@@ -149,3 +150,15 @@ def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
     bucket.close()
     assert role.given >= 5
     assert bucket.requests == {"HEAD": 5}
+
+
+def test_keys_that_the_server_calls_expired_are_asked_for_anew(server, role):
+    role.seconds = 7200.0  # good for long, botocore thinks
+    where, keys = _s3_login.login("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
+    server.keys = {"AKID2": ("secret2", "token2")}
+    server.faults.append(Fault("400", "LIST", value="ExpiredToken"))
+    bucket = _s3_bucket.Bucket(where, keys)
+    assert list(bucket.list("")) == []
+    assert bucket.head("a") is None
+    bucket.close()
+    assert role.given == 2
