@@ -22,15 +22,15 @@ TRIES = 3  # readings of a file that changes meanwhile
 
 
 class Look:
-    """One sync's way to know; local tells whether a device's clock is the host's."""
+    """One sync's way to know. remote: the devices whose clock may not be the host's, None when that is not known of any."""
 
-    def __init__(self, bucket: Bucket, prefix: str, tree: Tree, cache: Cache, crew: Crew, remote: set[str]):
+    def __init__(self, bucket: Bucket, prefix: str, tree: Tree, cache: Cache, crew: Crew, remote: set[str] | None):
         self._bucket, self._prefix, self._tree, self._cache, self._crew = bucket, prefix, tree, cache, crew
         self._remote = remote
         self.heads: dict[str, Head] = {}
 
     def _local(self, device: int) -> bool:
-        return f"{os.major(device)}:{os.minor(device)}" not in self._remote
+        return self._remote is not None and f"{os.major(device)}:{os.minor(device)}" not in self._remote
 
     def remembered(self, path: str, now: Identity, etag: str) -> bool:
         """Whether the cache knows that a file is what an ETag stands for."""

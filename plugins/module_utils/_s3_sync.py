@@ -160,8 +160,11 @@ class Sync:
             raise Refused(f"{self.where} cannot be listed, so nothing was changed: {fault}") from fault
 
     def _look(self) -> Look:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            remote = remote_devices(file.read())
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                remote = remote_devices(file.read())
+        except FileNotFoundError:  # no Linux: nothing is known of any clock
+            remote = None
         return Look(self.bucket, self.rules.prefix, self.tree, self._cache, self._crew, remote)
 
     def run(self, check: bool) -> dict:

@@ -27,21 +27,21 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import H
 
 RACE = 2.0  # seconds; the coarsest clock of a common file system (FAT) ticks every two
 _VERSION = 1
-_REMOTE = (
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "ceph",
-    "lustre",
-    "glusterfs",
-    "afs",
-    "gfs2",
-    "ocfs2",
-    "beegfs",
-    "fuse",
+# file systems whose times are the host's own clock's; of any other that is not known
+_LOCAL = (
+    "ext2",
+    "ext3",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "zfs",
+    "f2fs",
+    "bcachefs",
+    "tmpfs",
+    "overlay",
+    "ramfs",
+    "rootfs",
+    "aufs",
 )
 
 
@@ -79,12 +79,11 @@ def trusted(known: Known, now: Identity, local: bool) -> bool:
 
 
 def remote_devices(mountinfo: str) -> set[str]:
-    """The devices (MAJOR:MINOR) of network file systems, from /proc/self/mountinfo."""
+    """The devices (MAJOR:MINOR) whose file system may have another clock than the host, from /proc/self/mountinfo."""
     found = set()
     for line in mountinfo.splitlines():
         fields, _dash, rest = line.partition(" - ")
-        kind = rest.split(" ")[0].split(".")[0]
-        if kind in _REMOTE:
+        if rest.split(" ")[0] not in _LOCAL:
             found.add(fields.split(" ")[2])
     return found
 

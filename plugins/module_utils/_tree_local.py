@@ -9,6 +9,7 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Identity, identity
@@ -17,6 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import C
 BLOCK = 1 << 20
 _MANY = 16  # files from which on one sync of the whole file system costs less than one of each
 PART = ".samefiles-part-"  # what files are called while they are being written
+_FORGOTTEN = 86400.0  # seconds after which another host's part is nobody's
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a pipe must not hang us
 
 
@@ -251,7 +253,7 @@ class Tree:
     def stage(self, path: str, mode: int | None, fill: Callable[[int], None]) -> str:
         """Write a file under another name beside its own: fill gets its descriptor. The name, for settle()."""
         at, name = self._folder_of(path, make=True), path.rpartition("/")[2]
-        part = f"{PART}{os.getpid()}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+        part = f"{PART}{_host()}-{os.getpid()}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=at)
         try:
             fill(descriptor)
@@ -320,11 +322,35 @@ class Tree:
         """Remove what a run that was killed left half written; one that is being written just now is left."""
         for folder, _folders, names in os.walk(self.root):
             for name in names:
+                path = os.path.join(folder, name)
                 if name.startswith(PART):
-                    pid = name[len(PART) :].split("-")[0]
-                    if not (pid.isdigit() and int(pid) != os.getpid() and os.path.exists(f"/proc/{pid}")):
-                        with contextlib.suppress(OSError):
-                            os.unlink(os.path.join(folder, name))
+                    with contextlib.suppress(OSError):
+                        if _abandoned(name, os.lstat(path).st_mtime):
+                            os.unlink(path)
+
+
+def _host() -> str:
+    """A word for this host: on a share, another one's process numbers say nothing here."""
+    return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
+
+
+def _abandoned(name: str, modified: float) -> bool:
+    """Whether nobody writes a part any more: its process is gone, or it is another host's and a day old."""
+    host, _dash, rest = name[len(PART) :].partition("-")
+    pid = rest.partition("-")[0]
+    if host != _host() or not pid.isdigit():
+        return time.time() - modified > _FORGOTTEN
+    return int(pid) == os.getpid() or not _runs(int(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _sync_all(descriptor: int) -> None:

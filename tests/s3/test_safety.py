@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync, _tree_cache, _tree_local
 from conftest import content, files, refused, sync, write, writes
 from server import SECRET, Fault
 
@@ -399,6 +399,47 @@ def test_killed_at_any_moment_it_converges(server, tmp_path, mode):
     _s3_sync.sync(options)
     assert files(root) == content(server)
     assert not _s3_sync.sync(options)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "age", "stays"),
+    [
+        ("here", "gone", 0, False), ("here", "1", 0, True), ("here", "1", 999_999, True),
+        ("other", "gone", 0, True), ("other", "1", 90_000, False), ("", "gone", 0, True), ("", "gone", 90_000, False),
+    ],
+)  # fmt: skip
+def test_only_what_nobody_writes_is_swept(server, tmp_path, host, pid, age, stays):
+    server.seed("a", b"a")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    mark = {"here": f"{_tree_local._host()}-", "other": "0123abcd-", "": ""}[host]
+    part = tmp_path / f"root/sub/{_tree_local.PART}{mark}{gone.pid if pid == 'gone' else pid}-x"
+    write(part, b"half", age)
+    sync(server, tmp_path / "root", mode="pull")
+    assert part.exists() is stays
+
+
+def test_a_host_without_proc_trusts_no_clock(server, tree, tmp_path, monkeypatch):
+    options = {"cache": str(tmp_path / "cache")}
+    sync(server, tree, **options)
+    opened = open
+
+    def without(path, *words, **named):
+        if path == "/proc/self/mountinfo":
+            raise FileNotFoundError(path)
+        return opened(path, *words, **named)
+
+    monkeypatch.setattr("builtins.open", without)
+    assert not sync(server, tree, **options)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "remote"),
+    [("nfs4", True), ("fuse.sshfs", True), ("virtiofs", True), ("prl_fs", True), ("ext4", False), ("overlay", False)],
+)
+def test_whose_clock_is_the_host_s(kind, remote):
+    row = f"36 35 98:0 / /srv rw,noatime master:1 - {kind} /dev/root rw,errors=continue"
+    assert (_tree_cache.remote_devices(row) == {"98:0"}) is remote
 
 
 @pytest.mark.parametrize(
