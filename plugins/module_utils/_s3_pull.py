@@ -16,7 +16,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import H
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, Changed, S3Error, Torn
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES, crc32_fits
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, explain
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, by_size, explain
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Rules, is_page
@@ -85,8 +85,9 @@ class Pull:
             self.done.fetched.append(path)
 
     def _fetches(self, items: list[Fetch]) -> None:
-        for item, outcome in self._crew.map(self._fetch, [item for item in items if item.size <= self._bucket.part]):
-            self._took(item, outcome)
+        for crew, some in by_size(items, self._crew, self._big, self._bucket.part):
+            for item, outcome in crew.map(self._fetch, some):
+                self._took(item, outcome)
         for item in items:
             if item.size > self._bucket.part:
                 try:

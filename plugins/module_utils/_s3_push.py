@@ -18,6 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import R
 from ansible_collections.samefiles.aws.plugins.module_utils._trees import Delete, Plan, Reheader, Send
 
 _BATCH = 1000  # keys in one request that deletes
+_SMALL = 1 << 20  # bytes; sixteen at a time of such files are little memory
 
 
 class Done:
@@ -37,6 +38,12 @@ def explain(path: str, fault: Exception) -> str:
     if isinstance(fault, Changed):
         return f"{_tree_local.shown(path)} was changed in the bucket by somebody else while this ran: run it again"
     return f"{_tree_local.shown(path)}: {fault}"
+
+
+def by_size(items: list, crew: Crew, big: Crew, part: int) -> list[tuple[Crew, list]]:
+    """Who takes which of the items that are sent or fetched whole: fewer at a time of the larger ones, for each is in memory."""
+    small = [item for item in items if item.size <= _SMALL]
+    return [(crew, small), (big, [item for item in items if _SMALL < item.size <= part])]
 
 
 class Push:
@@ -75,9 +82,9 @@ class Push:
     # sending
 
     def _sends(self, items: list[Send]) -> None:
-        small = [item for item in items if item.size <= self._bucket.part]
-        for item, outcome in self._crew.map(self._send, small):
-            self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
+        for crew, some in by_size(items, self._crew, self._big, self._bucket.part):
+            for item, outcome in crew.map(self._send, some):
+                self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
         for item in items:
             if item.size > self._bucket.part:
                 try:
