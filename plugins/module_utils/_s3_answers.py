@@ -106,14 +106,14 @@ def page(body: bytes) -> Page:
     if "<ListBucketResult" not in text or not text.rstrip().endswith("</ListBucketResult>"):
         raise Malformed("the listing is cut short or is none")
     encoded = "<EncodingType>url</EncodingType>" in text
-    objects = []
+    objects, times = [], {}
     for key, size, etag, modified in _entries(text):
         if encoded:
             if "%" in key or "+" in key:
                 key = urllib.parse.unquote_plus(key, errors="surrogateescape")
         elif "&" in key:
             key = html.unescape(key)
-        objects.append(Listed(key, int(size), bare(etag), modified))
+        objects.append(Listed(key, int(size), bare(etag), times.setdefault(modified, modified)))
     if text.count("<Contents>") != len(objects):
         raise Malformed("the listing holds an object that cannot be read")
     told = field(text, "KeyCount")

@@ -24,6 +24,7 @@ class Crew:
     """
 
     LOOK = 0.02  # seconds from one look at the processor to the next
+    _AHEAD = 8  # tasks for each thread that wait in the queue
     BUSY = 0.75  # of one processor: more threads would not help
 
     def __init__(self, size: int):
@@ -51,7 +52,8 @@ class Crew:
     def map(self, work: Callable, items: Iterable) -> Iterator[tuple]:
         """(item, what work gave or raised) for each item, as they are done; all are given up when nothing but failures come."""
         todo, done, stopped = list(items), queue.SimpleQueue(), threading.Event()
-        for item in todo:
+        # a few at a time: a hundred thousand tasks would be as much memory as what they are about
+        for item in todo[: self._AHEAD * self.size]:
             self._tasks.put((work, item, done, stopped))
         self._start(min(2, len(todo)))
         good = bad = 0
@@ -59,6 +61,8 @@ class Crew:
         try:
             for number in range(len(todo)):
                 outcome = self._next(done, len(todo) - number, wall, used)
+                if number + self._AHEAD * self.size < len(todo):
+                    self._tasks.put((work, todo[number + self._AHEAD * self.size], done, stopped))
                 if time.monotonic() - wall > self.LOOK:
                     wall, used = time.monotonic(), time.process_time()
                 failed = isinstance(outcome[1], BaseException)

@@ -27,7 +27,8 @@ class Look:
     def __init__(self, bucket: Bucket, prefix: str, tree: Tree, cache: Cache, crew: Crew, remote: set[str] | None):
         self._bucket, self._prefix, self._tree, self._cache, self._crew = bucket, prefix, tree, cache, crew
         self._remote = remote
-        self.heads: dict[str, Head] = {}
+        self._heads: dict[str, Head] = {}
+        self._kinds: dict[str, Head] = {}
 
     def _local(self, device: int) -> bool:
         return self._remote is not None and f"{os.major(device)}:{os.minor(device)}" not in self._remote
@@ -90,9 +91,14 @@ class Look:
     def _head(self, path: str, listed: Listed) -> Head | None:
         head = self._bucket.head(self._prefix + path)
         if head is not None and head.etag == listed.etag:
-            self.heads[path] = head
+            self._heads[path] = self._kind(head)
             self._cache.remember_head(path, head, listed.modified)
         return head
+
+    def _kind(self, head: Head) -> Head:
+        """The headers of an object, as one for all objects that have the same: most of a site's have a few kinds."""
+        told = Head(0, "", 0, 0.0, *head[4:9], {}, None)
+        return self._kinds.setdefault(repr(told), told)
 
     def _same(self, path: str, head: Head, descriptor: int, size: int) -> bool | None:
         """Whether a file has an object's content, None when the object tells nothing that can be compared."""
@@ -121,7 +127,7 @@ class Look:
         """The headers of objects: out of the cache while the listing shows no change, else asked for. And what failed."""
         found, problems, unknown = {}, [], []
         for path in paths:
-            head = self.heads.get(path) or self._cache.head(path, there[path].etag, there[path].modified)
+            head = self._heads.get(path) or self._cache.head(path, there[path].etag, there[path].modified)
             if head is None:
                 unknown.append(path)
             else:
@@ -134,7 +140,7 @@ class Look:
             elif outcome is None or outcome.etag != there[path].etag:
                 problems.append(f"{_tree_local.shown(path)}: the object was changed by somebody else while this ran")
             else:
-                found[path] = outcome
+                found[path] = self._heads[path]
         return found, problems
 
 

@@ -52,7 +52,7 @@ def run(name: str, conf: str, state: str) -> int:
     last = os.path.join(state, "last.json")
     try:
         with open(conf, encoding="utf-8") as file:
-            result = {"ok": True, **_s3_sync.sync(json.load(file))}
+            result = {"ok": True, **_s3_sync.sync({**json.load(file), "diff": False})}
     except (_s3_sync.Refused, OSError, ValueError) as fault:
         result = {"ok": False, "msg": str(fault), **getattr(fault, "result", {})}
     ended = time.time()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 
@@ -197,7 +198,7 @@ class Sync:
         plan = _trees.push(told, sizes, there, self.rules, differ, heads)
         problems = [*found.problems, *failed.values(), *more]
         self._warnings = found.skipped
-        return self._finish(plan, problems, len(there), check, set(found.files), set(there), self._push_work)
+        return self._finish(plan, problems, len(there), check, found.files, there, self._push_work)
 
     def _push_work(self, plan: Plan, progress: Progress) -> Done:
         return Push(self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress).run(plan)
@@ -224,9 +225,7 @@ class Sync:
             *found.problems, *(f"the key {_tree_local.shown(self.rules.prefix + path)} cannot be a file here: {why}"
                                for path, why in sorted(blocked.items())), *failed.values(),
         ]  # fmt: skip
-        return self._finish(
-            plan, problems, len(sizes), check, set(found.files) | set(source), set(there), self._pull_work
-        )
+        return self._finish(plan, problems, len(sizes), check, {**found.files, **source}, there, self._pull_work)
 
     def _local(self) -> Found:
         root = self.tree.root
@@ -252,7 +251,9 @@ class Sync:
 
     # both
 
-    def _finish(self, plan: Plan, problems: list[str], total: int, check: bool, files: set, objects: set, work) -> dict:
+    def _finish(
+        self, plan: Plan, problems: list[str], total: int, check: bool, files: dict, objects: dict, work
+    ) -> dict:
         wanted = _trees.too_many(plan, total, self.rules)
         if wanted:
             raise Refused(wanted)
@@ -292,8 +293,10 @@ class Sync:
         told = {
             "changed": not made.empty(), "actions": _trees.actions(made, destination), "uploaded": len(sent),
             "downloaded": len(fetched), "deleted": len(gone), "updated_headers": len(heads), "bytes": done.bytes,
-            "requests": dict(sorted(self.bucket.requests.items())), "diff": _trees.diff(made, destination),
+            "requests": dict(sorted(self.bucket.requests.items())),
         }  # fmt: skip
+        if self._options.get("diff", True):
+            told["diff"] = _trees.diff(made, destination)
         if self._options.get("report") == "full":
             told["files"] = {
                 "uploaded": sorted(sent), "downloaded": sorted(fetched), "deleted": sorted(gone), "updated_headers": sorted(heads),
@@ -340,8 +343,11 @@ def _in_the_way(path: str, found: Found) -> str:
 
 def sync(options: dict, check: bool = False) -> dict:
     """Make one sync; the result is the module's. Raises Refused."""
-    made = Sync(options)
+    made, collects = Sync(options), gc.isenabled()
+    gc.disable()  # a hundred thousand files are a million objects without a cycle, looked through again and again
     try:
         return made.run(check)
     finally:
         made.close()
+        if collects:
+            gc.enable()

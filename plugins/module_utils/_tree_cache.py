@@ -20,13 +20,15 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
 
 RACE = 2.0  # seconds; the coarsest clock of a common file system (FAT) ticks every two
-_VERSION = 1
+_VERSION = 2
+_DEVICES: dict[int, int] = {}
 # file systems whose times are the host's own clock's; of any other that is not known
 _LOCAL = (
     "ext2",
@@ -67,7 +69,11 @@ class Known(NamedTuple):
 
 def identity(about: os.stat_result) -> Identity:
     """The identity of a file, by its stat."""
-    return Identity(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    mtime, ctime, device = about.st_mtime_ns, about.st_ctime_ns, about.st_dev
+    # equal numbers share their memory
+    return Identity(
+        _DEVICES.setdefault(device, device), about.st_ino, about.st_size, mtime, mtime if ctime == mtime else ctime
+    )
 
 
 def trusted(known: Known, now: Identity, local: bool) -> bool:
@@ -88,15 +94,27 @@ def remote_devices(mountinfo: str) -> set[str]:
     return found
 
 
+def _entry(line: str) -> tuple[str, str]:
+    """Path and entry of a line: the path as JSON, a blank, the entry. Raises ValueError for one that is cut short."""
+    end = line.rindex('" ') + 1
+    if line[-1] != "\n":
+        raise ValueError(line)
+    path = line[1 : end - 1] if "\\" not in line else json.loads(line[:end])
+    return sys.intern(path), line[end + 1 : -1]
+
+
 class Cache:
-    """The memory of one sync: of a bucket, a key prefix and a root. path None remembers nothing."""
+    """The memory of one sync: of a bucket, a key prefix and a root. path None remembers nothing.
+
+    Entries stay as the short texts of their lines, which are a third of the memory of what they say; one is read when it is asked for.
+    """
 
     def __init__(self, folder: str | None, about: tuple[str, ...]):
         self._about = list(about)
         name = hashlib.sha256("\0".join(about).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        self._path = os.path.join(folder, f"{name}.json") if folder else None
-        self.files: dict[str, list] = {}
-        self.objects: dict[str, list] = {}
+        self._path = os.path.join(folder, f"{name}.cache") if folder else None
+        self._files: dict[str, str] = {}
+        self._objects: dict[str, str] = {}
         self._sets: list[list] = []
         self._numbers: dict[str, int] = {}
         self._heads: list[Head] = []
@@ -110,26 +128,29 @@ class Cache:
             with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
                 if os.fstat(file.fileno()).st_uid != os.geteuid():
                     return  # somebody else's word
-                told = json.load(file)
-            if told["version"] != _VERSION or told["about"] != self._about:
-                return
-            files, objects, sets = told["files"], told["objects"], told["sets"]
-            heads = [Head(0, "", 0, 0.0, *entry) for entry in sets]
-            if not (isinstance(files, dict) and isinstance(objects, dict)):
-                return
+                told = json.loads(file.readline())
+                if told["version"] != _VERSION or told["about"] != self._about:
+                    return
+                heads = [Head(0, "", 0, 0.0, *entry) for entry in told["sets"]]
+                files = dict(_entry(file.readline()) for _number in range(told["files"]))
+                objects = dict(_entry(file.readline()) for _number in range(told["objects"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return  # none, broken, or of another version: it costs work, nothing else
-        self.files, self.objects, self._sets, self._heads = files, objects, sets, heads
-        self._numbers = {json.dumps(entry, sort_keys=True): number for number, entry in enumerate(sets)}
+        self._files, self._objects, self._sets, self._heads = files, objects, told["sets"], heads
+        self._numbers = {json.dumps(entry, sort_keys=True): number for number, entry in enumerate(self._sets)}
 
     # files
 
     def file(self, path: str) -> Known | None:
         """What is remembered of a file."""
-        entry = self.files.get(path)
+        entry = self._files.get(path)
+        if not entry:
+            return None
         try:
-            return Known(Identity(*entry[:5]), *entry[5:]) if entry else None
-        except TypeError:
+            device, inode, size, mtime, ctime, seen, hashed, md5, tag = entry.split(" ")
+            now = Identity(int(device), int(inode), int(size), int(mtime), int(ctime))
+            return Known(now, int(seen), int(hashed), md5, tag)
+        except ValueError:
             return None
 
     def remember_file(self, path: str, now: Identity, hashed: int, md5: str = "", tag: str = "") -> None:
@@ -138,29 +159,31 @@ class Cache:
         seen = hashed
         if before and before.identity == now:
             seen, md5, tag = before.seen, md5 or before.md5, tag or before.tag
-        self.files[path] = [*now, seen, hashed, md5, tag]
+        if " " in tag:
+            tag = ""  # no server's ETag has a blank; one that had would cost work
+        self._files[path] = f"{now.device} {now.inode} {now.size} {now.mtime} {now.ctime} {seen} {hashed} {md5} {tag}"
         self._changed = True
 
     def forget_file(self, path: str) -> None:
         """Drop a file that is gone."""
-        self._changed |= self.files.pop(path, None) is not None
+        self._changed |= self._files.pop(path, None) is not None
 
     # objects
 
     def head(self, path: str, etag: str, modified: str) -> Head | None:
         """The headers of an object that a listing shows so, None when they must be asked for."""
-        entry = self.objects.get(path)
-        if not entry or entry[0] != etag or entry[1] != modified:
+        entry = self._objects.get(path)
+        if not entry or not entry.startswith(f"{etag} {modified} "):
             return None
         try:
-            return self._heads[entry[2]]
-        except (IndexError, TypeError):
+            return self._heads[int(entry[len(etag) + len(modified) + 2 :])]
+        except (IndexError, ValueError):
             return None
 
     def remember_head(self, path: str, head: Head, modified: str) -> None:
         """Keep the headers of an object, unless they were read too soon after it was written."""
         if not head.date or head.date - head.modified < RACE:
-            self._changed |= self.objects.pop(path, None) is not None
+            self._changed |= self._objects.pop(path, None) is not None
             return
         # without checksums: each object has its own, so they would make as many sets as there are objects
         entry = [head.headers, head.metadata, head.storage_class, head.encryption, head.kms_key, {}, None]
@@ -170,12 +193,12 @@ class Cache:
             number = self._numbers[key] = len(self._sets)
             self._sets.append(entry)
             self._heads.append(Head(0, "", 0, 0.0, *entry))
-        self.objects[path] = [head.etag, modified, number]
+        self._objects[path] = f"{head.etag} {modified} {number}"
         self._changed = True
 
     def keep_only(self, files, objects) -> None:
         """Drop what is on neither side any more; each is a collection of paths."""
-        for there, now in ((self.files, files), (self.objects, objects)):
+        for there, now in ((self._files, files), (self._objects, objects)):
             if len(there) > len(now):
                 for path in [path for path in there if path not in now]:
                     del there[path]
@@ -189,15 +212,17 @@ class Cache:
             "version": _VERSION,
             "about": self._about,
             "sets": self._sets,
-            "files": self.files,
-            "objects": self.objects,
+            "files": len(self._files),
+            "objects": len(self._objects),
         }
         folder, part = os.path.dirname(self._path), None
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
             descriptor, part = tempfile.mkstemp(dir=folder, prefix=".part-")
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(json.dumps(told, separators=(",", ":")))
+                file.write(json.dumps(told) + "\n")
+                for entries in (self._files, self._objects):
+                    file.writelines(f"{json.dumps(path)} {entry}\n" for path, entry in entries.items())
             os.replace(part, self._path)
         except OSError as fault:
             if part:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,7 +102,8 @@ class Tree:
             try:
                 with os.scandir(full) as entries:
                     for entry in entries:
-                        path = f"{folder}/{entry.name}" if folder else entry.name
+                        # one string for all that know this path: a large tree has a hundred thousand
+                        path = sys.intern(f"{folder}/{entry.name}" if folder else entry.name)
                         self._one(entry, path, above, real, todo, found)
             except OSError as fault:
                 found.problems.append(f"{shown(folder or '.')} cannot be read ({fault.strerror})")

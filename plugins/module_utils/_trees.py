@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _tree_rules
@@ -81,13 +82,14 @@ class Plan:
 
 
 def objects(listing, rules: Rules) -> dict[str, Listed]:
-    """The objects that take part, by path. Folder markers and what is excluded are nobody's business."""
+    """The objects that take part, by path, which is their key from here on. Folder markers and what is excluded are nobody's business."""
     choose, start, found = _tree_rules.Chooser(rules), len(rules.prefix), {}
     for item in listing:
         path = item.key[start:]
         # a server that lists neighbours of the prefix must not make us touch them
         if path and not path.endswith("/") and item.key.startswith(rules.prefix) and choose.takes(path):
-            found[path] = item
+            path = sys.intern(path)
+            found[path] = Listed(path, item.size, item.etag, item.modified)
     return found
 
 

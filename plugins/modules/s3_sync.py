@@ -332,7 +332,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        result = _s3_sync.sync(module.params, module.check_mode)
+        result = _s3_sync.sync({**module.params, "diff": module._diff}, module.check_mode)
     except _s3_sync.Refused as fault:
         for warning in fault.result.pop("warnings", []):
             module.warn(warning)
