@@ -98,6 +98,16 @@ class Play:
         """How many tasks changed something, by host."""
         return {host: stats["changed"] for host, stats in self.told["stats"].items()}
 
+    def changes(self) -> list[str]:
+        """What changed something, in words."""
+        return [
+            f"{host}: {item['task']['name']}: {result.get('actions') or [one.get('actions') for one in result.get('results', [])]}"
+            for play in self.told.get("plays", [])
+            for item in play["tasks"]
+            for host, result in item["hosts"].items()
+            if result.get("changed")
+        ]
+
     def said(self) -> str:
         """Every message of every failed task."""
         messages = []

@@ -224,7 +224,7 @@ def test_an_own_app_with_its_files_on_the_share(fleet, fronts):
         )
         assert ask(front, "/media/a.txt")[:2] == (200, b"hello\n")
         assert ask(front, "/media/b.txt")[0] == 404
-        assert set(fleet.play("site.yml", "-e", json.dumps(own)).changed().values()) == {0}
+        assert fleet.play("site.yml", "-e", json.dumps(own)).changes() == []
         # a file is never looked for on the server's own disk, and the app never runs without its share
         unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
         assert "/srv/files" in server.run(f"systemctl show --property RequiresMountsFor --value {unit}").split()
@@ -246,7 +246,7 @@ def test_an_own_app_with_its_files_on_the_share(fleet, fronts):
 
 def test_a_second_run_changes_nothing_and_is_short(fleet, figure):
     before = [server.modules_run() for server in fleet.servers]
-    assert set(fleet.play("site.yml").changed().values()) == {0}
+    assert fleet.play("site.yml").changes() == []
     ran = [server.modules_run() - there for server, there in zip(fleet.servers, before)]
     figure(f"modules run per host, the proof included: {ran} (bar: 14)")
     assert max(ran) <= 14
