@@ -95,6 +95,7 @@ unlisted:
   elements: str
 """
 
+import os
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
@@ -126,6 +127,8 @@ WHEN = {
     "user": {"type": "str", "default": "root"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
+
+PYTHON = "/usr/bin/python3"
 
 
 def _checked(module: AnsibleModule, spec: dict, given: dict, where: str) -> dict:
@@ -168,6 +171,13 @@ def _times(module: AnsibleModule, schedules: list[_schedule.Schedule]) -> list[s
     return said
 
 
+def _python() -> str:
+    """The interpreter of the timers' program: the same word however Ansible came to it, and one that outlives an upgrade."""
+    if sys.prefix == sys.base_prefix and os.path.realpath(sys.executable) == os.path.realpath(PYTHON):
+        return PYTHON
+    return sys.executable
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
@@ -178,7 +188,7 @@ def main() -> None:
         module.fail_json(msg="; ".join(faults))
     program = _schedule_host.program(_s3_run.__name__)
     facts = _schedule_host.read(list(program), deadline)
-    plan = _schedule.make(schedules, program, sys.executable, facts)
+    plan = _schedule.make(schedules, program, _python(), facts)
     diff = steps_diff(plan.steps)
     for step in plan.steps:
         if step.kind == "write" and not step.target.startswith(_schedule.PROGRAM_FOLDER):
