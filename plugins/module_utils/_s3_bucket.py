@@ -258,7 +258,7 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """All objects whose key begins with a prefix, in the order of the server. Raises S3Error for a listing cut short."""
-        token, tries = "", 0
+        token, seen, tries = "", set(), 0
         while True:
             query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000", "prefix": prefix}
             if token:
@@ -275,9 +275,10 @@ class Bucket:
             yield from page.objects
             if not page.token:
                 return
-            if page.token == token:
-                raise S3Error(f"LIST {self._shown(prefix)}: S3 gives the same page again and again")
             token = page.token
+            if token in seen:
+                raise S3Error(f"LIST {self._shown(prefix)}: S3 gives the same page again and again")
+            seen.add(token)
 
     def head(self, key: str, part: int = 0) -> Head | None:
         """What is known of an object, None when it is not there; with a part's number, size is that part's."""
@@ -298,6 +299,9 @@ class Bucket:
             raise Changed(f"GET {self._shown(key)}: it went while this ran", "NoSuchKey", 404)
         if len(answer.body) != size:
             raise Torn(f"GET {self._shown(key)}: {len(answer.body)} bytes came instead of {size}")
+        place = answer.headers.get("content-range", "")
+        if place and not place.startswith(f"bytes {start}-{start + size - 1}/"):
+            raise Torn(f"GET {self._shown(key)}: {place} came, and not from byte {start}")
         if _s3_answers.bare(answer.headers.get("etag", etag)) != etag:
             raise Changed(f"GET {self._shown(key)}: it was replaced while it was read", "PreconditionFailed", 412)
         return answer

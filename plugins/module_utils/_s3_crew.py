@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+_PATIENCE = 10.0  # seconds that an end waits for what is under way
 _GIVE_UP = 20  # failures without one success, after which the rest is not tried
 
 
@@ -51,7 +52,7 @@ class Crew:
 
     def map(self, work: Callable, items: Iterable) -> Iterator[tuple]:
         """(item, what work gave or raised) for each item, as they are done; all are given up when nothing but failures come."""
-        todo, done, stopped = list(items), queue.SimpleQueue(), threading.Event()
+        todo, done, stopped, back = list(items), queue.SimpleQueue(), threading.Event(), 0
         # a few at a time: a hundred thousand tasks would be as much memory as what they are about
         for item in todo[: self._AHEAD * self.size]:
             self._tasks.put((work, item, done, stopped))
@@ -61,6 +62,7 @@ class Crew:
         try:
             for number in range(len(todo)):
                 outcome = self._next(done, len(todo) - number, wall, used)
+                back = number + 1
                 if number + self._AHEAD * self.size < len(todo):
                     self._tasks.put((work, todo[number + self._AHEAD * self.size], done, stopped))
                 if time.monotonic() - wall > self.LOOK:
@@ -72,6 +74,17 @@ class Crew:
                 yield outcome
         finally:
             stopped.set()
+            self._drain(done, min(len(todo), back + self._AHEAD * self.size) - back)
+
+    @staticmethod
+    def _drain(done: queue.SimpleQueue, out: int) -> None:
+        """Wait for what is under way when a map ends early: after an upload is given up, none of its parts may still arrive."""
+        until = time.monotonic() + _PATIENCE
+        for _task in range(out):
+            try:
+                done.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
 
     def _next(self, done: queue.SimpleQueue, left: int, wall: float, used: float) -> tuple:
         """The next outcome; while it is waited for, or the processor is idle, more threads are started."""

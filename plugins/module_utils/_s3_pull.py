@@ -50,10 +50,15 @@ class Pull:
     def run(self, plan: Plan) -> Done:
         """Assets, then pages, then deletes; the deletes only when all before succeeded."""
         self._total = len(plan.fetches)
-        for pages in (False, True):
-            if not (pages and self.done.problems):
-                self._fetches([item for item in plan.fetches if is_page(self._rules, item.path) is pages])
-                self._settle()
+        try:
+            for pages in (False, True):
+                if not (pages and self.done.problems):
+                    self._fetches([item for item in plan.fetches if is_page(self._rules, item.path) is pages])
+                    self._settle()
+        except BaseException:  # ended from outside: what arrived whole stays, what did not leaves nothing
+            self._settle()
+            self._tree.sweep()
+            raise
         if not self.done.problems:
             self._deletes(plan.deletes)
         self._tree.leave()

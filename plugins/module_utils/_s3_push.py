@@ -126,6 +126,9 @@ class Push:
             if now.size > _s3_bucket.LARGEST:
                 raise S3Error(f"{now.size} bytes are more than S3 stores in one object (5 TiB): split it")
             step = _s3_bucket.part_size(now.size, self._bucket.part)
+            # parts that had to be larger are fewer at a time: each is in memory
+            fewer = max(1, self._big.size * self._bucket.part // step)
+            crew = self._big if fewer >= self._big.size else Crew(fewer)
             upload = self._bucket.begin(key, headers)
 
             def send(number: int) -> tuple[str, str]:
@@ -135,7 +138,7 @@ class Push:
 
             try:
                 parts: dict[int, tuple[str, str]] = {}
-                for number, outcome in self._big.map(send, range(-(-now.size // step))):
+                for number, outcome in crew.map(send, range(-(-now.size // step))):
                     if isinstance(outcome, BaseException):
                         raise outcome
                     parts[number] = outcome
@@ -149,6 +152,9 @@ class Push:
                 with contextlib.suppress(S3Error):
                     self._bucket.abort(key, upload)
                 raise
+            finally:
+                if crew is not self._big:
+                    crew.close()
         self._cache.remember_file(item.path, now, begin, tag=stored.etag)
 
     # headers

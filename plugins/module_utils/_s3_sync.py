@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
+import signal
+import threading
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_login, _tree_local, _tree_rules, _trees
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, S3Error
@@ -256,6 +259,8 @@ class Sync:
     ) -> dict:
         wanted = _trees.too_many(plan, total, self.rules)
         if wanted:
+            if not check:
+                self._cache.save()  # what was read need not be read again
             raise Refused(wanted)
         if problems:
             plan.deletes = []  # what could not be seen is not missing
@@ -341,12 +346,39 @@ def _in_the_way(path: str, found: Found) -> str:
     return ""
 
 
+class _Ended(BaseException):
+    """Somebody, or a deadline, ends this process."""
+
+
+def _end(_number: int, _frame) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: giving up what was begun must not be broken off
+    raise _Ended
+
+
+@contextlib.contextmanager
+def _ending():
+    """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    except _Ended:
+        raise Refused(
+            "the sync was ended by SIGTERM, at its deadline or by somebody: what it stored is whole, the rest is missing; run it again"
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def sync(options: dict, check: bool = False) -> dict:
     """Make one sync; the result is the module's. Raises Refused."""
     made, collects = Sync(options), gc.isenabled()
     gc.disable()  # a hundred thousand files are a million objects without a cycle, looked through again and again
     try:
-        return made.run(check)
+        with _ending():
+            return made.run(check)
     finally:
         made.close()
         if collects:

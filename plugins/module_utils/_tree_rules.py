@@ -180,8 +180,9 @@ class Chooser:
 
 
 def is_page(rules: Rules, path: str) -> bool:
-    """Whether a file goes after those that it names."""
-    return fits_any(rules.pages, path)
+    """Whether a file goes after those that it names; compressed, a page still is one."""
+    stem, _dot, extension = path.rpartition(".")
+    return fits_any(rules.pages, path) or (extension in _CODINGS and fits_any(rules.pages, stem))
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""What the tests of s3_sync share: a double of S3, a tree, and a sync between them."""
+"""What the tests of s3_sync share: a double of S3, and a tree."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket
 from server import Server
+from synced import write
 
 
 @pytest.fixture
@@ -50,39 +51,3 @@ def quick(monkeypatch):
     monkeypatch.setattr(
         _s3_bucket.Bucket, "__init__", lambda self, *a, **k: init(self, *a, **{"pause": lambda seconds: None, **k})
     )
-
-
-def write(path, data: bytes, age: float = 60.0) -> None:
-    """Write a file that was last changed some seconds ago."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    then = os.stat(path).st_mtime - age
-    os.utime(path, (then, then))
-
-
-def sync(server, root, check: bool = False, **options) -> dict:
-    """One sync; what the module would tell."""
-    return _s3_sync.sync(server.options(file_root=str(root), **options), check)
-
-
-def refused(server, root, **options) -> _s3_sync.Refused:
-    """The refusal of a sync that must be refused."""
-    with pytest.raises(_s3_sync.Refused) as caught:
-        sync(server, root, **options)
-    return caught.value
-
-
-def content(server) -> dict[str, bytes]:
-    """What the bucket holds."""
-    return {key: thing.data for key, thing in server.things.items()}
-
-
-def files(root) -> dict[str, bytes]:
-    """What a tree holds."""
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def writes(server) -> list[str]:
-    """The requests that changed something, or tried to."""
-    reads = ("LIST", "HEAD", "GET", "HEADBUCKET")
-    return [operation for operation, _key, _status in server.log if operation not in reads]

@@ -345,6 +345,10 @@ class Server:
             status, body = 200, b"<Error><Code>InternalError</Code><Message>sorry</Message></Error>"
         if what == "empty":
             body = b""
+        if what == "body":
+            body = fault.value(body)
+        if what == "header":
+            headers.update(fault.value)
         if what == "flip" and body:
             body = bytes([body[0] ^ 1]) + body[1:]
         length = headers.pop("content-length", len(body))

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from conftest import content, files, refused, sync, write, writes
+from synced import content, files, refused, sync, write, writes
 
 MIB = 1 << 20
 NAMES = [

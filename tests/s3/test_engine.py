@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import socket
 import threading
+import time
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
-from conftest import content, files, refused, sync, write
 from server import Fault, Refusal, Server
+from synced import content, files, refused, sync, write, writes
 
 MIB = 1 << 20
 
@@ -141,6 +143,46 @@ def test_parts_are_given_up_after_a_failure(server, tmp_path):
     assert "403 AccessDenied" in str(refused(server, tmp_path / "site"))
     assert server.counts["ABORT"] == 1
     assert server.unfinished() == 0
+
+
+def test_parts_that_must_be_larger_are_fewer_at_a_time(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(_s3_bucket, "MOST_PARTS", 4)
+    at_once, most, lock = [0], [0], threading.Lock()
+
+    def slow(request) -> None:
+        if request.operation == "PART":
+            with lock:
+                at_once[0] += 1
+                most[0] = max(most[0], at_once[0])
+            time.sleep(0.2)
+            with lock:
+                at_once[0] -= 1
+
+    server.hook = slow
+    write(tmp_path / "site/big", os.urandom(80 * MIB))
+    assert sync(server, tmp_path / "site")["requests"]["PART"] == 4
+    assert most[0] == 2  # of 20 MiB, where six of 8 MiB may be
+
+
+def test_a_listing_that_goes_in_circles(server, tree):
+    tokens = itertools.cycle(["aa", "bb"])
+
+    def turn(body: bytes) -> bytes:
+        end = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{next(tokens)}</NextContinuationToken>"
+        return body.replace(b"<IsTruncated>false</IsTruncated>", end.encode())
+
+    server.faults.append(Fault("body", "LIST", count=99, value=turn))
+    assert "the same page again and again" in str(refused(server, tree))
+    assert writes(server) == []
+
+
+def test_a_range_that_begins_elsewhere_is_torn(server):
+    server.seed("a", b"0123456789")
+    one, etag = bucket(server), server.things["a"].etag
+    server.faults.append(Fault("header", "GET", value={"content-range": "bytes 2-5/10"}))
+    with pytest.raises(_s3_bucket.Torn, match="came, and not from byte 4"):
+        one.get("a", etag, 4, 4)
+    one.close()
 
 
 def test_every_body_travels_with_a_checksum(secure, tmp_path):

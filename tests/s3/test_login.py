@@ -10,8 +10,8 @@ import threading
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
-from conftest import write
 from server import Fault
+from synced import write
 
 FIXED = {"access_key": "AKID", "secret_key": "hidden"}
 

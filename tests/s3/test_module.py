@@ -8,8 +8,8 @@ import pathlib
 import subprocess
 import sys
 
-from conftest import content, files, write, writes
 from server import SECRET
+from synced import content, files, write, writes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLAY = """

@@ -12,8 +12,8 @@ import time
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync, _tree_cache, _tree_local
-from conftest import content, files, refused, sync, write, writes
 from server import SECRET, Fault
+from synced import content, files, refused, sync, write, writes
 
 THEIRS = {"web/a.txt": b"a", "web/b.txt": b"b", "web2/c.txt": b"c", "d.txt": b"d"}
 ALL = {"count": 1000, "percent": 100}
@@ -399,6 +399,52 @@ def test_killed_at_any_moment_it_converges(server, tmp_path, mode):
     _s3_sync.sync(options)
     assert files(root) == content(server)
     assert not _s3_sync.sync(options)["changed"]
+
+
+ENDED = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+try:
+    _s3_sync.sync(json.loads(sys.argv[2]))
+except _s3_sync.Refused as fault:
+    sys.exit(str(fault))
+"""
+
+
+def ended(server, after, **options) -> str:
+    """What a sync says that gets a SIGTERM once the server has seen the requests of an operation."""
+    operation, count = after
+    told = server.options(**options)
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDED, json.dumps(sys.path), json.dumps(told)], stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 30
+    while server.counts[operation] < count and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 1, said
+    return said
+
+
+def test_ended_by_systemd_an_upload_is_given_up(server, tmp_path):
+    write(tmp_path / "tree/big", os.urandom(80 << 20))
+    server.hook = lambda request: time.sleep(0.1)
+    assert "was ended by SIGTERM" in ended(server, ("PART", 2), file_root=str(tmp_path / "tree"))
+    assert server.counts["PART"] < 10
+    assert (server.counts["ABORT"], server.unfinished()) == (1, 0)
+
+
+def test_ended_by_systemd_a_pull_leaves_whole_files(server, tmp_path):
+    for number in range(200):
+        server.seed(f"{number % 5}/{number}", os.urandom(1000))
+    server.hook = lambda request: time.sleep(0.02)
+    root = tmp_path / "tree"
+    assert "was ended by SIGTERM" in ended(server, ("GET", 30), file_root=str(root), mode="pull")
+    there, wanted = files(root), content(server)
+    assert 10 < len(there) < 200
+    assert all(wanted[path] == data for path, data in there.items())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
-from conftest import files, write
+from synced import files, write
 
 WEED = pathlib.Path(sys.executable).parent / "weed"
 KEYS = {"access_key": "labkey000", "secret_key": "labsecret000"}

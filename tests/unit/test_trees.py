@@ -159,6 +159,20 @@ def test_a_push_makes_equal_and_touches_nothing_else(tree, bucket, prefix, delet
     assert pages == sorted(pages)
 
 
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("index.html", True),
+        ("a/index.html.gz", True),
+        ("sitemap.xml.br", True),
+        ("a.css.gz", False),
+        ("html.gz", False),
+    ],
+)
+def test_a_compressed_page_is_a_page(path, page):
+    assert _tree_rules.is_page(Rules(), path) is page
+
+
 @given(tree=TREE, bucket=TREE, delete=st.booleans())
 def test_a_pull_makes_equal_but_for_what_cannot_be_a_file(tree, bucket, delete):
     rules = Rules(exclude=(), delete=delete, most_deletes=99, most_percent=100)
