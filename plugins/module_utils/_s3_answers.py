@@ -119,7 +119,10 @@ def page(body: bytes) -> Page:
     told = field(text, "KeyCount")
     if told and int(told) != len(objects) + text.count("<CommonPrefixes>"):
         raise Malformed(f"the listing says {told} objects and shows {len(objects)}")
-    if field(text, "IsTruncated") != "true":
+    more = field(text, "IsTruncated")
+    if more not in ("true", "false"):
+        raise Malformed("the listing does not say whether it goes on")
+    if more == "false":
         return Page(objects, "")
     token = field(text, "NextContinuationToken")
     if not token:

@@ -28,12 +28,15 @@ _AGAIN = {500, 502, 503, 504, 429}
 _AGAIN_CODES = {"RequestTimeout", "SlowDown", "InternalError", "OperationAborted", "ConditionalRequestConflict", "BadDigest",
                 "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}  # fmt: skip
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken")
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not even as an entity (XML 1.0, production 2)
 _ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error[ >]")
 _LONGEST_PAUSE = 20.0  # seconds between two tries, as botocore has it
 
 
 class S3Error(Exception):
-    """A request that failed for good, as one sentence."""
+    """A request that failed for good, as one sentence. away: whichever key is asked for, it would fail so."""
+
+    away = False
 
     def __init__(self, text: str, code: str = "", status: int = 0):
         super().__init__(text)
@@ -46,6 +49,18 @@ class Changed(S3Error):
 
 class Denied(S3Error):
     """The credentials do not suffice."""
+
+
+class Expired(Denied):
+    """The credentials cannot be renewed."""
+
+    away = True
+
+
+class Away(S3Error):
+    """The server does not answer, or not so that it can be trusted."""
+
+    away = True
 
 
 class Torn(S3Error):
@@ -139,7 +154,7 @@ class Bucket:
         try:
             return self._keys()
         except Exception as fault:  # whatever their provider raises
-            raise Denied(f"the credentials cannot be renewed: {' '.join(str(fault).split())}") from fault
+            raise Expired(f"the credentials cannot be renewed: {' '.join(str(fault).split())}") from fault
 
     def _renew(self) -> None:
         """Have new credentials made, where they can be, though their provider thinks that the former ones hold."""
@@ -148,7 +163,7 @@ class Bucket:
             try:
                 renew()
             except Exception as fault:
-                raise Denied(f"the credentials cannot be renewed: {' '.join(str(fault).split())}") from fault
+                raise Expired(f"the credentials cannot be renewed: {' '.join(str(fault).split())}") from fault
 
     def _payload(self, headers: dict, body) -> str:
         if not body:
@@ -177,10 +192,10 @@ class Bucket:
             try:
                 answer = self._pool.connection().ask(head, body, method == "HEAD")
             except _s3_wire.Broken as broken:
-                fault = S3Error(f"{kind} {self._shown(key)}: {broken}: see whether {self.where.name} can be reached")
+                fault = Away(f"{kind} {self._shown(key)}: {broken}: see whether {self.where.name} can be reached")
                 continue
             except _s3_wire.Untrusted as untrusted:
-                raise S3Error(str(untrusted)) from untrusted
+                raise Away(str(untrusted)) from untrusted
             code = self._code(answer)
             self._kms = self._kms or _is_kms(answer.headers)
             if answer.status in fine or (answer.status < 300 and not code):
@@ -217,7 +232,7 @@ class Bucket:
             code = {403: "AccessDenied", 404: "NotFound", 412: "PreconditionFailed"}.get(answer.status, "")
         way = f": {_WAY_OUT[code]}" if code in _WAY_OUT else ""
         text = f"{kind} {self._shown(key)}: {answer.status} {code} {told}".rstrip(" .") + way
-        made = {412: Changed, 403: Denied, 401: Denied}.get(answer.status, S3Error)
+        made = {412: Changed, 403: Denied, 401: Denied, 503: Away}.get(answer.status, S3Error)
         return made(text, code, answer.status)
 
     def _wait_as_told(self, answer: _s3_wire.Answer) -> None:
@@ -355,6 +370,13 @@ class Bucket:
 
     def delete(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Delete up to 1,000 objects, each only while it has its ETag ('' = whatever it has); key, code, message of each that failed."""
+        odd = [(key, etag) for key, etag in items if _NO_XML.search(key)]
+        if odd:
+            items = [item for item in items if not _NO_XML.search(item[0])]
+            return [
+                *(self.delete(items) if items else []),
+                *(told for key, etag in odd for told in self._delete_one(key, etag)),
+            ]
         listed = "".join(
             f"<Object><Key>{_s3_answers.escape(key)}</Key>{f'<ETag>{_s3_answers.escape(etag)}</ETag>' if etag else ''}</Object>"
             for key, etag in items
@@ -367,6 +389,30 @@ class Bucket:
             return _s3_answers.failed_deletes(bytes(answer.body))
         except _s3_answers.Malformed as fault:
             raise S3Error(f"DELETE in {self.where.bucket}: {fault}") from fault
+
+    def confirm(self, key: str, stored: Stored, size: int, etag: str, sha256: bytes | None) -> None:
+        """Ask for an object that was just stored. Raises S3Error unless its size and what S3 keeps of its content are what was sent."""
+        there = self.head(key)
+        if there is None:
+            raise S3Error(f"HEAD {self._shown(key)}: it is not there after it was stored: run it again")
+        told = there.checksums.get("sha256", "")
+        good = there.size == size and there.etag == stored.etag
+        if sha256 is not None and told:
+            good = good and told == base64.b64encode(sha256).decode()
+        elif not (there.encryption or "").startswith("aws:kms"):
+            good = good and there.etag == etag
+        if not good:
+            raise S3Error(
+                f"HEAD {self._shown(key)}: {there.size} bytes with the ETag {there.etag} are there, and not the {size} bytes that were sent: "
+                "run it again"
+            )
+
+    def _delete_one(self, key: str, etag: str) -> list[tuple[str, str, str]]:
+        try:
+            self.ask("DELETE", "DELETE", key, None, {"if-match": f'"{etag}"'} if etag else {}, fine=(404,))
+        except S3Error as fault:
+            return [(key, fault.code or "failed", str(fault))]
+        return []
 
     def copy(self, key: str, etag: str, headers: dict) -> Stored:
         """Give an object other headers, its bytes unchanged, while it has this ETag; its new one, "" when that is not known."""

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 _PATIENCE = 10.0  # seconds that an end waits for what is under way
-_GIVE_UP = 20  # failures without one success, after which the rest is not tried
+_GIVE_UP = 20  # failures of the kind that awaits all, without one success, after which the rest is not tried
 
 
 class Stopped(Exception):
-    """Not tried, because everything before failed."""
+    """Not tried, because the server does not answer."""
 
 
 class Crew:
@@ -43,7 +43,7 @@ class Crew:
         while (task := self._tasks.get()) is not None:
             work, item, done, stopped = task
             if stopped.is_set():
-                done.put((item, Stopped("not tried: what was tried before it failed")))
+                done.put((item, Stopped("not tried, for S3 did not answer before")))
                 continue
             try:
                 done.put((item, work(item)))
@@ -51,7 +51,10 @@ class Crew:
                 done.put((item, fault))
 
     def map(self, work: Callable, items: Iterable) -> Iterator[tuple]:
-        """(item, what work gave or raised) for each item, as they are done; all are given up when nothing but failures come."""
+        """(item, what work gave or raised) for each item, as they are done.
+
+        All are given up when nothing but failures come that await every item: those whose attribute away is true.
+        """
         todo, done, stopped, back = list(items), queue.SimpleQueue(), threading.Event(), 0
         # a few at a time: a hundred thousand tasks would be as much memory as what they are about
         for item in todo[: self._AHEAD * self.size]:
@@ -67,8 +70,8 @@ class Crew:
                     self._tasks.put((work, todo[number + self._AHEAD * self.size], done, stopped))
                 if time.monotonic() - wall > self.LOOK:
                     wall, used = time.monotonic(), time.process_time()
-                failed = isinstance(outcome[1], BaseException)
-                good, bad = good + (not failed), bad + failed
+                good += not isinstance(outcome[1], BaseException)
+                bad += getattr(outcome[1], "away", False)
                 if not good and bad >= _GIVE_UP:
                     stopped.set()
                 yield outcome

@@ -55,6 +55,7 @@ ARGUMENTS = {
     "kms_key_id": {"type": "str", "no_log": False},
     "checksum": {"type": "str", "choices": ["auto", "md5", "crc32", "sha256", "none"], "default": "auto"},
     "conditional_writes": {"type": "bool", "default": True},
+    "verify": {"type": "bool", "default": False},
     "concurrency": {"type": "int", "default": 16},
     "symlinks": {"type": "str", "choices": ["follow", "skip", "error"], "default": "follow"},
     "file_mode": {"type": "str"},

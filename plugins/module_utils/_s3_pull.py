@@ -17,7 +17,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bu
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES, crc32_fits
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, by_size, explain
-from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Rules, is_page
 from ansible_collections.samefiles.aws.plugins.module_utils._trees import Delete, Fetch, Plan
@@ -36,13 +36,15 @@ class Staged(NamedTuple):
 
 
 class Pull:
-    """Objects to files; mode is that of new files, None for what umask says."""
+    """Objects to files; mode is that of new files, None for what umask says; found: the files when the plan was made."""
 
     def __init__(
-        self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress, mode: int | None
+        self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress, mode: int | None,
+        found: dict[str, Identity],
     ):  # fmt: skip
         self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
         self._crew, self._big, self._progress, self._mode = crew, big, progress, mode
+        self._found = found
         self._total = 0
         self.done = Done()
         self._staged: dict[str, Staged] = {}
@@ -81,9 +83,12 @@ class Pull:
         staged, self._staged = self._staged, {}
         if not staged:
             return
-        for path, outcome in self._tree.settle([(path, one.part) for path, one in staged.items()]):
-            if isinstance(outcome, OSError):
-                self.done.problems.append(f"{_tree_local.shown(path)}: {outcome.strerror}")
+        for path, outcome in self._tree.settle([(path, one.part) for path, one in staged.items()], self._found):
+            if isinstance(outcome, Exception):
+                said = (
+                    f"{_tree_local.shown(path)}: {outcome.strerror}" if isinstance(outcome, OSError) else str(outcome)
+                )
+                self.done.problems.append(said)
                 continue
             one = staged[path]
             self._cache.remember_file(path, outcome, one.begin, md5=one.md5, tag=one.etag)
@@ -184,11 +189,13 @@ class Pull:
     def _deletes(self, items: list[Delete]) -> None:
         for item in items:
             try:
-                self._tree.remove(item.path)
+                self._tree.remove(item.path, self._found.get(item.path))
                 self._cache.forget_file(item.path)
                 self.done.deleted.append(item.path)
             except FileNotFoundError:
                 continue
+            except _tree_local.Unsteady as fault:
+                self.done.problems.append(str(fault))
             except OSError as fault:
                 self.done.problems.append(f"{_tree_local.shown(item.path)} was not deleted: {fault.strerror}")
 

@@ -108,7 +108,10 @@ class Push:
                 time.sleep(0.1)
         md5 = hashlib.md5(data, usedforsecurity=False)
         headers = _trees.put_headers(self._rules, item.path)
-        stored = self._bucket.put(self._rules.prefix + item.path, data, headers, md5.digest(), item.expect)
+        key = self._rules.prefix + item.path
+        stored = self._bucket.put(key, data, headers, md5.digest(), item.expect)
+        if self._rules.verify:
+            self._bucket.confirm(key, stored, len(data), md5.hexdigest(), hashlib.sha256(data).digest())
         self._cache.remember_file(item.path, now, begin, md5=md5.hexdigest(), tag=stored.etag)
 
     def _send_large(self, item: Send) -> None:
@@ -148,6 +151,10 @@ class Push:
                 stored = self._bucket.finish(
                     key, upload, [xml for _etag, xml in told], [etag for etag, _xml in told], item.expect
                 )
+                if self._rules.verify:
+                    self._bucket.confirm(
+                        key, stored, now.size, _s3_bucket.parts_etag([etag for etag, _xml in told]), None
+                    )
             except BaseException:
                 with contextlib.suppress(S3Error):
                     self._bucket.abort(key, upload)

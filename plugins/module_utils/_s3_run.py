@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync, _schedule
 
@@ -46,20 +47,55 @@ def _before(path: str) -> float:
         return 0.0
 
 
+def _record(name: str, state: str, began: float, before: float, result: dict) -> None:
+    ended = time.time()
+    succeeded = ended if result["ok"] else before
+    told = {"sync": name, "began": began, "ended": ended, "succeeded": succeeded, **result}
+    put(os.path.join(state, "last.json"), json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    put(os.path.join(state, "s3_sync.prom"), metrics(name, told, succeeded))
+
+
+def after(name: str, state: str) -> int:
+    """Record the end of a run that could not do so itself, for it was killed; systemd calls this after each run."""
+    try:
+        with open(os.path.join(state, "last.json"), encoding="utf-8") as file:
+            told = json.load(file)
+        if not told.get("running"):
+            return 0
+        began, before = float(told["began"]), float(told["succeeded"])
+    except (OSError, ValueError, KeyError, TypeError):
+        began, before = time.time(), 0.0
+    why = " ".join(os.environ.get(word, "") for word in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS")).strip()
+    _record(
+        name,
+        state,
+        began,
+        before,
+        {"ok": False, "msg": f"the run was ended before it could say how it went ({why}): see the journal"},
+    )
+    return 0
+
+
 def run(name: str, conf: str, state: str) -> int:
     """Make one sync and record how it went; the exit code."""
     began = time.time()
     last = os.path.join(state, "last.json")
+    before = _before(last)
+    # should this process be killed, after() finds it, and no former success is taken for this run's
+    put(
+        last,
+        json.dumps({"sync": name, "began": began, "ended": None, "succeeded": before, "ok": False, "running": True})
+        + "\n",
+    )
     try:
         with open(conf, encoding="utf-8") as file:
             result = {"ok": True, **_s3_sync.sync({**json.load(file), "diff": False})}
     except (_s3_sync.Refused, OSError, ValueError) as fault:
         result = {"ok": False, "msg": str(fault), **getattr(fault, "result", {})}
-    ended = time.time()
-    succeeded = ended if result["ok"] else _before(last)
-    told = {"sync": name, "began": began, "ended": ended, "succeeded": succeeded, **result}
-    put(last, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-    put(os.path.join(state, "s3_sync.prom"), metrics(name, told, succeeded))
+    except Exception as fault:  # a fault of this program is no less a failure
+        traceback.print_exc()
+        result = {"ok": False, "msg": f"this program has a fault: {type(fault).__name__}: {fault}"}
+    _record(name, state, began, before, result)
     for action in result.get("actions", []):
         sys.stdout.write(f"{action}\n")
     if not result["ok"]:
@@ -68,14 +104,16 @@ def run(name: str, conf: str, state: str) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run the schedule that the one argument names."""
-    (name,) = argv
+    """Run the schedule that the last argument names, or with --after before it see how its run went."""
+    name, late = argv[-1], argv[:-1] == ["--after"]
     state = os.environ.get("STATE_DIRECTORY") or f"{_schedule.STATE_FOLDER}/{name}"
     with contextlib.ExitStack() as after:
         lock = after.enter_context(open(os.path.join(state, "lock"), "w", encoding="utf-8"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if late:
+                return 0  # it is the other run's to say
             sys.stderr.write(f"another run of {name} is under way: nothing done\n")
             return BUSY
-        return run(name, _schedule.conf_path(name), state)
+        return after(name, state) if late else run(name, _schedule.conf_path(name), state)

@@ -18,7 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import Look
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_pull import Pull
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, Push
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_wire import Untrusted
-from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, remote_devices
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity, remote_devices
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Found, Tree
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import HeaderRule, Rules
 from ansible_collections.samefiles.aws.plugins.module_utils._trees import Plan
@@ -98,7 +98,7 @@ def rules_of(options: dict) -> Rules:
         mime_map=tuple(sorted((str(k), str(v)) for k, v in (options.get("mime_map") or {}).items())),
         cache_control=options.get("cache_control") or None, headers=_header_rules(options),
         storage_class=options.get("storage_class"), encryption=encryption, kms_key=options.get("kms_key_id"),
-        conditional=conditional is None or bool(conditional),
+        conditional=conditional is None or bool(conditional), verify=bool(options.get("verify")),
     )  # fmt: skip
 
 
@@ -139,6 +139,7 @@ class Sync:
         self.where = f"s3://{options['bucket']}/{self.rules.prefix}"
         self._cache = self._remember(root, where)
         self._warnings: list[str] = []
+        self._found: dict[str, Identity] = {}
 
     def _remember(self, root: str, where) -> Cache:
         given = self._options.get("cache")
@@ -210,6 +211,7 @@ class Sync:
 
     def _run_pull(self, check: bool) -> dict:
         there, found = self._listing(), self._local()
+        self._found = found.files
         if not there and self.rules.delete and not self._options.get("allow_empty_source"):
             raise Refused(
                 f"{self.where} holds no object that takes part, and delete is on: nothing was changed; mend the prefix or the "
@@ -246,10 +248,16 @@ class Sync:
 
     def _pull_work(self, plan: Plan, progress: Progress) -> Done:
         if not os.path.isdir(self.tree.root):
-            os.mkdir(self.tree.root)
+            try:
+                os.mkdir(self.tree.root)
+            except OSError as fault:
+                raise Refused(
+                    f"file_root {_tree_local.shown(self.tree.root)} cannot be made ({fault.strerror}): nothing was changed; make it, or "
+                    "mend the path"
+                ) from fault
         self.tree.sweep()
         return Pull(
-            self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress, self._mode
+            self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress, self._mode, self._found
         ).run(plan)  # fmt: skip
 
     # both

@@ -19,7 +19,7 @@ STATE_FOLDER = "/var/lib/samefiles-s3-sync"
 CACHE_FOLDER = "/var/cache/samefiles-s3-sync"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
-_SECRETS = ("access_key", "secret_key", "session_token")
+SECRETS = ("access_key", "secret_key", "session_token")
 _PREFIX = "samefiles-s3-sync-"
 _HEAD = "# Written by samefiles.aws.s3_schedule: edit the inventory, not this file."
 
@@ -35,6 +35,7 @@ class Schedule:
     deadline: int = 21600
     user: str = "root"
     present: bool = True
+    side: str = "host"
 
 
 @dataclasses.dataclass
@@ -91,10 +92,14 @@ def faults(schedules: list[Schedule]) -> list[str]:
         for key in ("delay", "deadline"):
             if getattr(item, key) < (0 if key == "delay" else 1):
                 said.append(f"{where}.{key} must be a number of seconds, got {getattr(item, key)}")
-        for key in _SECRETS:
+        if item.side != "host":
+            said.append(
+                f"{where}.side must be host, for timers run on hosts, got {item.side!r}: leave side or schedule out"
+            )
+        for key in SECRETS:
             if item.present and item.options.get(key):
                 said.append(
-                    f"{where}.sync.{key} must be left out: no key is written to a host, its instance role gives it credentials"
+                    f"{where}.{key} must be left out: no key is written to a host, its instance role gives it credentials"
                 )
         if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", item.user):
             said.append(f"{where}.user must be the name of a user of the host, got {item.user!r}")
@@ -115,6 +120,7 @@ After=network-online.target remote-fs.target
 Type=oneshot
 User={item.user}
 ExecStart={python} {PROGRAM} {item.name}
+ExecStopPost={python} {PROGRAM} --after {item.name}
 StateDirectory={STATE_FOLDER.rsplit("/", 1)[1]}/{item.name}
 CacheDirectory={CACHE_FOLDER.rsplit("/", 1)[1]}/{item.name}
 TimeoutStartSec={item.deadline}

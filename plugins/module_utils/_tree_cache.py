@@ -27,7 +27,7 @@ from typing import NamedTuple
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
 
 RACE = 2.0  # seconds; the coarsest clock of a common file system (FAT) ticks every two
-_VERSION = 2
+_VERSION = 3
 _DEVICES: dict[int, int] = {}
 # file systems whose times are the host's own clock's; of any other that is not known
 _LOCAL = (
@@ -154,11 +154,17 @@ class Cache:
             return None
 
     def remember_file(self, path: str, now: Identity, hashed: int, md5: str = "", tag: str = "") -> None:
-        """Keep what was found out about a file by reading it at a time; what was known of this very state is kept too."""
+        """Keep what was found out about a file by reading it at a time.
+
+        What was known of this very state is kept only if it was found by the same reading: an older hash under a younger time would
+        be trusted though it may be racily clean.
+        """
         before = self.file(path)
         seen = hashed
         if before and before.identity == now:
-            seen, md5, tag = before.seen, md5 or before.md5, tag or before.tag
+            seen = before.seen
+            if before.hashed == hashed:
+                md5, tag = md5 or before.md5, tag or before.tag
         if " " in tag:
             tag = ""  # no server's ETag has a blank; one that had would cost work
         self._files[path] = f"{now.device} {now.inode} {now.size} {now.mtime} {now.ctime} {seen} {hashed} {md5} {tag}"

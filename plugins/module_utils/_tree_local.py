@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import sys
 import threading
@@ -14,11 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Identity, identity
-from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Chooser
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import PART, Chooser
 
 BLOCK = 1 << 20
 _MANY = 16  # files from which on one sync of the whole file system costs less than one of each
-PART = ".samefiles-part-"  # what files are called while they are being written
+_OURS = re.compile(rf"{re.escape(PART)}[0-9a-f]{{8}}-[0-9]+-[0-9a-f]{{16}}")
 _FORGOTTEN = 86400.0  # seconds after which another host's part is nobody's
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a pipe must not hang us
 
@@ -110,8 +111,6 @@ class Tree:
         return found
 
     def _one(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
-        if entry.name.startswith(PART):
-            return
         try:
             if entry.is_symlink():
                 self._link(entry, path, above, real, todo, found)
@@ -188,7 +187,8 @@ class Tree:
     def reading(self, path: str) -> Iterator[tuple[int, Identity]]:
         """An open file and its identity; Unsteady is raised at the end unless it still is what it was."""
         full = os.path.join(self.root, path)
-        flags = _FILE if self._symlinks == "follow" else _FILE | os.O_NOFOLLOW
+        # the one file was named by the user: a link is meant
+        flags = _FILE if self._symlinks == "follow" or self.single else _FILE | os.O_NOFOLLOW
         try:
             descriptor = os.open(full, flags)
         except FileNotFoundError as fault:
@@ -197,7 +197,8 @@ class Tree:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
                 raise Unsteady(f"{shown(path)} is no file any more")
-            self._inside(descriptor, path)
+            if not self.single:
+                self._inside(descriptor, path)
             before = identity(about)
             yield descriptor, before
             steady(descriptor, before, path)
@@ -259,13 +260,7 @@ class Tree:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=at)
         try:
             fill(descriptor)
-            if mode is None:
-                with contextlib.suppress(FileNotFoundError):
-                    about = os.stat(name, dir_fd=at, follow_symlinks=False)
-                    # what let the former bytes run as somebody else was not given to these
-                    mode = about.st_mode & 0o777 if stat.S_ISREG(about.st_mode) else None
-            if mode is not None:
-                os.fchmod(descriptor, mode)
+            _as_before(descriptor, name, at, mode)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part, dir_fd=at)
@@ -274,16 +269,24 @@ class Tree:
             os.close(descriptor)
         return part
 
-    def settle(self, staged: list[tuple[str, str]]) -> Iterator[tuple[str, Identity | OSError]]:
-        """Give staged files, as (path, part), their names, once their bytes are on the disk; what became of each."""
+    def settle(
+        self, staged: list[tuple[str, str]], found: dict[str, Identity]
+    ) -> Iterator[tuple[str, Identity | OSError | Unsteady]]:
+        """Give staged files, as (path, part), their names, once their bytes are on the disk; what became of each.
+
+        found: what was there when the plan was made. What is another file now was written by somebody meanwhile, and stays.
+        """
         self._to_disk([path for path, _part in staged], staged)
         for path, part in staged:
             name = path.rpartition("/")[2]
             try:
                 at = self._folder_of(path, make=False)
+                _unchanged(path, at, found.get(path))
                 os.replace(part, name, src_dir_fd=at, dst_dir_fd=at)
                 yield path, identity(os.stat(name, dir_fd=at, follow_symlinks=False))
-            except OSError as fault:
+            except (OSError, Unsteady) as fault:
+                with contextlib.suppress(OSError):
+                    os.unlink(part, dir_fd=self._folder_of(path, make=False))
                 yield path, fault
         self._to_disk([path for path, _part in staged], [])
 
@@ -301,10 +304,11 @@ class Tree:
             os.fsync(self._folder_of(path, make=False))
         return None
 
-    def remove(self, path: str) -> None:
-        """Remove a file, and the folders that it leaves empty. Raises OSError."""
+    def remove(self, path: str, found: Identity | None) -> None:
+        """Remove a file that still is what was found, and the folders that it leaves empty. Raises OSError, or Unsteady."""
         at = self.folder(path, make=False)
         try:
+            _unchanged(path, at, found)
             os.unlink(path.rpartition("/")[2], dir_fd=at)
         finally:
             os.close(at)
@@ -325,10 +329,35 @@ class Tree:
         for folder, _folders, names in os.walk(self.root):
             for name in names:
                 path = os.path.join(folder, name)
-                if name.startswith(PART):
+                if _OURS.fullmatch(name):
                     with contextlib.suppress(OSError):
                         if _abandoned(name, os.lstat(path).st_mtime):
                             os.unlink(path)
+
+
+def _as_before(descriptor: int, name: str, at: int, mode: int | None) -> None:
+    """Give a new file the mode, and as root the owner, of the one that it is to replace; mode: the one that is wanted."""
+    try:
+        about = os.stat(name, dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        about = None
+    if about and stat.S_ISREG(about.st_mode):
+        if os.geteuid() == 0:
+            os.fchown(descriptor, about.st_uid, about.st_gid)
+        # what let the former bytes run as somebody else was not given to these
+        mode = about.st_mode & 0o777 if mode is None else mode
+    if mode is not None:
+        os.fchmod(descriptor, mode)
+
+
+def _unchanged(path: str, at: int, found: Identity | None) -> None:
+    """Raise Unsteady when there is a file now that was not found, or another one."""
+    try:
+        now = identity(os.stat(path.rpartition("/")[2], dir_fd=at, follow_symlinks=False))
+    except FileNotFoundError:
+        return
+    if now != found:
+        raise Unsteady(f"{shown(path)} was changed here by somebody else while this ran: run it again")
 
 
 def _host() -> str:
@@ -338,9 +367,8 @@ def _host() -> str:
 
 def _abandoned(name: str, modified: float) -> bool:
     """Whether nobody writes a part any more: its process is gone, or it is another host's and a day old."""
-    host, _dash, rest = name[len(PART) :].partition("-")
-    pid = rest.partition("-")[0]
-    if host != _host() or not pid.isdigit():
+    host, pid, _name = name[len(PART) :].split("-")
+    if host != _host():
         return time.time() - modified > _FORGOTTEN
     return int(pid) == os.getpid() or not _runs(int(pid))
 

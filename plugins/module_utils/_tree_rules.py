@@ -35,6 +35,7 @@ PAGES = (
     "*.html", "*.htm", "*.xhtml", "*.webmanifest", "manifest.json", "sw.js", "service-worker.js", "*.rss", "*.atom", "feed.xml",
     "sitemap*.xml", "robots.txt", "asset-manifest.json",
 )  # fmt: skip
+PART = ".samefiles-part-"  # what files are called while they are being written: on neither side they take part
 FIELDS = ("content_type", "content_encoding", "cache_control", "content_disposition", "content_language")
 
 
@@ -71,6 +72,7 @@ class Rules:
     encryption: str | None = None
     kms_key: str | None = None
     conditional: bool = True
+    verify: bool = False
 
 
 def prefix(text: str) -> str:
@@ -144,6 +146,19 @@ def _shuts_out(pattern: str, path: str) -> bool:
     return fits(pattern, path) or bool(pattern.endswith("/") and f"{path}/".startswith(pattern.lstrip("/")))
 
 
+def _shuts_all(pattern: str, folder: str) -> bool:
+    """Whether an exclude pattern means all that a folder holds, whatever its names: it does for a folder of those that it means."""
+    stem = pattern.lstrip("/").removesuffix("**")
+    if not stem.endswith("/"):
+        return False
+    stem = _compiled(stem.rstrip("/"))
+    while folder:
+        if stem.fullmatch(folder):
+            return True
+        folder = folder.rpartition("/")[0]
+    return False
+
+
 class Chooser:
     """Which paths take part; answers for a name or folder are kept, for a tree has few folders and many files."""
 
@@ -166,6 +181,8 @@ class Chooser:
     def takes(self, path: str) -> bool:
         """Whether a file or object takes part."""
         folder, _slash, name = path.rpartition("/")
+        if name.startswith(PART):
+            return False
         if not self._folder(folder) or any(pattern.fullmatch(name) for pattern in self._names):
             return False
         if self._paths and any(_shuts_out(pattern, path) for pattern in self._paths):
@@ -174,9 +191,7 @@ class Chooser:
 
     def enters(self, folder: str) -> bool:
         """Whether anything in a folder can take part."""
-        return self._folder(folder) and not any(
-            pattern.endswith(("/**", "/")) and _shuts_out(pattern, f"{folder}/x") for pattern in self._paths
-        )
+        return self._folder(folder) and not any(_shuts_all(pattern, folder) for pattern in self._paths)
 
 
 def is_page(rules: Rules, path: str) -> bool:

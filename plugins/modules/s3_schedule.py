@@ -15,16 +15,18 @@ description:
   - Takes all schedules of a host. For each it writes the options of the sync, a service that makes it once, and a timer.
     The program is the module M(samefiles.aws.s3_sync) itself, written to C(/usr/local/lib/samefiles).
   - A run that fails leaves the service C(samefiles-s3-sync-NAME.service) failed, which C(systemctl --failed) and monitoring
-    show. How the last run went is in C(/var/lib/samefiles-s3-sync/NAME/last.json), and for Prometheus in C(s3_sync.prom)
-    beside it; what it did is in the journal. Two runs of a schedule never overlap.
+    show. How the last run went, be it that it was killed, is in C(/var/lib/samefiles-s3-sync/NAME/last.json), and for
+    Prometheus in C(s3_sync.prom) beside it; what it did is in the journal. Two runs of a schedule never overlap.
   - No key is written to a host; the sync takes the credentials of its instance role.
   - A schedule of ours that is no longer listed is reported, never removed. With V(absent) its timer goes; what it synced
     stays where it is.
 options:
   schedules:
     description:
-      - The schedules. Each is a sync, with the options of M(samefiles.aws.s3_sync), a C(name), and when it runs. Options that
-        describe the run on a controller (C(side)) are passed over.
+      - The schedules. Each is a sync, with the options of M(samefiles.aws.s3_sync), a C(name), and C(schedule), a dictionary.
+      - In it, C(when) is a time as systemd's C(OnCalendar=) takes it, C(delay) the most seconds that it comes later, by chance
+        (default 0), C(deadline) the most seconds that it may take (default 21600), C(user) who makes it (default root), and
+        C(state) V(present) or V(absent). C(side) may be V(host) and nothing else.
     type: list
     elements: dict
     required: true
@@ -131,6 +133,12 @@ WHEN = {
 PYTHON = "/usr/bin/python3"
 
 
+def _secrets(schedules: list[dict]) -> set[str]:
+    """Keys that must not be there, but if they are must not be shown either, not even where this module's arguments are."""
+    names = {word for key in _schedule.SECRETS for word in (key, *SYNC[key]["aliases"])}
+    return {str(raw[name]) for raw in schedules for name in names if raw.get(name)}
+
+
 def _checked(module: AnsibleModule, spec: dict, given: dict, where: str) -> dict:
     result = ArgumentSpecValidator(spec).validate(given)
     if result.error_messages:
@@ -154,7 +162,7 @@ def _one(module: AnsibleModule, raw: dict, where: str) -> _schedule.Schedule:
         _s3_sync.rules_of(options)
     except _s3_sync.Refused as fault:
         module.fail_json(msg=f"{where}: {fault}")
-    return _schedule.Schedule(name, about.pop("when"), changed, **about)
+    return _schedule.Schedule(name, about.pop("when"), changed, side=str(raw.get("side") or "host"), **about)
 
 
 def _times(module: AnsibleModule, schedules: list[_schedule.Schedule]) -> list[str]:
@@ -182,6 +190,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     deadline = module.params["deadline"]
+    module.no_log_values.update(_secrets(module.params["schedules"]))
     schedules = [_one(module, raw, f"schedules[{number}]") for number, raw in enumerate(module.params["schedules"])]
     faults = _schedule.faults(schedules) or _times(module, schedules)
     if faults:

@@ -168,19 +168,24 @@ options:
       do not know such requests.
     type: bool
     default: true
+  verify:
+    description: Whether a push asks for each object that it has stored, and fails unless its size and ETag, or with KMS its SHA-256,
+      are those of what was sent. Bodies travel with a checksum anyway, and a pull always compares.
+    type: bool
+    default: false
   concurrency:
     description: Requests at a time, 1 to 64.
     type: int
     default: 16
   symlinks:
     description: V(follow) takes links to what lies within the tree for what they lead to; one that leads out of it is an error.
-      V(skip) leaves links alone on both sides, V(error) fails. A pull always skips them.
+      V(skip) leaves links alone on both sides, V(error) fails. A pull always skips them. O(file_root) itself may be a link.
     type: str
     choices: [follow, skip, error]
     default: follow
   file_mode:
     description: Mode of the files that a pull makes, in quotes; without it a file keeps its mode, and a new one has what the umask
-      leaves of V(0666).
+      leaves of V(0666). For root a file that is replaced keeps owner and group as well; new ones are those of the user who runs this.
     type: str
   cache:
     description: Folder of what is remembered of files and objects, or V(none). It may save work, never decide; without it each
@@ -215,7 +220,7 @@ options:
     description: Whether Amazon's endpoint for IPv4 and IPv6 is used.
     type: bool
   access_key:
-    description: Access key. Without one botocore looks for credentials, an instance role's last.
+    description: Access key, which is a name and no secret. Without one botocore looks for credentials, an instance role's last.
     type: str
     aliases: [aws_access_key_id, aws_access_key]
   secret_key:

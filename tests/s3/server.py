@@ -735,6 +735,9 @@ class Server:
         return len(self._uploads)
 
     def _deleteone(self, request: Request):
+        there, wanted = self.buckets[request.bucket].get(request.key), request.headers.get("if-match")
+        if there and wanted and wanted.strip('"') != there.etag:
+            raise Refusal(412, "PreconditionFailed")
         self.buckets[request.bucket].pop(request.key, None)
         return 204, {}, b""
 
@@ -742,6 +745,8 @@ class Server:
         text, failed = request.body.decode("utf-8", "surrogateescape"), ""
         for entry in re.findall(r"<Object>(.*?)</Object>", text, re.DOTALL):
             key = re.search(r"<Key>(.*?)</Key>", entry, re.DOTALL)[1]
+            if re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(x0*|0*)([0-8]|11|12|1[4-9]|2[0-9]|3[01]);", key):
+                raise Refusal(400, "MalformedXML")
             key = key.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'")
             key = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), key).replace("&amp;", "&")
             wanted, there = re.search(r"<ETag>(.*?)</ETag>", entry), self.buckets[request.bucket].get(key)

@@ -388,3 +388,12 @@ def test_threads_wait_for_a_slow_server(server, tmp_path):
     server.hook = slow
     assert sync(server, tmp_path / "site", concurrency=8)["uploaded"] == 40
     assert most[0] == 8
+
+
+def test_a_root_that_is_a_link_to_a_file(server, tmp_path):
+    write(tmp_path / "releases/x.zip", b"zip")
+    (tmp_path / "current.zip").symlink_to("releases/x.zip")
+    for policy in ("follow", "skip", "error"):
+        sync(server, tmp_path / "current.zip", symlinks=policy)
+        assert content(server) == {"current.zip": b"zip"}
+        server.things.clear()

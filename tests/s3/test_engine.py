@@ -137,6 +137,20 @@ def test_keys_that_cannot_be_renewed_are_one_sentence(server):
     one.close()
 
 
+@pytest.mark.parametrize("size", [10, 9 * MIB])
+def test_verify_asks_for_what_was_stored(server, tmp_path, size):
+    write(tmp_path / "site/a", os.urandom(size))
+    assert sync(server, tmp_path / "site", verify=True)["requests"]["HEAD"] == 1
+    write(tmp_path / "site/a", os.urandom(size + 1))
+
+    def harm(request):
+        if request.operation == "HEAD":
+            server.things["a"].parts = [b"other"]
+
+    server.hook = harm
+    assert "and not the" in str(refused(server, tmp_path / "site", verify=True))
+
+
 def test_parts_are_given_up_after_a_failure(server, tmp_path):
     write(tmp_path / "site/big", os.urandom(20 * MIB))
     server.faults.append(Fault("403", "PART", count=99, value="AccessDenied"))

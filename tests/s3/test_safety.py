@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -80,7 +82,7 @@ def test_a_source_that_cannot_be_read_deletes_nothing(seeded, tmp_path, monkeypa
     monkeypatch.setattr(os, "scandir", denied)
     fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL)
     assert "'secret' cannot be read (Permission denied)" in str(fault)
-    assert set(content(seeded)) == set(THEIRS)
+    assert content(seeded) == THEIRS
 
 
 def test_an_empty_source_may_be_meant(seeded, tmp_path):
@@ -115,6 +117,80 @@ def test_a_bucket_that_cannot_be_read(seeded, tree, options):
     assert "cannot be listed" in str(fault)
     assert "wrong" not in str(fault)
     assert content(seeded) == THEIRS
+
+
+# what somebody else writes here meanwhile
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_pull_replaces_nothing_that_was_written_meanwhile(server, tmp_path, there):
+    server.seed("a.txt", b"from the bucket")
+    path = tmp_path / "site/a.txt"
+    write(tmp_path / "site/b.txt", b"b")
+    if there:
+        write(path, b"old")
+
+    def edit(request):
+        if request.operation == "GET":
+            path.write_bytes(b"edited here just now")
+
+    server.hook = edit
+    fault = refused(server, tmp_path / "site", mode="pull")
+    assert "'a.txt' was changed here by somebody else while this ran: run it again" in str(fault)
+    assert files(tmp_path / "site") == {"a.txt": b"edited here just now", "b.txt": b"b"}
+
+
+def test_a_pull_deletes_nothing_that_was_written_meanwhile(server, tmp_path):
+    server.seed("a.txt", b"a")
+    path = tmp_path / "site/old.txt"
+    write(path, b"old")
+    server.hook = lambda request: path.write_bytes(b"just now") if request.operation == "GET" else None
+    fault = refused(server, tmp_path / "site", mode="pull", delete=True, max_delete=ALL)
+    assert "'old.txt' was changed here by somebody else" in str(fault)
+    assert files(tmp_path / "site") == {"a.txt": b"a", "old.txt": b"just now"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_is_replaced_keeps_owner_and_mode(server, tmp_path):
+    path = tmp_path / "site/a.txt"
+    write(path, b"old")
+    os.chown(path, 1234, 2345)
+    path.chmod(0o640)
+    server.seed("a.txt", b"from the bucket")
+    sync(server, path.parent, mode="pull")
+    about = path.stat()
+    assert (path.read_bytes(), about.st_uid, about.st_gid, about.st_mode & 0o7777) == (
+        b"from the bucket",
+        1234,
+        2345,
+        0o640,
+    )
+
+
+def test_a_folder_that_cannot_be_made(server):
+    server.seed("a.txt", b"a")
+    fault = refused(server, "/proc/self/fd/nowhere", mode="pull")
+    assert "file_root '/proc/self/fd/nowhere' cannot be made (" in str(fault)
+
+
+def test_names_of_half_written_files_take_part_on_neither_side(server, tmp_path):
+    server.seed(".samefiles-part-x", b"theirs")
+    write(tmp_path / "site/a/.samefiles-part-y", b"ours")
+    write(tmp_path / "site/b", b"b")
+    sync(server, tmp_path / "site", exclude=[], delete=True, max_delete=ALL)
+    assert set(content(server)) == {".samefiles-part-x", "b"}
+    assert not sync(server, tmp_path / "site", exclude=[], mode="pull", delete=True)["changed"]
+    assert (tmp_path / "site/a/.samefiles-part-y").exists()
+
+
+def test_keys_that_xml_cannot_tell_are_deleted_one_by_one(server, tmp_path):
+    for key in ("a\x01b", "a\x01c", "plain"):
+        server.seed(key)
+    write(tmp_path / "site/new", b"new")
+    told = sync(server, tmp_path / "site", delete=True, max_delete=ALL)
+    assert told["deleted"] == 3
+    assert set(content(server)) == {"new"}
+    assert (server.counts["DELETE"], server.counts["DELETEONE"]) == (1, 2)
 
 
 # limits
@@ -192,13 +268,81 @@ def test_one_key_that_is_denied(server, tree):
     assert (told["uploaded"], told["deleted"]) == (3, 1)
 
 
-def test_everything_denied_gives_up_early(server, tmp_path):
+def test_a_server_that_does_not_answer_is_given_up(server, tmp_path):
     for number in range(500):
         write(tmp_path / f"site/{number}", b"x")
-    server.faults.append(Fault("403", "PUT", count=9999, value="AccessDenied"))
+    server.faults.append(Fault("drop-before", "PUT", count=99999))
     fault = refused(server, tmp_path / "site")
-    assert server.counts["PUT"] < 100
+    assert server.counts["PUT"] < 8 * 100
     assert "and 490 more" in str(fault)
+
+
+@pytest.mark.parametrize("why", ["denied", "unreadable"])
+def test_many_that_fail_first_keep_nothing_from_the_rest(server, tmp_path, monkeypatch, why):
+    for number in range(25):
+        write(tmp_path / f"site/a/{number}", b"x")
+    for number in range(200):
+        write(tmp_path / f"site/b/{number}", b"x")
+    if why == "denied":
+        server.faults.append(Fault("403", "PUT", "a/.*", count=9999, value="AccessDenied"))
+    else:
+        opened = os.open
+
+        def denied(path, *arguments, **more):
+            if "/site/a/" in str(path):
+                raise PermissionError(13, "Permission denied")
+            return opened(path, *arguments, **more)
+
+        monkeypatch.setattr(os, "open", denied)
+    assert "and 15 more" in str(refused(server, tmp_path / "site"))
+    assert len(content(server)) == 200
+
+
+def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeypatch):
+    """A write in the same tick as the reading, which nothing shows; then a run that looks, but may not send."""
+    page, frozen = tmp_path / "site/index.html", {}
+    write(page, b"before")
+    write(tmp_path / "site/a.png", b"asset")
+    real = _tree_cache.identity
+
+    def ticks(about):
+        told = real(about)
+        if about.st_ino == page.stat().st_ino:
+            return frozen.setdefault("page", told)
+        return told
+
+    monkeypatch.setattr(_tree_local, "identity", ticks)
+    frozen["page"] = real(page.stat())._replace(mtime=time.time_ns(), ctime=time.time_ns())
+    cache = {"cache": str(tmp_path / "cache")}
+    sync(server, page.parent, **cache)
+    page.write_bytes(b"AFTER!")
+    time.sleep(2.2)
+    write(tmp_path / "site/b.png", b"another asset")
+    server.faults.append(Fault("403", "PUT", "b.png", value="AccessDenied"))
+    refused(server, page.parent, **cache)  # the page waits for its asset
+    assert content(server)["index.html"] == b"before"
+    sync(server, page.parent, **cache)
+    assert content(server)["index.html"] == b"AFTER!"
+
+
+def test_a_root_that_its_reader_may_not_enter(seeded):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        root = pathlib.Path(folder) / "site"
+        write(root / "a.txt", b"a")
+        root.chmod(0)
+        nobody = 65534
+        if os.geteuid() == 0:
+            os.seteuid(nobody)
+        try:
+            fault = refused(seeded, root, key_prefix="web", delete=True, max_delete=ALL)
+        finally:
+            if os.geteuid() == nobody:
+                os.seteuid(0)
+            root.chmod(0o755)
+    assert "cannot be read (Permission denied): nothing was changed" in str(fault)
+    assert content(seeded) == THEIRS
+    assert writes(seeded) == []
 
 
 def test_deletes_that_fail_are_named(seeded, tmp_path):
@@ -451,7 +595,7 @@ def test_ended_by_systemd_a_pull_leaves_whole_files(server, tmp_path):
     ("host", "pid", "age", "stays"),
     [
         ("here", "gone", 0, False), ("here", "1", 0, True), ("here", "1", 999_999, True),
-        ("other", "gone", 0, True), ("other", "1", 90_000, False), ("", "gone", 0, True), ("", "gone", 90_000, False),
+        ("other", "gone", 0, True), ("other", "1", 90_000, False), ("", "gone", 0, True), ("", "gone", 90_000, True),
     ],
 )  # fmt: skip
 def test_only_what_nobody_writes_is_swept(server, tmp_path, host, pid, age, stays):
@@ -459,7 +603,7 @@ def test_only_what_nobody_writes_is_swept(server, tmp_path, host, pid, age, stay
     gone = subprocess.Popen(["true"])
     gone.wait()
     mark = {"here": f"{_tree_local._host()}-", "other": "0123abcd-", "": ""}[host]
-    part = tmp_path / f"root/sub/{_tree_local.PART}{mark}{gone.pid if pid == 'gone' else pid}-x"
+    part = tmp_path / f"root/sub/{_tree_local.PART}{mark}{gone.pid if pid == 'gone' else pid}-{'0' * 16}"
     write(part, b"half", age)
     sync(server, tmp_path / "root", mode="pull")
     assert part.exists() is stays

@@ -100,9 +100,10 @@ def test_a_pull_may_write():
         ),
         (_schedule.Schedule("logs", "daily", OPTIONS, deadline=0), "schedules[0].deadline must be"),
         (_schedule.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
+        (_schedule.Schedule("logs", "daily", OPTIONS, side="controller"), "schedules[0].side must be host, for timers"),
         (
             _schedule.Schedule("logs", "daily", {**OPTIONS, "secret_key": "hidden"}),
-            "schedules[0].sync.secret_key must be left out: no key is written to a host",
+            "schedules[0].secret_key must be left out: no key is written to a host",
         ),
     ],
 )

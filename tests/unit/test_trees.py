@@ -6,7 +6,7 @@ import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_sign, _s3_where, _tree_rules, _trees
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head, Listed
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Chooser, HeaderRule, Rules
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 
@@ -52,6 +52,30 @@ from hypothesis import strategies as st
 )
 def test_which_files_take_part(include, exclude, path, taken):
     assert Chooser(Rules(include=include, exclude=exclude)).takes(path) is taken
+
+
+@pytest.mark.parametrize(
+    ("exclude", "folder", "entered"),
+    [
+        ("a/**", "a", False), ("a/**", "a/b", False), ("a/", "a", False), ("a/x**/**", "a", True), ("a/x**/**", "a/x1", False),
+        ("a/b", "a", True), ("**/tmp/", "a/tmp", False), ("**/tmp/", "tmp/b", False), ("**/x/*", "x", True), ("*.d", "a.d/b", False),
+    ],
+)  # fmt: skip
+def test_which_folders_are_entered(exclude, folder, entered):
+    assert Chooser(Rules(exclude=(exclude,))).enters(folder) is entered
+
+
+@given(
+    exclude=st.text(st.sampled_from("ab/*x?"), min_size=1, max_size=6), folder=st.text(st.sampled_from("abx/"), min_size=1, max_size=5),
+    name=st.text(st.sampled_from("abxy/"), min_size=1, max_size=3),
+)  # fmt: skip
+def test_no_folder_is_passed_by_that_holds_what_takes_part(exclude, folder, name):
+    path = f"{folder}/{name}"
+    assume(not _trees.unsafe(path))
+    choose = Chooser(Rules(exclude=(exclude,)))
+    if choose.takes(path):
+        parts = path.split("/")
+        assert all(choose.enters("/".join(parts[:count])) for count in range(1, len(parts)))
 
 
 @pytest.mark.parametrize(
@@ -270,6 +294,7 @@ def test_a_page_of_a_listing(entry):
         "", "<html>", PAGE.format(count=1, more="false", rest="", entries=ENTRY)[:-9],
         PAGE.format(count=2, more="false", rest="", entries=ENTRY), PAGE.format(count=1, more="true", rest="", entries=ENTRY),
         PAGE.format(count=1, more="false", rest="", entries="<Contents><Key>a</Key></Contents>"),
+        PAGE.format(count=1, more="", rest="", entries=ENTRY),
     ],
 )  # fmt: skip
 def test_a_page_that_cannot_be_believed(text):
