@@ -21,7 +21,10 @@ SEEN = (
 
 @pytest.fixture
 def host(server):
-    return server("s3-sync")
+    found = server("s3-sync")
+    # systemd counts how often a unit was started within ten seconds, and the tests are quicker than any timer
+    found.run(f"systemctl reset-failed {NAME}.service")
+    return found
 
 
 def bucket(host) -> dict[str, str]:
@@ -77,6 +80,28 @@ def test_a_failure_is_visible_and_deletes_nothing(host):
         assert bucket(host) == before
     finally:
         host.check_output("mv /var/away /var/backups")
+    host.check_output(f"systemctl start {NAME}.service")
+    assert last(host)["ok"]
+
+
+def test_a_run_that_is_killed_is_a_failure(host):
+    host.check_output(f"systemctl start {NAME}.service")
+    assert last(host)["ok"]
+    # a pipe instead of the configuration: the program waits for it, and cannot say how it went
+    conf = "/etc/samefiles/s3_sync/backups.json"
+    host.check_output(f"mv {conf} /root/kept.json && mkfifo {conf}")
+    try:
+        host.check_output(f"systemctl start --no-block {NAME}.service && sleep 2")
+        assert last(host)["running"]
+        host.check_output(f"systemctl kill --signal KILL {NAME}.service && sleep 2")
+        told = last(host)
+        assert not told["ok"]
+        assert "the run was ended before it could say how it went (signal killed KILL)" in told["msg"]
+        prom = host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
+        assert 'samefiles_s3_sync_ok{sync="backups"} 0' in prom
+        assert host.check_output(f"systemctl is-failed {NAME}.service") == "failed"
+    finally:
+        host.check_output(f"rm {conf} && mv /root/kept.json {conf}")
     host.check_output(f"systemctl start {NAME}.service")
     assert last(host)["ok"]
 

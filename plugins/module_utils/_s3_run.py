@@ -55,7 +55,7 @@ def _record(name: str, state: str, began: float, before: float, result: dict) ->
     put(os.path.join(state, "s3_sync.prom"), metrics(name, told, succeeded))
 
 
-def after(name: str, state: str) -> int:
+def bury(name: str, state: str) -> int:
     """Record the end of a run that could not do so itself, for it was killed; systemd calls this after each run."""
     try:
         with open(os.path.join(state, "last.json"), encoding="utf-8") as file:
@@ -81,7 +81,7 @@ def run(name: str, conf: str, state: str) -> int:
     began = time.time()
     last = os.path.join(state, "last.json")
     before = _before(last)
-    # should this process be killed, after() finds it, and no former success is taken for this run's
+    # should this process be killed, bury() finds it, and no former success is taken for this run's
     put(
         last,
         json.dumps({"sync": name, "began": began, "ended": None, "succeeded": before, "ok": False, "running": True})
@@ -116,4 +116,4 @@ def main(argv: list[str]) -> int:
                 return 0  # it is the other run's to say
             sys.stderr.write(f"another run of {name} is under way: nothing done\n")
             return BUSY
-        return after(name, state) if late else run(name, _schedule.conf_path(name), state)
+        return bury(name, state) if late else run(name, _schedule.conf_path(name), state)

@@ -157,7 +157,8 @@ def _one(module: AnsibleModule, raw: dict, where: str) -> _schedule.Schedule:
         if module.params[key] is not None:
             given.setdefault(key, module.params[key])
     options = _checked(module, SYNC, given, where)
-    changed = {key: value for key, value in options.items() if value != SYNC[key].get("default")}
+    # the validator leaves an alias beside the option that it stands for
+    changed = {key: value for key, value in options.items() if key in SYNC and value != SYNC[key].get("default")}
     try:
         _s3_sync.rules_of(options)
     except _s3_sync.Refused as fault:

@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
 from server import SECRET
 from synced import content, files, write, writes
 
@@ -60,32 +61,89 @@ def test_bad_input_is_one_sentence(server, tree, tmp_path):
     assert writes(server) == []
 
 
-def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_path):
+def role(tmp_path, server, *syncs: dict, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    """Run the role on two hosts, which are this one."""
     write(tmp_path / "play.yml", PLAY.encode())
-    write(tmp_path / "logs/a.log", b"log")
     connection = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     told = {
         "s3_sync_packages": [], "s3_sync_bucket": "bkt", "s3_sync_endpoint_url": server.url, "s3_sync_region": "eu-central-1",
-        "s3_sync_syncs": [
-            {"name": "site", "side": "controller", "file_root": str(tree), "key_prefix": "www", "delete": True, "cache": "none"},
-            {"name": "logs", "file_root": str(tmp_path / "logs"), "key_prefix": "hosts/{{ inventory_hostname }}", "cache": "none"},
-        ],
+        "s3_sync_syncs": syncs,
     }  # fmt: skip
     hosts = {"web-01": connection, "web-02": connection}
     write(tmp_path / "hosts.yml", json.dumps({"web": {"hosts": hosts, "vars": told}}).encode())
     keys = {"AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": SECRET}
+    arguments = ("ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), "-vvv", *flags)
+    return ansible(tmp_path, *arguments, **keys)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"exlude": ["*.env"]}, "exlude"),
+        ({"max_delete": {"percnt": 5}}, "percnt"),
+        ({"permission": "public-read"}, "permission is 'public-read', but no ACL is ever sent"),
+        ({"secret_key": "hidden-key", "access_key": "A"}, "secret_key"),
+        ({"session_token": "hidden-key"}, "session_token"),
+        ({"schedule": {"when": "daily"}}, "site has side controller and a schedule, but timers run on hosts"),
+        ({"schedule": {"wen": "daily"}}, "wen"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_the_role_passes_nothing_over(server, tree, tmp_path, more, said, check):
+    one = {"name": "site", "side": "controller", "file_root": str(tree), "cache": "none", **more}
+    done = role(tmp_path, server, one, flags=("--check",) if check else ())
+    assert done.returncode != 0
+    assert said in done.stdout
+    assert "hidden-key" not in done.stdout + done.stderr
+    assert content(server) == {}
+
+
+def test_a_schedule_with_a_key_is_refused_and_the_key_not_shown(tmp_path):
+    told = {
+        "schedules": [
+            {
+                "name": "a",
+                "bucket": "b",
+                "file_root": "/x",
+                "aws_secret_key": "hidden-key",
+                "schedule": {"when": "daily"},
+            }
+        ]
+    }
+    done = ansible(tmp_path, "ansible", "localhost", "-m", "samefiles.aws.s3_schedule", "-a", json.dumps(told), "-vvv")
+    assert "schedules[0].secret_key must be left out" in done.stdout
+    assert "hidden-key" not in done.stdout + done.stderr
+
+
+def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_path):
+    write(tmp_path / "logs/a.log", b"log")
+    syncs = (
+        {
+            "name": "site",
+            "side": "controller",
+            "file_root": str(tree),
+            "key_prefix": "www",
+            "delete": True,
+            "cache": "none",
+        },
+        {
+            "name": "logs",
+            "file_root": str(tmp_path / "logs"),
+            "key_prefix": "hosts/{{ inventory_hostname }}",
+            "cache": "none",
+        },
+    )
     # the host's own timers are molecule's business: here no schedule is listed, and systemd need not run
-    arguments = ("ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), "-vvv")
-    done = ansible(tmp_path, *arguments, "--check", **keys)
+    done = role(tmp_path, server, *syncs, flags=("--check",))
     assert done.returncode == 0, done.stdout
     assert content(server) == {}
-    done = ansible(tmp_path, *arguments, **keys)
+    done = role(tmp_path, server, *syncs)
     assert done.returncode == 0, done.stdout
     assert content(server) == {
         **{f"www/{path}": data for path, data in files(tree).items()}, "hosts/web-01/a.log": b"log", "hosts/web-02/a.log": b"log",
     }  # fmt: skip
     assert SECRET not in done.stdout + done.stderr
     assert server.counts["PUT"] == 7
-    done = ansible(tmp_path, *arguments, **keys)
+    done = role(tmp_path, server, *syncs)
     assert "changed=0" in done.stdout
     assert "changed=1" not in done.stdout
