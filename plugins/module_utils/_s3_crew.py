@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
@@ -26,6 +27,7 @@ class Crew:
 
     LOOK = 0.02  # seconds from one look at the processor to the next
     _AHEAD = 8  # tasks for each thread that wait in the queue
+    _BATCH = 8  # items in a task where there are many: threads that wake each other for every item pay for it
     BUSY = 0.75  # of one processor: more threads would not help
 
     def __init__(self, size: int):
@@ -41,43 +43,52 @@ class Crew:
 
     def _serve(self) -> None:
         while (task := self._tasks.get()) is not None:
-            work, item, done, stopped = task
-            if stopped.is_set():
-                done.put((item, Stopped("not tried, for S3 did not answer before")))
-                continue
-            try:
-                done.put((item, work(item)))
-            except BaseException as fault:  # told to the one who waits, whatever it is
-                done.put((item, fault))
+            work, items, done, stopped = task
+            done.put([(item, self._one(work, item, stopped)) for item in items])
+
+    @staticmethod
+    def _one(work: Callable, item, stopped: threading.Event):
+        if stopped.is_set():
+            return Stopped("not tried, for S3 did not answer before")
+        try:
+            return work(item)
+        except BaseException as fault:  # told to the one who waits, whatever it is
+            return fault
 
     def map(self, work: Callable, items: Iterable) -> Iterator[tuple]:
         """(item, what work gave or raised) for each item, as they are done.
 
         All are given up when nothing but failures come that await every item: those whose attribute away is true.
         """
-        todo, done, stopped, back = list(items), queue.SimpleQueue(), threading.Event(), 0
+        todo, done, stopped = list(items), queue.SimpleQueue(), threading.Event()
+        step = self._BATCH if len(todo) >= self.size * self._AHEAD * self._BATCH else 1
+        waiting = (todo[start : start + step] for start in range(0, len(todo), step))
+        out = good = bad = 0
         # a few at a time: a hundred thousand tasks would be as much memory as what they are about
-        for item in todo[: self._AHEAD * self.size]:
-            self._tasks.put((work, item, done, stopped))
-        self._start(min(2, len(todo)))
-        good = bad = 0
+        for some in itertools.islice(waiting, self._AHEAD * self.size):
+            self._tasks.put((work, some, done, stopped))
+            out += 1
+        self._start(min(2, out))
         wall, used = time.monotonic(), time.process_time()
         try:
-            for number in range(len(todo)):
-                outcome = self._next(done, len(todo) - number, wall, used)
-                back = number + 1
-                if number + self._AHEAD * self.size < len(todo):
-                    self._tasks.put((work, todo[number + self._AHEAD * self.size], done, stopped))
+            while out:
+                outcomes = self._next(done, out, wall, used)
+                out -= 1
+                some = next(waiting, None)
+                if some:
+                    self._tasks.put((work, some, done, stopped))
+                    out += 1
                 if time.monotonic() - wall > self.LOOK:
                     wall, used = time.monotonic(), time.process_time()
-                good += not isinstance(outcome[1], BaseException)
-                bad += getattr(outcome[1], "away", False)
-                if not good and bad >= _GIVE_UP:
-                    stopped.set()
-                yield outcome
+                for outcome in outcomes:
+                    good += not isinstance(outcome[1], BaseException)
+                    bad += getattr(outcome[1], "away", False)
+                    if not good and bad >= _GIVE_UP:
+                        stopped.set()
+                    yield outcome
         finally:
             stopped.set()
-            self._drain(done, min(len(todo), back + self._AHEAD * self.size) - back)
+            self._drain(done, out)
 
     @staticmethod
     def _drain(done: queue.SimpleQueue, out: int) -> None:
@@ -89,8 +100,8 @@ class Crew:
             except queue.Empty:
                 return
 
-    def _next(self, done: queue.SimpleQueue, left: int, wall: float, used: float) -> tuple:
-        """The next outcome; while it is waited for, or the processor is idle, more threads are started."""
+    def _next(self, done: queue.SimpleQueue, left: int, wall: float, used: float) -> list[tuple]:
+        """The next outcomes; while it is waited for, or the processor is idle, more threads are started."""
         while True:
             passed = time.monotonic() - wall
             if passed > self.LOOK and time.process_time() - used < self.BUSY * passed:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -360,6 +361,7 @@ def _unchanged(path: str, at: int, found: Identity | None) -> None:
         raise Unsteady(f"{shown(path)} was changed here by somebody else while this ran: run it again")
 
 
+@functools.lru_cache(maxsize=1)
 def _host() -> str:
     """A word for this host: on a share, another one's process numbers say nothing here."""
     return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
