@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -27,6 +28,16 @@ _CACHE = "private, max-age=31536000, immutable"
 def wants_page(request: Request) -> bool:
     """True for a browser that shows the answer to a person."""
     return "text/html" in request.headers.get("accept", "")
+
+
+def client_of(request: Request) -> str:
+    """Who asks, by the address that the front tells: an IPv4 address or the /64 of an IPv6 one; "" when nobody tells."""
+    host = request.client.host if request.client else ""
+    try:
+        # a home or a phone has a whole /64, and could come from another address of it each time
+        return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host and "." not in host else host
+    except ValueError:
+        return host
 
 
 def etag(entry: Entry) -> str:

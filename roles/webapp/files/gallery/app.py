@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import http
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from gallery import guard, keys, status, uploads
-from gallery.answers import file_answer, problem_json, wants_page
+from gallery.answers import client_of, file_answer, problem_json, wants_page
 from gallery.calls import Calls
 from gallery.pages import Pages
 from gallery.problems import Problem, away, missing, shown
@@ -28,6 +29,7 @@ from gallery.storage import Page, Storage
 _LOG = logging.getLogger("gallery")
 _THREADS = 16  # calls of the storage at once
 _UPLOADS = 32  # uploads at once: each needs about 2 MB of memory
+_OF_ONE = 16  # of them for one client, so that no one takes them all; people behind one address share them
 _PAGE, _MOST = 60, 200  # entries of a page, and the most that a client may ask for
 _TIDY = 600  # seconds from one clean-up to the next
 
@@ -40,7 +42,7 @@ class Gallery:
         self._storage = storage
         self._password = password
         self._pages = Pages(settings)
-        self._uploads = 0
+        self._uploads: collections.Counter[str] = collections.Counter()  # under way, by client
         self._calls: Calls  # made when the event loop runs
 
     def app(self) -> Starlette:
@@ -151,16 +153,26 @@ class Gallery:
         return JSONResponse({**answer, "next": page.after} if page.after else answer)
 
     async def _upload(self, request: Request) -> Response:
-        if self._uploads >= _UPLOADS:
-            raise away(f"{_UPLOADS} uploads are under way on this server: try again in a moment.")
-        self._uploads += 1
-        try:
+        with self._slot(client_of(request)):
             entries = await uploads.receive(request, self._settings, self._calls, self._storage)
-        finally:
-            self._uploads -= 1
         if wants_page(request):
             return RedirectResponse("/", 303)
         return JSONResponse([entry.as_json() for entry in entries], 201)
+
+    @contextlib.contextmanager
+    def _slot(self, client: str) -> Iterator[None]:
+        """One of the places for uploads, for as long as an upload takes."""
+        if sum(self._uploads.values()) >= _UPLOADS:
+            raise away(f"{_UPLOADS} uploads are under way on this server: try again in a moment.")
+        if client and self._uploads[client] >= _OF_ONE:
+            sentence = f"{_OF_ONE} uploads from your address are under way: try again when one of them has ended."
+            raise Problem(429, sentence, {"Retry-After": "5"})
+        self._uploads[client] += 1
+        try:
+            yield
+        finally:
+            self._uploads[client] -= 1
+            self._uploads += collections.Counter()  # forgets whoever has none
 
     async def _file(self, request: Request) -> Response:
         return await file_answer(request, self._calls, self._storage, self._key(request))

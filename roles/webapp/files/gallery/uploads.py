@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from python_multipart.exceptions import ParseError
@@ -22,6 +23,8 @@ _CALLBACKS = ("on_part_begin", "on_header_field", "on_header_value", "on_header_
 _CALLBACKS += ("on_part_data", "on_part_end", "on_end")
 _BLOCK = 1024 * 1024  # bytes that are written at a time
 _HEADERS = 8192  # bytes that the headers of a part may have
+# bytes a second: a third of what the slowest phone network in use (EDGE) sends, so only who means to is slower
+_LEAST = 4096
 _BROKEN = "The upload is no well-formed multipart/form-data: send the files as a form does."
 _EARLY = "The upload ended before it was complete: send it again."
 
@@ -158,12 +161,45 @@ class _Intake:
             await self._calls.finish(writer.abort)
 
 
+class _Pace:
+    """Whether a body comes fast enough: in each window of so many seconds spent waiting for it, _LEAST bytes a second.
+
+    An average from the start would let a client send much at once and trickle for hours on that account. The seconds that
+    the storage takes are not the client's.
+    """
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._waited = 0.0
+        self._came = 0
+
+    def add(self, waited: float, came: int) -> None:
+        """Count the bytes that came after some seconds of waiting."""
+        self._waited += waited
+        self._came += came
+
+    def check(self) -> None:
+        """Refuse to wait any longer for a body that trickles."""
+        if self._waited < self._window:
+            return
+        if self._came < _LEAST * self._waited:
+            speed = f"{self._came / self._waited / 1024:.1f} KiB/s where at least {_LEAST // 1024} KiB/s are needed"
+            sentence = f"The upload came at {speed}: send it again over a faster connection."
+            raise Problem(408, sentence, {"Connection": "close"})
+        self._waited, self._came = 0.0, 0
+
+
 async def _chunks(request: Request, timeout: float) -> AsyncIterator[bytes]:
-    """The body as it comes; timeout is the longest silence, in seconds."""
-    stream = request.stream()
+    """The body as it comes; timeout is the longest silence, and the window in which it must keep its pace, in seconds."""
+    stream, pace = request.stream(), _Pace(timeout)
     while True:
+        # before the next wait, not after the last: a form that is complete is never too slow
+        pace.check()
+        began = time.monotonic()
         try:
-            yield await asyncio.wait_for(stream.__anext__(), timeout)
+            chunk = await asyncio.wait_for(stream.__anext__(), timeout)
+            pace.add(time.monotonic() - began, len(chunk))
+            yield chunk
         except StopAsyncIteration:
             return
         except asyncio.TimeoutError:

@@ -157,7 +157,7 @@ function finish(upload) {
   const { request, tile } = upload;
   if (request.status !== 201) {
     const why = request.response && request.response.error;
-    fail(upload, why || `The server answered ${request.status}.`, request.status >= 500 || request.status === 408);
+    fail(upload, why || `The server answered ${request.status}.`, request.status >= 500 || [408, 429].includes(request.status));
     return;
   }
   const preview = tile.querySelector("img");
