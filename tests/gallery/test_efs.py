@@ -124,7 +124,7 @@ def test_deletes_that_remove_folders_do_not_disturb_puts(storage, tmp_path):
         (errno.EROFS, 503, "Read-only file system"),
     ],
 )
-@pytest.mark.parametrize("call", ["open", "write", "fsync", "link"])
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "close", "link"])
 def test_a_failing_system_call_is_a_sentence_and_leaves_nothing(
     storage, tmp_path, monkeypatch, call, number, status, said
 ):
@@ -147,6 +147,23 @@ def test_a_failing_system_call_is_a_sentence_and_leaves_nothing(
     assert said in caught.value.sentence
     assert os.listdir(tmp_path / "files" / ".tmp") == []
     assert len(listed(storage)) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_close_that_fails_keeps_no_temporary_file(storage, tmp_path, monkeypatch, number):
+    """NFS tells at close() what it could not write; the descriptor is gone all the same."""
+    really_close = os.close
+
+    def close(descriptor):
+        really_close(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    writer = storage.put("a.txt")
+    writer.write(b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        writer.abort()
+    assert os.listdir(tmp_path / "files" / ".tmp") == []
 
 
 MOUNTINFO = """\

@@ -126,7 +126,8 @@ class _Writer(Writer):
     def abort(self) -> None:
         with self._lock:
             with contextlib.suppress(OSError):
-                self._close()
+                self._close()  # NFS tells here what it could not write
+            with contextlib.suppress(OSError):
                 os.unlink(self._temporary)
             with contextlib.suppress(Problem):
                 self._storage.delete(self._key)
