@@ -98,6 +98,45 @@ def test_upload_three_files_and_watch(page, pair, three):
         assert sorted(page.run(NAMES)) == sorted(names)
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A picture that is too large for the grid itself."""
+    path = tmp_path_factory.mktemp("large") / "Large one.png"
+    path.write_bytes(next(dozen(800, 600))[1] + bytes(700_000))
+    return str(path)
+
+
+def asked(page, method="GET"):
+    """The paths that the page has asked for."""
+    told = [event["params"]["request"] for event in page.events if event["method"] == "Network.requestWillBeSent"]
+    return [request["url"].split("/", 3)[3] for request in told if request["method"] == method]
+
+
+def test_the_grid_loads_previews_that_the_page_has_made(page, pair, large):
+    upload(page, [large])
+    key = page.run(f"{TILES}[0].dataset.key")
+    for address, _server in pair:
+        page.events.clear()
+        page.open(address)
+        page.wait(SHOWN)
+        assert page.run("(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('.frame img'))") == [480, 360]
+        assert f"thumbs/{key}" in asked(page)
+        assert f"files/{key}" not in asked(page)
+    answer = pair[1][1].get(f"/thumbs/{key}")
+    assert answer.headers["Content-Type"] == "image/webp"
+    assert 1000 < len(answer.body) <= 64 * 1024
+
+
+def test_a_large_picture_without_a_preview_is_shown_in_words(page, pair, large):
+    address, server = pair[0]
+    with open(large, "rb") as file:
+        (entry,) = server.upload("large.png", file.read()).json
+    page.events.clear()
+    page.open(address)
+    page.wait(SHOWN)
+    assert f"files/{entry['key']}" not in asked(page)
+
+
 def test_drop_files_anywhere(page, three):
     dropped = {"items": [], "files": three, "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver"):

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gallery import kinds
+from gallery import kinds, previews
 from gallery.calls import Calls
 from gallery.problems import Problem, away
 from gallery.storage import Entry, Reader, Storage
@@ -73,6 +73,7 @@ def _headers(entry: Entry) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "Cache-Control": _CACHE,
         "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "same-origin",
     }
     if not entry.is_image:
         headers["Content-Disposition"] = f'attachment; filename="{entry.name}"'
@@ -128,6 +129,15 @@ async def file_answer(request: Request, calls: Calls, storage: Storage, key: str
         await calls.finish(reader.close)
         raise
     return _FileAnswer(calls, reader, span, status, headers)
+
+
+def preview_answer(request: Request, entry: Entry, data: bytes) -> Response:
+    """A preview, whose kind is not that of its file."""
+    headers = {**_headers(entry), "Content-Type": previews.kind_of(data) or kinds.OTHER}
+    del headers["Accept-Ranges"]
+    if etag(entry) in request.headers.get("if-none-match", ""):
+        return Response(None, 304, headers)
+    return Response(data, 200, headers)
 
 
 def problem_json(problem: Problem) -> Response:

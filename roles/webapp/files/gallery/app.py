@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gallery import guard, keys, status, uploads
-from gallery.answers import client_of, file_answer, problem_json, wants_page
+from gallery import guard, keys, previews, status, uploads
+from gallery.answers import client_of, file_answer, preview_answer, problem_json, wants_page
 from gallery.calls import Calls
 from gallery.pages import Pages
 from gallery.problems import Problem, away, missing, shown
@@ -40,6 +40,7 @@ class Gallery:
     def __init__(self, settings: Settings, storage: Storage, password: Callable[[], str]) -> None:
         self._settings = settings
         self._storage = storage
+        self._previews = storage.previews()
         self._password = password
         self._pages = Pages(settings)
         self._uploads: collections.Counter[str] = collections.Counter()  # under way, by client
@@ -53,6 +54,7 @@ class Gallery:
             Route("/files", self._upload, methods=["POST"]),
             Route("/files/{key}", self._file, methods=["GET"]),
             Route("/files/{key}", self._delete, methods=["DELETE"]),
+            Route("/thumbs/{key}", self._thumb),
             Route("/view/{key}", self._view),
             Route("/view/{key}/delete", self._confirm, methods=["GET"]),
             Route("/view/{key}/delete", self._delete_by_form, methods=["POST"]),
@@ -75,7 +77,8 @@ class Gallery:
     async def _tidy(self) -> None:
         while True:
             try:
-                await self._calls.run(self._storage.tidy, self._settings.temporary_age)
+                for storage in (self._storage, self._previews):
+                    await self._calls.run(storage.tidy, self._settings.temporary_age)
             except Problem as problem:
                 _LOG.warning("cleaning up: %s", problem.sentence)
             await asyncio.sleep(_TIDY)
@@ -116,7 +119,7 @@ class Gallery:
         return self._pages.confirm(await self._calls.run(self._storage.stat, self._key(request)))
 
     async def _delete_by_form(self, request: Request) -> Response:
-        await self._calls.run(self._storage.delete, self._key(request))
+        await self._remove(self._key(request))
         return RedirectResponse("/", 303)
 
     async def _sign_in(self, _request: Request) -> Response:
@@ -177,8 +180,21 @@ class Gallery:
     async def _file(self, request: Request) -> Response:
         return await file_answer(request, self._calls, self._storage, self._key(request))
 
+    async def _thumb(self, request: Request) -> Response:
+        key = self._key(request)
+        found = await self._calls.run(previews.read, self._previews, key)
+        if found:
+            return preview_answer(request, *found)
+        # uploaded without a script, or too small to need one
+        return self._pages.instead_of_preview(await self._calls.run(self._storage.stat, key))
+
+    async def _remove(self, key: str) -> None:
+        # the preview first: it must not outlive its file when the second call fails
+        await self._calls.run(previews.delete, self._previews, key)
+        await self._calls.run(self._storage.delete, key)
+
     async def _delete(self, request: Request) -> Response:
-        await self._calls.run(self._storage.delete, self._key(request))
+        await self._remove(self._key(request))
         return Response(status_code=204)
 
     # health

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 
 from gallery import keys, mounts
-from gallery.problems import Problem, away, missing
+from gallery.problems import Problem, away, missing, shown
 from gallery.storage import Entry, Page, Reader, Storage, Writer
 
 _TEMPORARY = re.compile("[0-9a-f]{32}[.]part")
@@ -130,12 +130,12 @@ class _Writer(Writer):
                 os.fsync(self._descriptor)
                 self._synced = self._size
 
-    def publish(self) -> Entry:
+    def publish(self, key: str = "") -> Entry:
         with self._lock, self._storage.explained("Publishing"):
             os.fsync(self._descriptor)
             about = os.fstat(self._descriptor)
             self._close()
-            self._key = self._storage.link(self._temporary, self._name, about.st_ino)
+            self._key = self._storage.link(self._temporary, self._name, about.st_ino, key)
             _sync_folder(os.path.dirname(self._storage.path(self._key)))
             os.unlink(self._temporary)
             return Entry(self._key, self._size, about.st_mtime, self._hash.hexdigest())
@@ -205,10 +205,10 @@ class Efs(Storage):
                 descriptor = os.open(temporary, _CREATE, 0o644)
             return _Writer(self, name, temporary, descriptor)
 
-    def link(self, temporary: str, name: str, inode: int) -> str:
-        """Give a finished temporary file, which has this inode number, a key of its own; returns the key."""
+    def link(self, temporary: str, name: str, inode: int, given: str = "") -> str:
+        """Give a finished temporary file, which has this inode number, a key of its own or the given one; returns the key."""
         for _attempt in range(_TRIES):
-            key = keys.new_key(name)
+            key = given or keys.new_key(name)
             path = self.path(key)
             try:
                 os.link(temporary, path)
@@ -218,6 +218,8 @@ class Efs(Storage):
             except FileExistsError:
                 if self._is_ours(path, inode):
                     return key
+                if given:
+                    raise Problem(409, f"There is a file {shown(key)} already: it is never replaced.") from None
         raise away(f"Publishing failed: the temporary file {os.path.basename(temporary)} is gone; upload it again.")
 
     def _is_ours(self, path: str, inode: int) -> bool:
@@ -291,6 +293,10 @@ class Efs(Storage):
             with contextlib.suppress(OSError):  # it is not empty: the server decides that, at once
                 os.rmdir(inner)
                 os.rmdir(os.path.dirname(inner))
+
+    def previews(self) -> Efs:
+        """Files in the folder .previews of this one's: no key begins with a dot."""
+        return type(self)(os.path.join(self._folder, ".previews"), self._mount)
 
     def tidy(self, age: float) -> None:
         """Remove temporary files that nobody has written to for age seconds."""

@@ -64,8 +64,8 @@ class Writer(abc.ABC):
         """Append bytes; best about a megabyte at a time."""
 
     @abc.abstractmethod
-    def publish(self) -> Entry:
-        """Make the file visible, whole and durable, under a new key."""
+    def publish(self, key: str = "") -> Entry:
+        """Make the file visible, whole and durable, under a new key; or under one that another storage made (409: taken)."""
 
     @abc.abstractmethod
     def abort(self) -> None:
@@ -108,6 +108,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def tidy(self, age: float) -> None:
         """Remove what uploads that died left behind longer than age seconds ago, and nothing else."""
+
+    @abc.abstractmethod
+    def previews(self) -> Storage:
+        """A storage for the previews of this one's files, under the same keys. No listing of this one shows them."""
 
     def stat(self, key: str) -> Entry:
         """The entry of a file; status 404 when there is none."""

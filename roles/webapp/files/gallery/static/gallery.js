@@ -6,6 +6,9 @@
 const TOGETHER = 3; // uploads at a time
 const QUESTIONS = 12; // enough that a balancer asks every server of a small fleet
 const COMPARED = 60; // the newest files, as many as a page shows
+const SIDE = 480; // pixels of a preview's longer side
+const PREVIEW = 64 * 1024; // bytes of a preview at most, as the server has it
+const DRAWN = 128 * 1024 * 1024; // bytes of a picture that is drawn here; no camera makes larger ones
 const RETRY = 5000; // milliseconds from one look at a storage that is away to the next
 const find = (id) => document.getElementById(id);
 const form = find("upload");
@@ -54,7 +57,7 @@ function fill(tile, entry, when) {
   remove.href = `/view/${entry.key}/delete`;
   remove.ariaLabel = `Delete ${entry.name}`;
   const image = tile.querySelector("img");
-  if (image) { image.src = entry.url; image.alt = entry.name; }
+  if (image) { image.src = `/thumbs/${entry.key}`; image.alt = entry.name; }
   return tile;
 }
 
@@ -123,19 +126,49 @@ function ready() {
   return signedIn;
 }
 
+// A small picture of a picture, for the grid; null for what is small itself, or cannot be drawn here.
+async function makePreview(file) {
+  if (file.size <= PREVIEW || file.size > DRAWN || !words(form.dataset.images).has(extension(file.name))) return null;
+  try {
+    const picture = await createImageBitmap(file);
+    const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(picture.width * scale));
+    canvas.height = Math.max(1, Math.round(picture.height * scale));
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    picture.close();
+    for (const [type, quality] of [["image/webp", 0.8], ["image/jpeg", 0.8], ["image/jpeg", 0.5]]) {
+      if (type === "image/jpeg") { // which knows no transparency
+        pen.globalCompositeOperation = "destination-over";
+        pen.fillStyle = "#fff";
+        pen.fillRect(0, 0, canvas.width, canvas.height);
+      }
+      const blob = await new Promise((done) => { canvas.toBlob(done, type, quality); });
+      // a browser that cannot write a type writes PNG
+      if (blob && blob.type === type && blob.size <= PREVIEW) return blob;
+    }
+  } catch {
+    // the browser does not know this kind of picture, or has no memory for it
+  }
+  return null;
+}
+
 async function send(upload) {
   running += 1;
-  if (await ready()) await transfer(upload);
+  if (await ready()) await transfer(upload, await makePreview(upload.file));
   else fail(upload, "Uploading needs the password.", true);
   running -= 1;
   next();
 }
 
-function transfer(upload) {
+function transfer(upload, preview) {
   return new Promise((done) => {
     const request = upload.request = new XMLHttpRequest();
     const body = new FormData();
     body.append("file", upload.file);
+    if (preview) body.append("preview", preview, "preview"); // behind its file
     request.upload.addEventListener("progress", (event) => progress(upload, event.loaded / event.total));
     request.addEventListener("load", () => finish(upload));
     request.addEventListener("error", () => fail(upload, "The connection broke.", true));
