@@ -85,6 +85,9 @@ def test_upload_three_files_and_watch(page, pair, three):
     page.wait("[...document.querySelectorAll('progress')].some(bar => bar.value > 0 && bar.value < 100)")
     assert page.run(f"{TILES}.length") == 3
     assert "% of" in page.text()
+    tree = page.call("Accessibility.getFullAXTree")["nodes"]
+    bars = {node["name"]["value"] for node in tree if node["role"]["value"] == "progressbar"}
+    assert bars == {"Upload of Balloons.png", "Upload of Evening over the ridge.png", "Upload of Tide.png"}
     assert "Nothing here yet" not in page.text()
     page.slow(-1)
     page.wait(f"!document.querySelector('.busy') && {SHOWN}")
@@ -270,7 +273,27 @@ def test_more_than_a_page(page, pair):
     page.run("document.querySelector('#more').click()")
     page.wait(f"{TILES}.length === 63")
     assert page.run(NAMES)[-1] == "n0.txt"
+    # the older ones look as the others do
+    facts = page.run(f"{TILES}.map(tile => tile.querySelector('.facts').innerText.replace(/\\d+:\\d+/, 'TIME'))")
+    assert len(set(facts)) == 1, set(facts)
+    last = server.get("/files?limit=200").json["files"][-1]
+    assert page.run(f"{TILES}.at(-1).querySelector('time').dateTime") == last["time"]
     assert page.run("document.querySelector('#more')") is None
+
+
+def test_older_files_that_cannot_be_fetched(page, pair):
+    address, server = pair[0]
+    for number in range(61):
+        server.upload(f"n{number}.txt", b"x")
+    page.open(address)
+    offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.call("Network.emulateNetworkConditions", offline=True, **offline)
+    page.run("document.querySelector('#more').click()")
+    page.wait("document.querySelector('#said').textContent.startsWith('The connection broke while older files')")
+    page.call("Network.emulateNetworkConditions", offline=False, **offline)
+    page.run("document.querySelector('#more').click()")
+    page.wait(f"{TILES}.length === 61")
+    page.events.clear()  # the failure
 
 
 def test_a_file_that_is_refused(page, tmp_path):
@@ -314,6 +337,19 @@ def test_an_upload_given_up(page, pair, tmp_path):
     page.run("document.querySelector('.busy .remove').click()")
     assert "Nothing here yet" in page.text()
     assert pair[0][1].temporary() == []
+    assert pair[0][1].get("/files").json["files"] == []
+
+
+@pytest.mark.parametrize("allowed", ["true", "false"])
+def test_an_upload_given_up_while_the_password_is_asked_for(page, pair, three, allowed):
+    page.run("void (ready = () => new Promise((done) => { window.answer = done; }))")
+    page.choose(three[:1])
+    page.wait("window.answer")
+    page.run("document.querySelector('.busy .remove').click()")
+    page.run(f"answer({allowed})")
+    page.wait("running === 0")
+    assert "was not stored" not in page.text()
+    assert asked(page, "POST") == []
     assert pair[0][1].get("/files").json["files"] == []
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import time
 from collections.abc import Sequence
 
 from gallery import keys, kinds
@@ -42,7 +43,8 @@ class Entry:
 
     def as_json(self) -> dict:
         """The entry as clients get it."""
-        told = {"key": self.key, "name": self.name, "size": self.size}
+        stored = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.made_at))
+        told = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
         if self.sha256:
             told["sha256"] = self.sha256
         return {**told, "type": kinds.media_type(self.extension), "url": f"/files/{self.key}"}

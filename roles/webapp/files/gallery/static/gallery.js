@@ -46,13 +46,22 @@ function makeTile(name) {
   return tile;
 }
 
-function fill(tile, entry, when) {
+// When a file was stored: by the clock, or in a word.
+function timeOf(entry, word) {
+  const time = document.createElement("time");
+  time.dateTime = entry.time;
+  localTime(time);
+  if (word) time.textContent = word;
+  return time;
+}
+
+function fill(tile, entry, word) {
   tile.dataset.key = entry.key;
   tile.querySelector(".name").textContent = tile.querySelector(".name").title = entry.name;
   const frame = tile.querySelector(".frame");
   frame.href = `/view/${entry.key}`;
   frame.ariaLabel = entry.name;
-  tile.querySelector(".facts").textContent = [sizeText(entry.size), when].filter(Boolean).join(" · ");
+  tile.querySelector(".facts").replaceChildren(sizeText(entry.size), timeOf(entry, word));
   const remove = tile.querySelector(".remove");
   remove.href = `/view/${entry.key}/delete`;
   remove.ariaLabel = `Delete ${entry.name}`;
@@ -83,8 +92,9 @@ function add(file) {
   remove.className = "remove";
   remove.ariaLabel = `Cancel ${file.name}`;
   remove.append(...tile.querySelector(".remove").childNodes);
+  tile.querySelector("progress").ariaLabel = `Upload of ${file.name}`;
   tile.querySelector(".remove").replaceWith(remove);
-  const upload = { file, tile, request: null };
+  const upload = { file, tile, request: null, dropped: false };
   remove.addEventListener("click", () => drop(upload));
   tile.querySelector(".again").addEventListener("click", () => queue(upload));
   grid.prepend(tile);
@@ -93,6 +103,7 @@ function add(file) {
 }
 
 function drop(upload) {
+  upload.dropped = true; // it may be neither waiting nor on its way just now
   if (upload.request) upload.request.abort();
   const place = waiting.indexOf(upload);
   if (place >= 0) waiting.splice(place, 1);
@@ -157,8 +168,10 @@ async function makePreview(file) {
 
 async function send(upload) {
   running += 1;
-  if (await ready()) await transfer(upload, await makePreview(upload.file));
-  else fail(upload, "Uploading needs the password.", true);
+  const allowed = await ready();
+  const preview = allowed && !upload.dropped ? await makePreview(upload.file) : null;
+  if (allowed && !upload.dropped) await transfer(upload, preview);
+  else if (!upload.dropped) fail(upload, "Uploading needs the password.", true);
   running -= 1;
   next();
 }
@@ -239,9 +252,15 @@ async function erase(tile) {
 // more of the list
 
 async function more(link) {
-  const answer = await fetchHere(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
-  const told = await answer.json();
-  if (!answer.ok) { say(told.error); return; }
+  let told;
+  try {
+    const answer = await fetchHere(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
+    told = await answer.json();
+    if (!answer.ok) { say(told.error); return; }
+  } catch {
+    say("The connection broke while older files were fetched: try again.");
+    return;
+  }
   const tiles = told.files.map((entry) => fill(makeTile(entry.name), entry, ""));
   grid.append(...tiles);
   if (tiles.length) tiles[0].querySelector("a").focus();
