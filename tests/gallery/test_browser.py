@@ -8,12 +8,13 @@ import time
 
 import pytest
 from browser import CHROMIUM, launch
+from needs import needs
 from pictures import dozen, png
 from serving import InTurn, free_port
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"),
+    needs(CHROMIUM is not None, "Chromium (Debian: apt-get install chromium)"),
 ]
 
 TILES = "[...document.querySelectorAll('#grid .tile')]"
