@@ -17,11 +17,13 @@ FIELD = "preview"
 LARGEST = 64 * 1024  # bytes of a preview; 480 pixels take half of it
 SMALL = 512 * 1024  # bytes of a picture that is shown in the grid itself when it has no preview
 
+# grey that can be read on light and dark pages; browsers that heed no style in a picture take the first
 _PLACEHOLDER = """\
-<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240" fill="#88857d" \
+<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240" fill="#7d7a72" \
 font-family="system-ui, sans-serif" text-anchor="middle">
-<text x="160" y="120" font-size="30" font-weight="700" letter-spacing="2">{kind}</text>
-<text x="160" y="150" font-size="17">{size}</text>
+<style>svg {{ fill: #66635c }} @media (prefers-color-scheme: dark) {{ svg {{ fill: #a09d96 }} }}</style>
+<text x="160" y="124" font-size="36" font-weight="700" letter-spacing="2">{kind}</text>
+<text x="160" y="160" font-size="24">{size}</text>
 </svg>
 """
 
