@@ -49,8 +49,8 @@ sanity: .venv/.ok ## ansible-test sanity on the collection as it is built
 	bash tests/sanity.sh
 
 gallery: .venv/.ok ## the reference app, its page in headless Chromium included
-	@python -c "from lab import engine; engine.install('chromium', 'chromium')" 2>/dev/null || true
-	pytest tests/gallery
+	@command -v chromium-browser google-chrome >/dev/null || python -c "from lab import engine; engine.install('chromium', 'chromium')"
+	GALLERY_TESTS=all pytest tests/gallery
 
 store: .venv/.ok ## S3 of the lab by itself, and the tools that people use on it
 	@python -m lab prepare

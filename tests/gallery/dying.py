@@ -1,6 +1,7 @@
-"""Puts one file into a folder and dies by SIGKILL before its Nth system call: dying.py FOLDER N [half].
+"""Puts one file into a folder and dies by SIGKILL before its Nth system call: dying.py FOLDER N [half] [preview].
 
-With `half` the Nth call, if it is a write, is done for half of its bytes first. Prints the names of the calls.
+With `preview` a preview of it is put as well, as an upload does it. With `half` the Nth call, if it is a write, is done for
+half of its bytes first. Prints the names of the calls.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import os
 import signal
 import sys
 
-from gallery import efs
+from gallery import efs, previews
 from gallery.efs import Efs
 
 BYTES = bytes(range(256)) * 40_000  # 10 MB, in two writes
+PREVIEW = b"\xff\xd8\xff" + bytes(60_000)
 
 
 class Dying:
@@ -39,13 +41,17 @@ class Dying:
         return call
 
 
-def main(folder: str, number: str, *half: str) -> None:
+def main(folder: str, number: str, *how: str) -> None:
     """Die, or finish when the number is larger than the number of calls."""
-    efs.os = Dying(int(number), bool(half))
-    writer = Efs(folder).put("a.txt")
+    efs.os = Dying(int(number), "half" in how)
+    storage = Efs(folder)
+    writer = storage.put("a.txt")
     writer.write(BYTES[: len(BYTES) // 2])
     writer.write(BYTES[len(BYTES) // 2 :])
-    writer.publish()
+    preview = previews.begin(storage.previews(), "a.txt", PREVIEW) if "preview" in how else None
+    key = writer.publish().key
+    if preview:
+        previews.publish(storage, key, preview)
 
 
 main(*sys.argv[1:])

@@ -12,8 +12,8 @@ import tempfile
 import time
 
 import jinja2
-import pytest
 import yaml
+from needs import needs
 from serving import FILES, Server, free_port
 
 ROLE = FILES.parent
@@ -45,7 +45,7 @@ def nginx() -> pathlib.Path | None:
     return root if (root / "usr/sbin/nginx").exists() else None
 
 
-needs_nginx = pytest.mark.skipif(nginx() is None, reason="nginx is not installed (Debian: it is unpacked by itself)")
+needs_nginx = needs(nginx() is not None, "nginx (Debian: it is downloaded and unpacked by itself)")
 
 
 def render(template: str, **settings) -> str:

@@ -16,7 +16,7 @@ class Frozen(Efs):
     @contextlib.contextmanager
     def explained(self, doing):
         """Wait like a hard mount: without an end, and without being interrupted."""
-        while os.path.exists(os.path.join(os.path.dirname(self._folder), "frozen")):
+        while os.path.exists(os.path.join(os.path.dirname(os.environ["GALLERY_FOLDER"]), "frozen")):
             time.sleep(0.01)
         with super().explained(doing):
             yield

@@ -8,12 +8,13 @@ import time
 
 import pytest
 from browser import CHROMIUM, launch
+from needs import needs
 from pictures import dozen, png
 from serving import InTurn, free_port
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"),
+    needs(CHROMIUM is not None, "Chromium (Debian: apt-get install chromium)"),
 ]
 
 TILES = "[...document.querySelectorAll('#grid .tile')]"
@@ -85,6 +86,9 @@ def test_upload_three_files_and_watch(page, pair, three):
     page.wait("[...document.querySelectorAll('progress')].some(bar => bar.value > 0 && bar.value < 100)")
     assert page.run(f"{TILES}.length") == 3
     assert "% of" in page.text()
+    tree = page.call("Accessibility.getFullAXTree")["nodes"]
+    bars = {node["name"]["value"] for node in tree if node["role"]["value"] == "progressbar"}
+    assert bars == {"Upload of Balloons.png", "Upload of Evening over the ridge.png", "Upload of Tide.png"}
     assert "Nothing here yet" not in page.text()
     page.slow(-1)
     page.wait(f"!document.querySelector('.busy') && {SHOWN}")
@@ -96,6 +100,45 @@ def test_upload_three_files_and_watch(page, pair, three):
         assert page.run("document.querySelector('#server').textContent") == ("web-01", "web-02")[server is pair[1][1]]
         page.wait(SHOWN)
         assert sorted(page.run(NAMES)) == sorted(names)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A picture that is too large for the grid itself."""
+    path = tmp_path_factory.mktemp("large") / "Large one.png"
+    path.write_bytes(next(dozen(800, 600))[1] + bytes(700_000))
+    return str(path)
+
+
+def asked(page, method="GET"):
+    """The paths that the page has asked for."""
+    told = [event["params"]["request"] for event in page.events if event["method"] == "Network.requestWillBeSent"]
+    return [request["url"].split("/", 3)[3] for request in told if request["method"] == method]
+
+
+def test_the_grid_loads_previews_that_the_page_has_made(page, pair, large):
+    upload(page, [large])
+    key = page.run(f"{TILES}[0].dataset.key")
+    for address, _server in pair:
+        page.events.clear()
+        page.open(address)
+        page.wait(SHOWN)
+        assert page.run("(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('.frame img'))") == [480, 360]
+        assert f"thumbs/{key}" in asked(page)
+        assert f"files/{key}" not in asked(page)
+    answer = pair[1][1].get(f"/thumbs/{key}")
+    assert answer.headers["Content-Type"] == "image/webp"
+    assert 1000 < len(answer.body) <= 64 * 1024
+
+
+def test_a_large_picture_without_a_preview_is_shown_in_words(page, pair, large):
+    address, server = pair[0]
+    with open(large, "rb") as file:
+        (entry,) = server.upload("large.png", file.read()).json
+    page.events.clear()
+    page.open(address)
+    page.wait(SHOWN)
+    assert f"files/{entry['key']}" not in asked(page)
 
 
 def test_drop_files_anywhere(page, three):
@@ -231,7 +274,27 @@ def test_more_than_a_page(page, pair):
     page.run("document.querySelector('#more').click()")
     page.wait(f"{TILES}.length === 63")
     assert page.run(NAMES)[-1] == "n0.txt"
+    # the older ones look as the others do
+    facts = page.run(f"{TILES}.map(tile => tile.querySelector('.facts').innerText.replace(/\\d+:\\d+/, 'TIME'))")
+    assert len(set(facts)) == 1, set(facts)
+    last = server.get("/files?limit=200").json["files"][-1]
+    assert page.run(f"{TILES}.at(-1).querySelector('time').dateTime") == last["time"]
     assert page.run("document.querySelector('#more')") is None
+
+
+def test_older_files_that_cannot_be_fetched(page, pair):
+    address, server = pair[0]
+    for number in range(61):
+        server.upload(f"n{number}.txt", b"x")
+    page.open(address)
+    offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.call("Network.emulateNetworkConditions", offline=True, **offline)
+    page.run("document.querySelector('#more').click()")
+    page.wait("document.querySelector('#said').textContent.startsWith('The connection broke while older files')")
+    page.call("Network.emulateNetworkConditions", offline=False, **offline)
+    page.run("document.querySelector('#more').click()")
+    page.wait(f"{TILES}.length === 61")
+    page.events.clear()  # the failure
 
 
 def test_a_file_that_is_refused(page, tmp_path):
@@ -275,6 +338,19 @@ def test_an_upload_given_up(page, pair, tmp_path):
     page.run("document.querySelector('.busy .remove').click()")
     assert "Nothing here yet" in page.text()
     assert pair[0][1].temporary() == []
+    assert pair[0][1].get("/files").json["files"] == []
+
+
+@pytest.mark.parametrize("allowed", ["true", "false"])
+def test_an_upload_given_up_while_the_password_is_asked_for(page, pair, three, allowed):
+    page.run("void (ready = () => new Promise((done) => { window.answer = done; }))")
+    page.choose(three[:1])
+    page.wait("window.answer")
+    page.run("document.querySelector('.busy .remove').click()")
+    page.run(f"answer({allowed})")
+    page.wait("running === 0")
+    assert "was not stored" not in page.text()
+    assert asked(page, "POST") == []
     assert pair[0][1].get("/files").json["files"] == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import threading
 import time
 
@@ -50,7 +51,7 @@ def test_strange_files_are_left_alone(storage, tmp_path):
     entry = put(storage)
     home, folder = tmp_path / "files", place(tmp_path, entry.key).parent
     other = keys.new_key("a.txt", 1_000_000_000)
-    older = keys.new_key("pipe.txt", entry.made_at - 1), keys.new_key("link.txt", entry.made_at - 2)
+    older = [keys.new_key(f"{kind}.txt", entry.made_at - 1) for kind in ("pipe", "link", "socket", "folder")]
     strange = [home / "README", home / "zzz", folder / ".nfs0001", folder / "notes.txt", folder / other]
     for path in strange:
         path.write_text("strange")
@@ -61,13 +62,64 @@ def test_strange_files_are_left_alone(storage, tmp_path):
         place(tmp_path, key).parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(place(tmp_path, older[0]))
     place(tmp_path, older[1]).symlink_to("/etc/passwd")
+    os.mknod(place(tmp_path, older[2]), stat.S_IFSOCK)
+    place(tmp_path, older[3]).mkdir()
     (home / ".tmp" / "notes").write_text("strange")
     os.utime(home / ".tmp" / "notes", (0, 0))
     storage.tidy(0)
     assert listed(storage) == [entry.key]
-    assert refused(storage.open, older[0]).status == refused(storage.open, older[1]).status == 404
+    assert [refused(storage.open, key).status for key in older] == [404] * 4
     storage.delete(entry.key)
     assert all(path.exists() for path in (*strange, home / ".tmp" / "notes"))
+
+
+def failing(function, number, failures, at=lambda path: True):
+    """The function, failing by this error so many times where at(path) is true."""
+    left = [failures]
+
+    def call(path, *rest, **more):
+        if left[0] and at(str(path)):
+            left[0] -= 1
+            raise OSError(number, os.strerror(number))
+        return function(path, *rest, **more)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE, errno.EIO])
+def test_attributes_do_not_decide_what_is_listed(storage, monkeypatch, number):
+    """The client's cache may say that a file is not there, or of another kind; opening it asks the server."""
+    entry = put(storage, b"here")
+    monkeypatch.setattr(os, "lstat", failing(os.lstat, number, 99))
+    assert [(found.key, found.size) for found in storage.list("", 10).entries] == [(entry.key, 4)]
+    assert abs(storage.list("", 10).entries[0].modified - time.time()) < 10
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
+@pytest.mark.parametrize("depth", ["outer", "inner", "file"])
+def test_what_another_server_has_just_removed_is_no_fault(storage, monkeypatch, depth, number):
+    kept = put(storage)
+    older = keys.new_key("a.txt", kept.made_at - 40 * 86400)
+    folder = os.path.dirname(storage.path(older))
+    os.makedirs(folder)
+    os.link(storage.path(kept.key), storage.path(older))
+    at = {"outer": os.path.dirname(folder), "inner": folder, "file": storage.path(older)}[depth]
+    for name in ("listdir", "lstat", "open"):
+        monkeypatch.setattr(os, name, failing(getattr(os, name), number, 99, at.__eq__))
+    assert listed(storage) == [kept.key]
+
+
+def test_a_folder_that_was_removed_and_made_again_is_read(storage, monkeypatch):
+    entry = put(storage)
+    monkeypatch.setattr(os, "listdir", failing(os.listdir, errno.ESTALE, 3))
+    assert listed(storage) == [entry.key]
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EACCES])
+def test_a_storage_that_cannot_be_read_is_not_empty(storage, tmp_path, monkeypatch, number):
+    put(storage)
+    monkeypatch.setattr(os, "listdir", failing(os.listdir, number, 99, str(tmp_path / "files").__eq__))
+    assert refused(storage.list, "", 10).status == 503
 
 
 def test_an_answer_that_was_lost_is_no_failure(storage, monkeypatch):
@@ -124,7 +176,7 @@ def test_deletes_that_remove_folders_do_not_disturb_puts(storage, tmp_path):
         (errno.EROFS, 503, "Read-only file system"),
     ],
 )
-@pytest.mark.parametrize("call", ["open", "write", "fsync", "link"])
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "close", "link"])
 def test_a_failing_system_call_is_a_sentence_and_leaves_nothing(
     storage, tmp_path, monkeypatch, call, number, status, said
 ):
@@ -147,6 +199,23 @@ def test_a_failing_system_call_is_a_sentence_and_leaves_nothing(
     assert said in caught.value.sentence
     assert os.listdir(tmp_path / "files" / ".tmp") == []
     assert len(listed(storage)) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_close_that_fails_keeps_no_temporary_file(storage, tmp_path, monkeypatch, number):
+    """NFS tells at close() what it could not write; the descriptor is gone all the same."""
+    really_close = os.close
+
+    def close(descriptor):
+        really_close(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    writer = storage.put("a.txt")
+    writer.write(b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        writer.abort()
+    assert os.listdir(tmp_path / "files" / ".tmp") == []
 
 
 MOUNTINFO = """\

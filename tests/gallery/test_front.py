@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 
 import pytest
 from front import needs_nginx
@@ -71,6 +73,19 @@ def test_nginx_itself_refuses_in_one_sentence(site, request_, status, said):
     assert b"X-Served-By: web-01" in head
     assert all(f"\r\n{name}: ".encode() in head for name in SECURE)
     assert said in told["error"]
+
+
+def test_a_client_cannot_tell_its_own_address(site):
+    """The limit of uploads for one client would be none if it could."""
+    body = form(part("a.txt", b"x"))
+    with contextlib.ExitStack() as after:
+        for number in range(16):
+            plain = after.enter_context(site.connected())
+            head = f"POST /files HTTP/1.1\r\nHost: g\r\nX-Forwarded-For: 192.0.2.{number}\r\n"
+            head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n"
+            plain.sendall(head.encode() + body[:20])
+        time.sleep(0.5)
+        check(site.upload("b.txt", b"x", X_Forwarded_For="192.0.2.99"), 429, "from your address")
 
 
 def test_two_files_of_nearly_the_limit_in_one_form(site):

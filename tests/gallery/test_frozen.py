@@ -57,7 +57,8 @@ def test_frozen_and_thawed(server, freeze):
     assert spent < DEADLINE + 1
     refused = [server.get("/files"), server.get(entry["url"]), server.upload("a.png", small())]
     refused += [server.request("DELETE", entry["url"]), server.get(f"/view/{entry['key']}")]
-    assert [answer.status for answer in refused] == [503] * 5
+    refused.append(server.get(f"/thumbs/{entry['key']}"))
+    assert [answer.status for answer in refused] == [503] * 6
     assert {answer.error for answer in refused} == {"The storage does not answer; gallery works again when it does."}
     assert all(answer.headers["Retry-After"] for answer in refused)
     with ThreadPoolExecutor(40) as crowd:

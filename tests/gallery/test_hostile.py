@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
+import time
 
 import pytest
 from front import needs_nginx
@@ -186,14 +188,42 @@ def test_a_body_that_goes_on_behind_the_form_is_not_waited_for(server):
             plain.sendall(chunked(bytes(50_000)))
 
 
-def test_a_slow_body_that_keeps_coming_is_taken(server):
+def dribble(plain: socket.socket, data: bytes, size: int, pause: float) -> None:
+    """Send so many bytes at each pause until all are sent or an answer comes."""
+    for start in range(0, len(data), size):
+        plain.sendall(data[start : start + size])
+        if select.select([plain], [], [], pause)[0]:
+            return
+
+
+def test_a_slow_but_honest_body_is_taken(server):
+    body = form(part("a.txt", bytes(100_000)))
+    with server.connected() as plain:
+        start_upload(plain, b"", f"Content-Length: {len(body)}")
+        began = time.monotonic()
+        dribble(plain, body, 10_000, 0.2)  # 50 kB/s
+        assert plain.recv(12) == b"HTTP/1.1 201"
+    assert time.monotonic() - began > 1.5  # three times as long as a silence may last
+
+
+@pytest.mark.parametrize("before", [0, 1_200_000])  # what came fast before is no account to live on
+def test_a_body_that_trickles_is_refused(server, before):
+    body = form(part("a.txt", bytes(1_900_000)))
+    with server.connected() as plain:
+        start_upload(plain, body[:before], f"Content-Length: {len(body)}")
+        began = time.monotonic()
+        dribble(plain, body[before : before + 1000], 10, 0.2)
+        answer = head_of(plain)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"where at least 4 KiB/s are needed: send it again" in answer
+    assert time.monotonic() - began < 5
+
+
+def test_a_small_form_that_takes_its_time_is_taken(server):
     body = form(part("a.txt", b"slowly"))
     with server.connected() as plain:
         start_upload(plain, b"", f"Content-Length: {len(body)}")
-        pause = threading.Event()
-        for start in range(0, len(body), 30):
-            pause.wait(0.2)
-            plain.sendall(body[start : start + 30])
+        dribble(plain, body, len(body) // 2 + 1, 0.35)
         assert plain.recv(12) == b"HTTP/1.1 201"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -38,15 +40,18 @@ def test_upload_answers_with_what_it_stored(server):
     answer = server.post(form(part("one.png", PNG), part("two.txt", b"two")))
     assert (answer.status, answer.headers["Content-Type"]) == (201, "application/json")
     first, second = answer.json
-    assert list(first) == ["key", "name", "size", "sha256", "type", "url"]
+    assert list(first) == ["key", "name", "size", "time", "sha256", "type", "url"]
     assert first == {
         "key": first["key"],
         "name": "one.png",
         "size": len(PNG),
+        "time": first["time"],
         "sha256": hashlib.sha256(PNG).hexdigest(),
         "type": "image/png",
         "url": f"/files/{first['key']}",
     }
+    stored = calendar.timegm(time.strptime(first["time"], "%Y-%m-%dT%H:%M:%SZ"))
+    assert stored == int(keys.made_at(first["key"]))
     assert (second["name"], second["type"]) == ("two.txt", "application/octet-stream")
     assert [entry["key"] for entry in server.get("/files?limit=2").json["files"]] == [second["key"], first["key"]]
 
@@ -67,7 +72,7 @@ def test_the_list_page_by_page(server):
     assert first["next"] == made[1]
     second = server.get(f"/files?limit=2&after={first['next']}").json
     assert [entry["key"] for entry in second["files"]] == made[2:4]
-    assert list(first["files"][0]) == ["key", "name", "size", "type", "url"]
+    assert list(first["files"][0]) == ["key", "name", "size", "time", "type", "url"]
     last = server.get(f"/files?after={keys.new_key('a.txt', 0)}&limit=").json
     assert last == {"files": []}
     assert server.get("/files?after=&limit=").json == server.get("/files").json

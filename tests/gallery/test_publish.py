@@ -16,6 +16,7 @@ from test_storage import listed, put, read
 
 DYING = pathlib.Path(__file__).with_name("dying.py")
 BYTES = bytes(range(256)) * 40_000
+PREVIEW = b"\xff\xd8\xff" + bytes(60_000)
 
 
 def die(folder, number, *half) -> tuple[int, list[str]]:
@@ -55,3 +56,27 @@ def test_killed_before_every_system_call(tmp_path, state, half):
     assert set(outcomes) == {0, 1}
     assert called.count("link") == (2 if "mkdir" in called else 1)
     assert called[-1] == "unlink"
+
+
+@pytest.mark.parametrize("state", ["virgin", "settled"])
+def test_killed_with_a_preview_on_the_way(tmp_path, state):
+    outcomes = []
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        storage, before = prepare(folder, state)
+        ended, called = die(folder, number, "preview", "half")
+        new = [key for key in listed(storage) if key not in before]
+        small = listed(storage.previews())
+        outcomes.append((len(new), len(small)))
+        assert set(small) <= set(new), called  # none without its file
+        assert [read(storage, key) for key in new] == [BYTES] * len(new), called
+        assert [read(storage.previews(), key) for key in small] == [PREVIEW] * len(small), called
+        for place, there in ((storage, new + before), (storage.previews(), small)):
+            place.tidy(-1)
+            assert sorted(listed(place)) == sorted(there), called
+        assert not list(folder.rglob("*.part")), called
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+    assert outcomes == sorted(outcomes)
+    assert set(outcomes) == {(0, 0), (1, 0), (1, 1)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 
 import pytest
 from pictures import small
-from serving import BOUNDARY, FILES, form, part
+from serving import BOUNDARY, FILES, check, form, part
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 PNG = small()
@@ -127,6 +128,34 @@ def test_many_uploads_at_once_are_bounded(start):
         assert plain.recv(12) == b"HTTP/1.1 201"
         plain.close()
     assert server.upload("b.txt", b"x").status == 201
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::2:3", "2001:db8:0:1::1"),  # whoever has one address of a /64 has them all
+    ],
+)
+def test_one_client_cannot_take_all_uploads(start, first, same, other):
+    """The front tells the client's address."""
+    server = start()
+    body = form(part("a.txt", b"x"))
+    head = f"POST /files HTTP/1.1\r\nHost: g\r\nX-Forwarded-For: {first}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    with contextlib.ExitStack() as after:
+        waiting = [after.enter_context(server.connected()) for _ in range(16)]
+        for plain in waiting:
+            plain.sendall(head.encode())
+        time.sleep(0.5)
+        answer = server.upload("b.txt", b"x", X_Forwarded_For=same)
+        check(answer, 429, "16 uploads from your address are under way")
+        assert answer.headers["Retry-After"] == "5"
+        assert server.upload("b.txt", b"x", X_Forwarded_For=other).status == 201
+        for plain in waiting:
+            plain.sendall(body)
+            assert plain.recv(12) == b"HTTP/1.1 201"
+        assert server.upload("b.txt", b"x", X_Forwarded_For=same).status == 201
 
 
 def test_a_socket_passed_by_systemd(tmp_path):

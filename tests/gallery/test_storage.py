@@ -137,3 +137,29 @@ def test_tidy_removes_old_rubbish_only(storage):
     dead.abort()
     assert listed(storage) == [kept.key]
     assert read(storage, kept.key) == b"bytes"
+
+
+def test_previews_lie_beside_the_files_under_the_same_keys(storage):
+    first, second = put(storage, b"first"), put(storage, b"second")
+    beside = storage.previews()
+    for entry in (first, second):
+        writer = beside.put("a.txt")
+        writer.write(b"small " + read(storage, entry.key))
+        assert listed(storage.previews()) == ([] if entry is first else [first.key])
+        assert writer.publish(entry.key).key == entry.key
+    assert listed(storage) == listed(storage.previews()) == [second.key, first.key]
+    assert read(storage.previews(), first.key) == b"small first"
+    assert read(storage, first.key) == b"first"
+    storage.delete(first.key)
+    assert (listed(storage), listed(beside)) == ([second.key], [second.key, first.key])
+    beside.delete(first.key)
+    assert read(beside, second.key) == b"small second"
+
+
+def test_a_key_that_is_taken_is_not_given_again(storage):
+    entry, writer = put(storage, b"first"), storage.put("a.txt")
+    writer.write(b"second")
+    problem = refused(writer.publish, entry.key)
+    assert (problem.status, entry.key in problem.sentence) == (409, True)
+    writer.abort()
+    assert read(storage, entry.key) == b"first"

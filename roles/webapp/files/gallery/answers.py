@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gallery import kinds
+from gallery import kinds, previews
 from gallery.calls import Calls
 from gallery.problems import Problem, away
 from gallery.storage import Entry, Reader, Storage
@@ -27,6 +28,16 @@ _CACHE = "private, max-age=31536000, immutable"
 def wants_page(request: Request) -> bool:
     """True for a browser that shows the answer to a person."""
     return "text/html" in request.headers.get("accept", "")
+
+
+def client_of(request: Request) -> str:
+    """Who asks, by the address that the front tells: an IPv4 address or the /64 of an IPv6 one; "" when nobody tells."""
+    host = request.client.host if request.client else ""
+    try:
+        # a home or a phone has a whole /64, and could come from another address of it each time
+        return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host and "." not in host else host
+    except ValueError:
+        return host
 
 
 def etag(entry: Entry) -> str:
@@ -62,6 +73,7 @@ def _headers(entry: Entry) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "Cache-Control": _CACHE,
         "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "same-origin",
     }
     if not entry.is_image:
         headers["Content-Disposition"] = f'attachment; filename="{entry.name}"'
@@ -117,6 +129,15 @@ async def file_answer(request: Request, calls: Calls, storage: Storage, key: str
         await calls.finish(reader.close)
         raise
     return _FileAnswer(calls, reader, span, status, headers)
+
+
+def preview_answer(request: Request, entry: Entry, data: bytes) -> Response:
+    """A preview, whose kind is not that of its file."""
+    headers = {**_headers(entry), "Content-Type": previews.kind_of(data) or kinds.OTHER}
+    del headers["Accept-Ranges"]
+    if etag(entry) in request.headers.get("if-none-match", ""):
+        return Response(None, 304, headers)
+    return Response(data, 200, headers)
 
 
 def problem_json(problem: Problem) -> Response:

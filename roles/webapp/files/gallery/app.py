@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import http
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gallery import guard, keys, status, uploads
-from gallery.answers import file_answer, problem_json, wants_page
+from gallery import guard, keys, previews, status, uploads
+from gallery.answers import client_of, file_answer, preview_answer, problem_json, wants_page
 from gallery.calls import Calls
 from gallery.pages import Pages
 from gallery.problems import Problem, away, missing, shown
@@ -28,6 +29,7 @@ from gallery.storage import Page, Storage
 _LOG = logging.getLogger("gallery")
 _THREADS = 16  # calls of the storage at once
 _UPLOADS = 32  # uploads at once: each needs about 2 MB of memory
+_OF_ONE = 16  # of them for one client, so that no one takes them all; people behind one address share them
 _PAGE, _MOST = 60, 200  # entries of a page, and the most that a client may ask for
 _TIDY = 600  # seconds from one clean-up to the next
 
@@ -38,9 +40,10 @@ class Gallery:
     def __init__(self, settings: Settings, storage: Storage, password: Callable[[], str]) -> None:
         self._settings = settings
         self._storage = storage
+        self._previews = storage.previews()
         self._password = password
         self._pages = Pages(settings)
-        self._uploads = 0
+        self._uploads: collections.Counter[str] = collections.Counter()  # under way, by client
         self._calls: Calls  # made when the event loop runs
 
     def app(self) -> Starlette:
@@ -51,6 +54,7 @@ class Gallery:
             Route("/files", self._upload, methods=["POST"]),
             Route("/files/{key}", self._file, methods=["GET"]),
             Route("/files/{key}", self._delete, methods=["DELETE"]),
+            Route("/thumbs/{key}", self._thumb),
             Route("/view/{key}", self._view),
             Route("/view/{key}/delete", self._confirm, methods=["GET"]),
             Route("/view/{key}/delete", self._delete_by_form, methods=["POST"]),
@@ -73,7 +77,8 @@ class Gallery:
     async def _tidy(self) -> None:
         while True:
             try:
-                await self._calls.run(self._storage.tidy, self._settings.temporary_age)
+                for storage in (self._storage, self._previews):
+                    await self._calls.run(storage.tidy, self._settings.temporary_age)
             except Problem as problem:
                 _LOG.warning("cleaning up: %s", problem.sentence)
             await asyncio.sleep(_TIDY)
@@ -114,7 +119,7 @@ class Gallery:
         return self._pages.confirm(await self._calls.run(self._storage.stat, self._key(request)))
 
     async def _delete_by_form(self, request: Request) -> Response:
-        await self._calls.run(self._storage.delete, self._key(request))
+        await self._remove(self._key(request))
         return RedirectResponse("/", 303)
 
     async def _sign_in(self, _request: Request) -> Response:
@@ -151,22 +156,45 @@ class Gallery:
         return JSONResponse({**answer, "next": page.after} if page.after else answer)
 
     async def _upload(self, request: Request) -> Response:
-        if self._uploads >= _UPLOADS:
-            raise away(f"{_UPLOADS} uploads are under way on this server: try again in a moment.")
-        self._uploads += 1
-        try:
+        with self._slot(client_of(request)):
             entries = await uploads.receive(request, self._settings, self._calls, self._storage)
-        finally:
-            self._uploads -= 1
         if wants_page(request):
             return RedirectResponse("/", 303)
         return JSONResponse([entry.as_json() for entry in entries], 201)
 
+    @contextlib.contextmanager
+    def _slot(self, client: str) -> Iterator[None]:
+        """One of the places for uploads, for as long as an upload takes."""
+        if sum(self._uploads.values()) >= _UPLOADS:
+            raise away(f"{_UPLOADS} uploads are under way on this server: try again in a moment.")
+        if client and self._uploads[client] >= _OF_ONE:
+            sentence = f"{_OF_ONE} uploads from your address are under way: try again when one of them has ended."
+            raise Problem(429, sentence, {"Retry-After": "5"})
+        self._uploads[client] += 1
+        try:
+            yield
+        finally:
+            self._uploads[client] -= 1
+            self._uploads += collections.Counter()  # forgets whoever has none
+
     async def _file(self, request: Request) -> Response:
         return await file_answer(request, self._calls, self._storage, self._key(request))
 
+    async def _thumb(self, request: Request) -> Response:
+        key = self._key(request)
+        found = await self._calls.run(previews.read, self._previews, key)
+        if found:
+            return preview_answer(request, *found)
+        # uploaded without a script, or too small to need one
+        return self._pages.instead_of_preview(await self._calls.run(self._storage.stat, key))
+
+    async def _remove(self, key: str) -> None:
+        # the preview first: it must not outlive its file when the second call fails
+        await self._calls.run(previews.delete, self._previews, key)
+        await self._calls.run(self._storage.delete, key)
+
     async def _delete(self, request: Request) -> Response:
-        await self._calls.run(self._storage.delete, self._key(request))
+        await self._remove(self._key(request))
         return Response(status_code=204)
 
     # health

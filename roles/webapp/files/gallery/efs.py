@@ -24,16 +24,16 @@ import time
 from collections.abc import Iterator
 
 from gallery import keys, mounts
-from gallery.problems import Problem, away, missing
+from gallery.problems import Problem, away, missing, shown
 from gallery.storage import Entry, Page, Reader, Storage, Writer
 
 _TEMPORARY = re.compile("[0-9a-f]{32}[.]part")
 _SYNC = 8 * 1024 * 1024  # bytes that wait to be sent at most: the last fsync of a large file would outlast its deadline
-_TRIES = 8  # a folder may be removed by a delete between being made and being used, but not again and again
+_TRIES = 8  # a folder may be removed by a delete between being made or seen and being used, but not again and again
 # O_NONBLOCK: opening a pipe that somebody put there must not wait
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # ENXIO: a socket
 
 
 def _sync_folder(path: str) -> None:
@@ -72,22 +72,39 @@ def _open_file(path: str) -> tuple[int, os.stat_result] | None:
     return None
 
 
-def _about(path: str) -> os.stat_result | None:
-    """What is known about a regular file; None when there is none."""
-    try:
+def _listed(path: str) -> os.stat_result | None:
+    """Size and time of a file that its folder names; None when opening it says that it is no file, or gone since."""
+    with contextlib.suppress(OSError):
         about = os.lstat(path)
-    except OSError as fault:
-        if fault.errno in _NOT_THERE:
-            return None
-        raise
-    return about if stat.S_ISREG(about.st_mode) else None
-
-
-def _names(folder: str) -> list[str]:
+        if stat.S_ISREG(about.st_mode):
+            return about
     try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+        found = _open_file(path)
+    except OSError as fault:
+        if fault.errno == errno.ESTALE:
+            return None  # its folder was removed by another server, so it was as well
+        raise
+    if found is None:
+        return None
+    os.close(found[0])
+    return found[1]
+
+
+def _names(folder: str, lasting: bool = False) -> list[str]:
+    """The names in a folder; none when there is no such folder, or no more.
+
+    A folder that another server removes while it is read is a stale handle; the next try looks for one of the same name that
+    was made since. Only a lasting folder is never removed: that it is stale for good is a fault of the mount.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            break
+        except OSError as fault:
+            if fault.errno != errno.ESTALE or (lasting and attempt == _TRIES - 1):
+                raise
+    return []
 
 
 class _Writer(Writer):
@@ -113,12 +130,12 @@ class _Writer(Writer):
                 os.fsync(self._descriptor)
                 self._synced = self._size
 
-    def publish(self) -> Entry:
+    def publish(self, key: str = "") -> Entry:
         with self._lock, self._storage.explained("Publishing"):
             os.fsync(self._descriptor)
             about = os.fstat(self._descriptor)
             self._close()
-            self._key = self._storage.link(self._temporary, self._name, about.st_ino)
+            self._key = self._storage.link(self._temporary, self._name, about.st_ino, key)
             _sync_folder(os.path.dirname(self._storage.path(self._key)))
             os.unlink(self._temporary)
             return Entry(self._key, self._size, about.st_mtime, self._hash.hexdigest())
@@ -126,7 +143,8 @@ class _Writer(Writer):
     def abort(self) -> None:
         with self._lock:
             with contextlib.suppress(OSError):
-                self._close()
+                self._close()  # NFS tells here what it could not write
+            with contextlib.suppress(OSError):
                 os.unlink(self._temporary)
             with contextlib.suppress(Problem):
                 self._storage.delete(self._key)
@@ -187,10 +205,10 @@ class Efs(Storage):
                 descriptor = os.open(temporary, _CREATE, 0o644)
             return _Writer(self, name, temporary, descriptor)
 
-    def link(self, temporary: str, name: str, inode: int) -> str:
-        """Give a finished temporary file, which has this inode number, a key of its own; returns the key."""
+    def link(self, temporary: str, name: str, inode: int, given: str = "") -> str:
+        """Give a finished temporary file, which has this inode number, a key of its own or the given one; returns the key."""
         for _attempt in range(_TRIES):
-            key = keys.new_key(name)
+            key = given or keys.new_key(name)
             path = self.path(key)
             try:
                 os.link(temporary, path)
@@ -200,6 +218,8 @@ class Efs(Storage):
             except FileExistsError:
                 if self._is_ours(path, inode):
                     return key
+                if given:
+                    raise Problem(409, f"There is a file {shown(key)} already: it is never replaced.") from None
         raise away(f"Publishing failed: the temporary file {os.path.basename(temporary)} is gone; upload it again.")
 
     def _is_ours(self, path: str, inode: int) -> bool:
@@ -227,15 +247,16 @@ class Efs(Storage):
     def list(self, after: str, limit: int) -> Page:
         """Part of the listing; opens only the folders that it needs.
 
-        Whether a file is there is decided by its folder, which is opened. Its size and time come from the attributes that
-        NFS delivers with the names: they never change, and 60 opens over NFS would be dear (a page took seconds under load).
+        Whether a file is shown is decided by its folder, which is opened and read. Attributes tell size and time only, which
+        never change: NFS delivers them with the names, and 60 opens would be dear (a page took seconds under load). Where
+        attributes deny what the folder said they are not believed: opening the file decides.
         """
         entries: list[Entry] = []
         with self.explained("Listing"):
             for key in self._keys(after):
-                about = _about(self.path(key))
+                about = _listed(self.path(key))
                 if about is None:
-                    continue  # deleted since the folder was read, or no file
+                    continue
                 if len(entries) == limit:
                     return Page(entries, entries[-1].key)
                 entries.append(Entry(key, about.st_size, about.st_mtime))
@@ -244,7 +265,9 @@ class Efs(Storage):
     def _keys(self, after: str) -> Iterator[str]:
         """All keys after one, in order."""
         first, second = keys.folders(after)
-        for outer in sorted(name for name in _names(self._folder) if name >= first and keys.OUTER.fullmatch(name)):
+        for outer in sorted(
+            name for name in _names(self._folder, True) if name >= first and keys.OUTER.fullmatch(name)
+        ):
             low = second if outer == first else ""
             folder = os.path.join(self._folder, outer)
             for inner in sorted(name for name in _names(folder) if name >= low and keys.INNER.fullmatch(name)):
@@ -270,6 +293,10 @@ class Efs(Storage):
             with contextlib.suppress(OSError):  # it is not empty: the server decides that, at once
                 os.rmdir(inner)
                 os.rmdir(os.path.dirname(inner))
+
+    def previews(self) -> Efs:
+        """Files in the folder .previews of this one's: no key begins with a dot."""
+        return type(self)(os.path.join(self._folder, ".previews"), self._mount)
 
     def tidy(self, age: float) -> None:
         """Remove temporary files that nobody has written to for age seconds."""

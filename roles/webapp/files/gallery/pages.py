@@ -9,9 +9,9 @@ import os
 import time
 
 import jinja2
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from gallery import guard, kinds
+from gallery import guard, kinds, previews
 from gallery.problems import Problem
 from gallery.settings import Settings
 from gallery.storage import Entry, Page
@@ -19,6 +19,7 @@ from gallery.storage import Entry, Page
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _FOREVER, _CHECKED = "public, max-age=31536000, immutable", "no-cache"
+_SOON = "private, max-age=300"  # a file's preview may be a moment behind it
 
 
 def size_text(size: int) -> str:
@@ -85,6 +86,14 @@ class Pages:
     def confirm(self, entry: Entry) -> Response:
         """The question before a file is deleted."""
         return self._page("delete.html", entry=entry)
+
+    def instead_of_preview(self, entry: Entry) -> Response:
+        """What the grid shows of a file without a preview: a small picture itself, of others kind and size in words."""
+        headers = {"Cache-Control": _SOON}
+        if entry.is_image and entry.size <= previews.SMALL:
+            return RedirectResponse(f"/files/{entry.key}", 302, headers)
+        headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+        return Response(previews.placeholder(entry, size_text(entry.size)), 200, headers, "image/svg+xml")
 
     def problem(self, problem: Problem) -> Response:
         """What went wrong, for a person."""

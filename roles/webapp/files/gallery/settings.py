@@ -49,7 +49,7 @@ class Settings:
     deadline: float = 5.0
     """Seconds that a call of the storage may take."""
     body_timeout: float = 30.0
-    """Seconds without a byte of the body after which an upload is given up."""
+    """Seconds without a byte of the body, or with fewer than 4 KiB in each, after which an upload is given up."""
     temporary_age: float = 86400.0
     """Seconds after which what a killed server left of an upload is removed. It must be longer than any upload."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import time
 from collections.abc import Sequence
 
 from gallery import keys, kinds
@@ -42,7 +43,8 @@ class Entry:
 
     def as_json(self) -> dict:
         """The entry as clients get it."""
-        told = {"key": self.key, "name": self.name, "size": self.size}
+        stored = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.made_at))
+        told = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
         if self.sha256:
             told["sha256"] = self.sha256
         return {**told, "type": kinds.media_type(self.extension), "url": f"/files/{self.key}"}
@@ -64,8 +66,8 @@ class Writer(abc.ABC):
         """Append bytes; best about a megabyte at a time."""
 
     @abc.abstractmethod
-    def publish(self) -> Entry:
-        """Make the file visible, whole and durable, under a new key."""
+    def publish(self, key: str = "") -> Entry:
+        """Make the file visible, whole and durable, under a new key; or under one that another storage made (409: taken)."""
 
     @abc.abstractmethod
     def abort(self) -> None:
@@ -108,6 +110,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def tidy(self, age: float) -> None:
         """Remove what uploads that died left behind longer than age seconds ago, and nothing else."""
+
+    @abc.abstractmethod
+    def previews(self) -> Storage:
+        """A storage for the previews of this one's files, under the same keys. No listing of this one shows them."""
 
     def stat(self, key: str) -> Entry:
         """The entry of a file; status 404 when there is none."""

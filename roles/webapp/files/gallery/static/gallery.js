@@ -6,6 +6,9 @@
 const TOGETHER = 3; // uploads at a time
 const QUESTIONS = 12; // enough that a balancer asks every server of a small fleet
 const COMPARED = 60; // the newest files, as many as a page shows
+const SIDE = 480; // pixels of a preview's longer side
+const PREVIEW = 64 * 1024; // bytes of a preview at most, as the server has it
+const DRAWN = 128 * 1024 * 1024; // bytes of a picture that is drawn here; no camera makes larger ones
 const RETRY = 5000; // milliseconds from one look at a storage that is away to the next
 const find = (id) => document.getElementById(id);
 const form = find("upload");
@@ -43,18 +46,27 @@ function makeTile(name) {
   return tile;
 }
 
-function fill(tile, entry, when) {
+// When a file was stored: by the clock, or in a word.
+function timeOf(entry, word) {
+  const time = document.createElement("time");
+  time.dateTime = entry.time;
+  localTime(time);
+  if (word) time.textContent = word;
+  return time;
+}
+
+function fill(tile, entry, word) {
   tile.dataset.key = entry.key;
   tile.querySelector(".name").textContent = tile.querySelector(".name").title = entry.name;
   const frame = tile.querySelector(".frame");
   frame.href = `/view/${entry.key}`;
   frame.ariaLabel = entry.name;
-  tile.querySelector(".facts").textContent = [sizeText(entry.size), when].filter(Boolean).join(" · ");
+  tile.querySelector(".facts").replaceChildren(sizeText(entry.size), timeOf(entry, word));
   const remove = tile.querySelector(".remove");
   remove.href = `/view/${entry.key}/delete`;
   remove.ariaLabel = `Delete ${entry.name}`;
   const image = tile.querySelector("img");
-  if (image) { image.src = entry.url; image.alt = entry.name; }
+  if (image) { image.src = `/thumbs/${entry.key}`; image.alt = entry.name; }
   return tile;
 }
 
@@ -80,8 +92,9 @@ function add(file) {
   remove.className = "remove";
   remove.ariaLabel = `Cancel ${file.name}`;
   remove.append(...tile.querySelector(".remove").childNodes);
+  tile.querySelector("progress").ariaLabel = `Upload of ${file.name}`;
   tile.querySelector(".remove").replaceWith(remove);
-  const upload = { file, tile, request: null };
+  const upload = { file, tile, request: null, dropped: false };
   remove.addEventListener("click", () => drop(upload));
   tile.querySelector(".again").addEventListener("click", () => queue(upload));
   grid.prepend(tile);
@@ -90,6 +103,7 @@ function add(file) {
 }
 
 function drop(upload) {
+  upload.dropped = true; // it may be neither waiting nor on its way just now
   if (upload.request) upload.request.abort();
   const place = waiting.indexOf(upload);
   if (place >= 0) waiting.splice(place, 1);
@@ -123,19 +137,51 @@ function ready() {
   return signedIn;
 }
 
+// A small picture of a picture, for the grid; null for what is small itself, or cannot be drawn here.
+async function makePreview(file) {
+  if (file.size <= PREVIEW || file.size > DRAWN || !words(form.dataset.images).has(extension(file.name))) return null;
+  try {
+    const picture = await createImageBitmap(file);
+    const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(picture.width * scale));
+    canvas.height = Math.max(1, Math.round(picture.height * scale));
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    picture.close();
+    for (const [type, quality] of [["image/webp", 0.8], ["image/jpeg", 0.8], ["image/jpeg", 0.5]]) {
+      if (type === "image/jpeg") { // which knows no transparency
+        pen.globalCompositeOperation = "destination-over";
+        pen.fillStyle = "#fff";
+        pen.fillRect(0, 0, canvas.width, canvas.height);
+      }
+      const blob = await new Promise((done) => { canvas.toBlob(done, type, quality); });
+      // a browser that cannot write a type writes PNG
+      if (blob && blob.type === type && blob.size <= PREVIEW) return blob;
+    }
+  } catch {
+    // the browser does not know this kind of picture, or has no memory for it
+  }
+  return null;
+}
+
 async function send(upload) {
   running += 1;
-  if (await ready()) await transfer(upload);
-  else fail(upload, "Uploading needs the password.", true);
+  const allowed = await ready();
+  const preview = allowed && !upload.dropped ? await makePreview(upload.file) : null;
+  if (allowed && !upload.dropped) await transfer(upload, preview);
+  else if (!upload.dropped) fail(upload, "Uploading needs the password.", true);
   running -= 1;
   next();
 }
 
-function transfer(upload) {
+function transfer(upload, preview) {
   return new Promise((done) => {
     const request = upload.request = new XMLHttpRequest();
     const body = new FormData();
     body.append("file", upload.file);
+    if (preview) body.append("preview", preview, "preview"); // behind its file
     request.upload.addEventListener("progress", (event) => progress(upload, event.loaded / event.total));
     request.addEventListener("load", () => finish(upload));
     request.addEventListener("error", () => fail(upload, "The connection broke.", true));
@@ -157,7 +203,7 @@ function finish(upload) {
   const { request, tile } = upload;
   if (request.status !== 201) {
     const why = request.response && request.response.error;
-    fail(upload, why || `The server answered ${request.status}.`, request.status >= 500 || request.status === 408);
+    fail(upload, why || `The server answered ${request.status}.`, request.status >= 500 || [408, 429].includes(request.status));
     return;
   }
   const preview = tile.querySelector("img");
@@ -206,9 +252,15 @@ async function erase(tile) {
 // more of the list
 
 async function more(link) {
-  const answer = await fetchHere(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
-  const told = await answer.json();
-  if (!answer.ok) { say(told.error); return; }
+  let told;
+  try {
+    const answer = await fetchHere(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
+    told = await answer.json();
+    if (!answer.ok) { say(told.error); return; }
+  } catch {
+    say("The connection broke while older files were fetched: try again.");
+    return;
+  }
   const tiles = told.files.map((entry) => fill(makeTile(entry.name), entry, ""));
   grid.append(...tiles);
   if (tiles.length) tiles[0].querySelector("a").focus();
