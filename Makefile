@@ -44,6 +44,7 @@ s3: .venv/.ok ## s3_sync against a double of S3 that fails in every way
 docs: .venv/.ok ## the documentation of modules, roles and filters, and the changelog
 	antsibull-docs lint-collection-docs --plugin-docs .
 	antsibull-changelog lint
+	antsibull-changelog generate --output CHANGELOG.md && git diff --exit-code -- CHANGELOG.md
 
 sanity: .venv/.ok ## ansible-test sanity on the collection as it is built
 	bash tests/sanity.sh
