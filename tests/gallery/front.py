@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -45,7 +46,13 @@ def nginx() -> pathlib.Path | None:
     return root if (root / "usr/sbin/nginx").exists() else None
 
 
-needs_nginx = pytest.mark.skipif(nginx() is None, reason="nginx is not installed (Debian: it is unpacked by itself)")
+def is_left_out(found: pathlib.Path | None, environment: dict) -> bool:
+    """Whether tests that need nginx are skipped: never where all tests are wanted, there they fail."""
+    return found is None and environment.get("SAMEFILES_ALL") != "1"
+
+
+WANTED = "nginx is not installed, and its package could not be had (Debian: it is unpacked by itself)"
+needs_nginx = pytest.mark.skipif(is_left_out(nginx(), os.environ), reason=WANTED)
 
 
 def render(template: str, **settings) -> str:
@@ -67,6 +74,9 @@ class Fronted(Server):
     def __init__(self, folder: pathlib.Path, python: tuple[str, ...], role: dict, **settings: str) -> None:
         self.front_port = 0
         super().__init__(folder, python, **settings)
+        self._put_nginx_before(folder, role)
+
+    def _put_nginx_before(self, folder: pathlib.Path, role: dict) -> None:
         self._folder = folder
         port = free_port()
         role = {"webapp_port": port, "webapp_folder": str(self.files), "webapp_balancers": [], **role}
@@ -76,6 +86,7 @@ class Fronted(Server):
 
     def _start(self, part: str, role: dict) -> subprocess.Popen:
         root = nginx()
+        assert root, WANTED
         (self._folder / f"webapp-{part}").mkdir()
         text = render(f"{part}.conf.j2", **role)
         for old, new in {
@@ -116,3 +127,36 @@ class Fronted(Server):
             process.terminate()
             process.wait()
         super().end()
+
+    def workers(self, part: str = "front") -> list[int]:
+        """The workers of webapp-front or webapp-files, former ones that still end included."""
+        pid = self.nginx[("files", "front").index(part)].pid
+        return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Own(Fronted):
+    """tests/apps/tiny as an app of the user's own behind webapp-front; the probe's folder is `probe`."""
+
+    def __init__(self, folder: pathlib.Path, role: dict) -> None:
+        self.front_port = self.port = 0
+        self.socket, self.files, self.probe = str(folder / "s"), folder / "files", folder / "webapp-probe"
+        self.files.mkdir()
+        self.probe.mkdir()
+        with socket.socket(socket.AF_UNIX) as held, open(folder / "log", "wb") as log:
+            held.bind(self.socket)
+            held.listen()
+            # as file descriptor 3, as from systemd
+            command = [
+                "sh",
+                "-c",
+                'exec "$@" 3<&0 </dev/null',
+                "sh",
+                sys.executable,
+                ROLE.parents[1] / "tests/apps/tiny",
+            ]
+            self.process = subprocess.Popen(command, stdin=held, stderr=log, cwd=folder)
+        try:
+            self._put_nginx_before(folder, {"__webapp_gallery": False, **role})
+        except BaseException:
+            self.process.kill()
+            raise
