@@ -77,16 +77,21 @@ class Fronted(Server):
         self._put_nginx_before(folder, role)
 
     def _put_nginx_before(self, folder: pathlib.Path, role: dict) -> None:
-        self._folder = folder
+        self._folder, self.nginx = folder, []
         port = free_port()
         role = {"webapp_port": port, "webapp_folder": str(self.files), "webapp_balancers": [], **role}
-        self.nginx = [self._start(part, role) for part in ("files", "front")]
-        self._wait_for(port)
+        try:
+            assert nginx(), WANTED
+            for part in ("files", "front"):
+                self.nginx.append(self._start(part, role))
+            self._wait_for(port)
+        except BaseException:
+            self.end()
+            raise
         self.front_port = port
 
     def _start(self, part: str, role: dict) -> subprocess.Popen:
         root = nginx()
-        assert root, WANTED
         (self._folder / f"webapp-{part}").mkdir()
         text = render(f"{part}.conf.j2", **role)
         for old, new in {
@@ -155,8 +160,4 @@ class Own(Fronted):
                 ROLE.parents[1] / "tests/apps/tiny",
             ]
             self.process = subprocess.Popen(command, stdin=held, stderr=log, cwd=folder)
-        try:
-            self._put_nginx_before(folder, {"__webapp_gallery": False, **role})
-        except BaseException:
-            self.process.kill()
-            raise
+        self._put_nginx_before(folder, {"__webapp_gallery": False, **role})
