@@ -25,7 +25,7 @@ class File:
     group: int = 0  # the file belongs to root and this group
     secret: bool = False  # its text is never shown
     unit: str = ""  # the unit that has to learn of a change
-    how: str = "reload"  # how it learns: reload (nobody notices), restart, or next_start (not before it starts anew)
+    how: str = "reload"  # how it learns: reload (softly), restart, or next_start (not before it starts anew)
 
 
 @dataclasses.dataclass(frozen=True)

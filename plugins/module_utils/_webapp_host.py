@@ -236,8 +236,12 @@ class Executor(_steps.Executor):
         self._systemctl("restart", step.target)
 
     def _tell(self, step: Step) -> None:
+        done = _process.run(["systemctl", "reload", step.target], self.deadline)
+        if done.code:  # it refused, and the former configuration goes on
+            raise Failed(f"{step.text} failed: {done.said()}; its last words: {self._last_words(step.target)}")
         self.undo.insert(0, lambda: self._systemctl("reload", step.target))
-        self._systemctl("reload", step.target)
+        if done.code is None:
+            raise Failed(f"{step.text} failed: {done.said()}")
 
     def _reload(self, step: Step) -> None:
         self.undo.insert(0, lambda: self._systemctl("daemon-reload"))

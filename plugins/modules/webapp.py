@@ -14,12 +14,13 @@ version_added: 0.1.0
 description:
   - Unpacks a release beside those that are there, starts it on a socket of its own, waits until it answers, and only then
     leads requests to it, by one atomic change of a link that nginx follows for each request. The release that served
-    before ends when its last request has.
+    before ends when its last request has, or when its unit's C(TimeoutStopSec) is over.
   - A release is what an archive, an environment and the app's units are together. A change of any of them makes another
     release, so a changed setting goes live as softly as new code.
   - A release that does not start or answer leaves everything as it was, and the module fails.
   - The files and units beside the app (nginx, the storage probe) are kept as they are given; a unit whose files changed is
-    reloaded or restarted.
+    reloaded or restarted, and no other. A reload of nginx closes the connections that wait for their next request, and so
+    may break one, which a new release alone does not.
   - The role P(samefiles.aws.webapp#role) calls it; nothing keeps you from calling it yourself.
 options:
   archive:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 
 import pytest
-from front import Fronted
+from front import Fronted, Own
 from gallery.efs import Efs
 from serving import Server
 
@@ -31,6 +31,21 @@ def start():
             after.callback(shutil.rmtree, folder)
             program = python or ("-m", "gallery")
             server = Server(folder, program, **settings) if role is None else Fronted(folder, program, role, **settings)
+            after.callback(server.end)
+            return server
+
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def start_own():
+    """A function that starts an app of the user's own behind the role's nginx, with variables of the role."""
+    with contextlib.ExitStack() as after:
+
+        def begin(**role) -> Own:
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="own-"))
+            after.callback(shutil.rmtree, folder)
+            server = Own(folder, role)
             after.callback(server.end)
             return server
 

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -67,11 +68,20 @@ class Fronted(Server):
     def __init__(self, folder: pathlib.Path, python: tuple[str, ...], role: dict, **settings: str) -> None:
         self.front_port = 0
         super().__init__(folder, python, **settings)
-        self._folder = folder
+        self._put_nginx_before(folder, role)
+
+    def _put_nginx_before(self, folder: pathlib.Path, role: dict) -> None:
+        self._folder, self.nginx = folder, []
         port = free_port()
         role = {"webapp_port": port, "webapp_folder": str(self.files), "webapp_balancers": [], **role}
-        self.nginx = [self._start(part, role) for part in ("files", "front")]
-        self._wait_for(port)
+        try:
+            assert nginx(), "nginx is missing"
+            for part in ("files", "front"):
+                self.nginx.append(self._start(part, role))
+            self._wait_for(port)
+        except BaseException:
+            self.end()
+            raise
         self.front_port = port
 
     def _start(self, part: str, role: dict) -> subprocess.Popen:
@@ -116,3 +126,32 @@ class Fronted(Server):
             process.terminate()
             process.wait()
         super().end()
+
+    def workers(self, part: str = "front") -> list[int]:
+        """The workers of webapp-front or webapp-files, former ones that still end included."""
+        pid = self.nginx[("files", "front").index(part)].pid
+        return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Own(Fronted):
+    """tests/apps/tiny as an app of the user's own behind webapp-front; the probe's folder is `probe`."""
+
+    def __init__(self, folder: pathlib.Path, role: dict) -> None:
+        self.front_port = self.port = 0
+        self.socket, self.files, self.probe = str(folder / "s"), folder / "files", folder / "webapp-probe"
+        self.files.mkdir()
+        self.probe.mkdir()
+        with socket.socket(socket.AF_UNIX) as held, open(folder / "log", "wb") as log:
+            held.bind(self.socket)
+            held.listen()
+            # as file descriptor 3, as from systemd
+            command = [
+                "sh",
+                "-c",
+                'exec "$@" 3<&0 </dev/null',
+                "sh",
+                sys.executable,
+                ROLE.parents[1] / "tests/apps/tiny",
+            ]
+            self.process = subprocess.Popen(command, stdin=held, stderr=log, cwd=folder)
+        self._put_nginx_before(folder, {"__webapp_gallery": False, **role})

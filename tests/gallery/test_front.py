@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from front import needs_nginx
 from gallery import keys
 from pictures import small
-from serving import BOUNDARY, check, form, head_of, part
+from serving import BOUNDARY, FILES, check, form, head_of, part
 
 pytestmark = needs_nginx
 PNG = small()
@@ -193,3 +198,216 @@ def test_a_balancer_asks_for_the_health_by_address(named, path):
     with named.connected() as plain:
         plain.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         assert plain.recv(200).startswith(b"HTTP/1.1 200 ")
+
+
+def until(condition, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_workers_that_hang_on_the_share_cost_a_504_and_nothing_else(site):
+    url = site.upload("a.png", PNG).json[0]["url"]
+    hung = [*site.workers("files"), site.nginx[0].pid]
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            begin = time.monotonic()
+            check(site.get(url), 504, "does not answer within 1 s")
+            assert 0.9 < time.monotonic() - begin < 3
+            begin = time.monotonic()
+            assert site.get("/healthz").status == 200
+            assert time.monotonic() - begin < 0.5
+    finally:
+        for pid in hung:
+            os.kill(pid, signal.SIGCONT)
+    assert site.get(url).body == PNG
+
+
+# the balancer's word
+
+
+@pytest.fixture(scope="module")
+def behind(start_own):
+    """An app behind a balancer at this machine's address, and beside another one."""
+    return start_own(webapp_balancers=["127.0.0.1/32", "10.0.0.0/8"])
+
+
+@pytest.fixture(scope="module")
+def alone(start_own):
+    """An app whose balancer is somewhere else."""
+    return start_own(webapp_balancers=["10.0.0.0/8"])
+
+
+@pytest.mark.parametrize(
+    ("said", "client"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        # the last one that no balancer of ours is: what stands before it was the client's own word
+        ("6.6.6.6, 203.0.113.9", "203.0.113.9"),
+        ("6.6.6.6, 203.0.113.9, 10.1.2.3", "203.0.113.9"),
+        ("nonsense", "127.0.0.1"),
+    ],
+)
+def test_a_balancer_s_word_on_its_client_is_taken(behind, said, client):
+    for scheme in ("http", "https"):
+        told = behind.get("/", X_Forwarded_For=said, X_Forwarded_Proto=scheme).json
+        assert (told["from"], told["scheme"]) == (client, scheme)
+    assert behind.get("/", X_Forwarded_Proto="gopher").json["scheme"] == "http"
+
+
+def test_nobody_else_s_word_is_taken(alone, behind):
+    told = alone.get("/", X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https").json
+    assert (told["from"], told["scheme"]) == ("127.0.0.1", "http")
+    told = behind.get("/").json
+    assert (told["from"], told["scheme"]) == ("127.0.0.1", "http")
+
+
+def test_the_log_has_the_client_s_address(start_own):
+    server = start_own(webapp_balancers=["127.0.0.1"])
+    server.get("/for-the-log", X_Forwarded_For="203.0.113.9")
+    log = server.files.parent / "webapp-front/front.log"
+    until(lambda: "/for-the-log" in log.read_text())  # it is written every 5 s
+    assert log.read_text().startswith("203.0.113.9 - ")
+
+
+# an app of the user's own
+
+
+@pytest.fixture(scope="module", params=[["_"], ["files.example.com"]], ids=["any name", "named"])
+def own(request, start_own):
+    """An app with files on the share, and no idea of a probe."""
+    return start_own(webapp_server_names=request.param)
+
+
+@contextlib.contextmanager
+def probing(server, folder):
+    """The real probe, which looks at a folder five times a second."""
+    status, textfile = server.probe / "status.json", server.probe / "webapp.prom"
+    command = [sys.executable, FILES / "probe.py", "", folder, "web-01", "0.2", "0.5", status, textfile]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_an_app_that_answers_everything_is_not_ready_while_its_share_is_away(own):
+    named = {"Host": "files.example.com"}
+    assert own.get("/anything", **named).status == 200
+    for path in own.probe.iterdir():
+        path.unlink()
+    for headers in (named, {"Host": "10.0.0.1"}):
+        # no word of the probe is no good word
+        check(own.get("/readyz", **headers), 503, "webapp-probe")
+    with probing(own, own.files):
+        until(lambda: own.get("/readyz", **named).status == 200)
+        answer = own.get("/readyz", Host="10.0.0.1")
+        assert (answer.json, answer.headers["X-Served-By"]) == ({"ok": True}, "web-01")
+        assert answer.headers["Cache-Control"] == "no-store"
+        own.files.rename(own.files.with_name("away"))
+        own.files.write_text("no folder")
+        until(lambda: own.get("/readyz", **named).status == 503)
+        check(own.get("/readyz", **named), 503, "webapp-probe")
+        assert b"<p>The share does not answer on this server" in own.get("/readyz", **BROWSER, **named).body
+        for path in ("/", "/healthz"):
+            assert own.get(path, **named).status == 200
+        own.files.unlink()
+        own.files.with_name("away").rename(own.files)
+        until(lambda: own.get("/readyz", **named).status == 200)
+
+
+@pytest.mark.parametrize("role", [{"webapp_mount": ""}, {"webapp_health": "/readyz"}])
+def test_an_app_without_a_mount_or_with_a_readyz_of_its_own_is_asked_itself(start_own, role):
+    server = start_own(**role)
+    assert "greeting" in server.get("/readyz").json
+
+
+def test_an_app_gets_the_headers_that_it_does_not_set(own):
+    answer = own.get("/", Host="files.example.com")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert answer.headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
+    answer = own.get("/strict", Host="files.example.com")
+    assert answer.headers.get_all("X-Frame-Options") == ["DENY"]
+    assert answer.headers.get_all("Referrer-Policy") == ["no-referrer"]
+    assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+
+
+# reloads
+
+
+@contextlib.contextmanager
+def slow_upload(server, size: int = 4_000_000):
+    """An upload of which a part is sent; gives the function that sends the rest and tells the status."""
+    body = form(part("slow.txt", bytes(size)))
+    head = f"POST /files HTTP/1.1\r\nHost: g\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    with server.connected() as plain:
+        plain.sendall(head.encode() + body[: size // 2])
+
+        def finish() -> bytes:
+            plain.sendall(body[size // 2 :])
+            return plain.recv(12)
+
+        yield finish
+
+
+def reload(server) -> None:
+    """As systemd does it; returns when new workers are there."""
+    before = set(server.workers())
+    server.nginx[1].send_signal(signal.SIGHUP)
+    until(lambda: len(set(server.workers()) - before) == 4)
+
+
+def test_reloads_while_uploads_are_under_way(start):
+    server = start(role={})
+    assert len(server.workers()) == len(server.workers("files")) == 4
+    with contextlib.ExitStack() as uploads:
+        held = []
+        for number in range(6):
+            held.append(uploads.enter_context(slow_upload(server)))
+            until(lambda: len(list((server.files / ".tmp").glob("*"))) > number)  # noqa: B023
+            reload(server)
+            assert server.get("/healthz").status == 200
+        # of each former four the one that holds an upload stays
+        until(lambda: len(server.workers()) == 4 + 6)
+        assert [finish() for finish in held] == [b"HTTP/1.1 201"] * 6
+    until(lambda: len(server.workers()) == 4)
+
+
+def test_a_reload_of_the_files_unit_breaks_no_request(start):
+    server = start(role={})
+    url = server.upload("a.png", PNG).json[0]["url"]
+    ended = threading.Event()
+
+    def ask() -> list[int]:
+        statuses = []
+        while not ended.is_set():
+            statuses.append(server.get(url).status)
+        return statuses
+
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(ask) for _ in range(4)]
+        for _ in range(15):
+            time.sleep(0.1)
+            server.nginx[0].send_signal(signal.SIGHUP)
+        ended.set()
+    statuses = [status for one in asking for status in one.result()]
+    assert len(statuses) > 50
+    assert set(statuses) == {200}
+
+
+def test_former_workers_do_not_stay_for_ever(start):
+    server = start(role={"webapp_drain_deadline": 2})
+    with slow_upload(server) as finish:
+        until(lambda: list((server.files / ".tmp").glob("*")))
+        reload(server)
+        until(lambda: len(server.workers()) == 5)
+        until(lambda: len(server.workers()) == 4)
+        with contextlib.suppress(OSError):
+            assert finish() == b""
+    assert server.temporary() == []

@@ -9,7 +9,14 @@ import os
 import tarfile
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _steps, _webapp, _webapp_host
+from ansible_collections.samefiles.aws.plugins.module_utils import (
+    _archive,
+    _process,
+    _step,
+    _steps,
+    _webapp,
+    _webapp_host,
+)
 
 OLD, NEW = "0" * 12, "1" * 12
 UNITS = ("webapp-files.service", "webapp-front.service")
@@ -150,6 +157,33 @@ def test_a_release_that_still_ends_is_not_removed():
 )
 def test_numbers_that_are_taken(facts, problem):
     assert problem in _webapp.make(WANTED, serving(**facts), False).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "again"),
+    [
+        # refused: the former configuration goes on, and nothing is there to take back
+        (1, "reload the front failed: Job failed; its last words: no room", 0),
+        # whether it was done is not known
+        (None, "reload the front failed: Job failed", 1),
+    ],
+)
+def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
+    told = []
+
+    def run(argv, _deadline):
+        told.append(argv[:2])
+        if argv[0] == "journalctl":
+            return _process.Done(0, "no room", "")
+        return _process.Done(code, "", "Job failed")
+
+    monkeypatch.setattr(_webapp_host._process, "run", run)
+    given = {"archive": "", "environment": {}, "health": "/", "start_deadline": 1, "port": 80}
+    step = _step.Step("tell", "webapp-front.service", "reload the front")
+    with pytest.raises(_steps.Failed) as fault:
+        _webapp_host.Executor(1, given).run([step])
+    assert str(fault.value).startswith(said)
+    assert told.count(["systemctl", "reload"]) == 1 + again
 
 
 def test_any_change_makes_another_release():

@@ -3,35 +3,60 @@
 """Asks the share of the web app, again and again, whether it answers; the app's /readyz and monitoring read the outcome.
 
 Called as: probe MOUNT FOLDER HOST EVERY DEADLINE STATUS TEXTFILE. Every EVERY seconds a child of its own writes a small file
-in FOLDER and reads it back. A child that does not end within DEADLINE seconds is left alone - a process that waits for a
-dead server cannot be ended - and no other is started before it has ended, so that nothing piles up.
-STATUS is JSON: {"ok", "at": epoch seconds, "every": seconds, "problem": sentence or ""}. TEXTFILE is for Prometheus.
+in FOLDER and reads it back; without a FOLDER it asks the share how full it is, and leaves nothing there. A child that does not
+end within DEADLINE seconds is left alone - a process that waits for a dead server cannot be ended - and no other is started
+before it has ended, so that nothing piles up.
+STATUS is JSON: {"ok", "at": epoch seconds, "every": seconds, "problem": sentence or ""}. Beside it lies the file `ready` while
+the share answers, which nginx can look for. TEXTFILE is for Prometheus. Each round is told to systemd's watchdog: a probe that
+hangs is ended, and its folder with `ready` goes.
 """
 
+import contextlib
 import json
 import os
 import select
 import signal
+import socket
 import sys
 import time
 
 NAME = ".probe"  # the folder of the probes' files, inside the app's
+TABLE = "/proc/self/mountinfo"
+BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
 
 
-def mounted(mount):
-    """Whether an NFS file system is mounted at a path; the kernel's table never hangs."""
+def mounted_type(path, table):
+    """The file system type of what is mounted at a path, by the text of a mountinfo table; "" for nothing.
+
+    gallery/mounts.py has the same rule; this program runs where there is no gallery, too, and so has its own.
+    """
+    wanted = "".join(BLANKS.get(char, char) for char in path)
+    found = ""
+    for line in table.split("\n"):
+        head, _dash, tail = line.partition(" - ")
+        fields = head.split(" ")
+        if len(fields) > 4 and fields[4] == wanted:
+            found = tail.split(" ")[0]  # of two at one path the last is on top
+    return found
+
+
+def missing(mount):
+    """Why the share at a path is not there, "" when it is; the kernel's table never hangs."""
     if not mount:
-        return True
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            fields, _dash, rest = line.partition(" - ")
-            if fields.split(" ")[4] == mount and rest.split(" ")[0] in ("nfs", "nfs4"):
-                return True
-    return False
+        return ""
+    with open(TABLE, encoding="utf-8", errors="surrogateescape") as table:
+        found = mounted_type(mount, table.read())
+    if found == "nfs4":
+        return ""
+    what = f"a file system of type {found}, not the share," if found else "no share"
+    return f"{what} is mounted at {mount}: see `systemctl status samefiles-mount-*`"
 
 
-def use(folder, host):
-    """Write a file on the share and read it back; the server is asked each time."""
+def use(mount, folder, host):
+    """Have the share answer: it is asked over the network each time, whatever the kernel remembers."""
+    if not folder:
+        os.statvfs(mount or "/")
+        return
     os.makedirs(os.path.join(folder, NAME), mode=0o750, exist_ok=True)
     path = os.path.join(folder, NAME, host)
     said = str(time.time()).encode()
@@ -46,10 +71,10 @@ def use(folder, host):
             raise OSError("it gave back other bytes than were written")
 
 
-def child(folder, host, pipe):
+def child(mount, folder, host, pipe):
     """Use the share and report; never returns."""
     try:
-        use(folder, host)
+        use(mount, folder, host)
         said = b"ok"
     except OSError as fault:
         said = (fault.strerror or str(fault)).encode()
@@ -62,18 +87,19 @@ class Probe:
 
     def __init__(self, mount, folder, host, deadline):
         self.mount, self.folder, self.host, self.deadline = mount, folder, host, deadline
-        self.share = f"share at {mount}" if mount else f"folder {folder}"
+        self.share = f"share at {mount}" if mount else f"folder {folder or '/'}"
         self.pid = self.pipe = None
 
     def look(self):
         """What is wrong with the share, "" when it answers."""
-        if not mounted(self.mount):
-            return f"no share is mounted at {self.mount}: see `systemctl status samefiles-mount-*`"
+        absent = missing(self.mount)
+        if absent:
+            return absent
         if self.pid is None:
             self.pipe, writer = os.pipe()
             self.pid = os.fork()
             if self.pid == 0:
-                child(self.folder, self.host, writer)
+                child(self.mount, self.folder, self.host, writer)
             os.close(writer)
         if not select.select([self.pipe], [], [], self.deadline)[0]:
             return f"the {self.share} does not answer within {self.deadline:g} s"
@@ -91,6 +117,26 @@ def put(path, text):
         file.write(text)
     os.chmod(part, 0o644)
     os.rename(part, path)
+
+
+def tell(status, every, problem):
+    """The outcome for gallery and for nginx; what they must not believe too long goes first, what they may comes last."""
+    ready = os.path.join(os.path.dirname(status), "ready")
+    if problem:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(ready)
+    told = {"ok": not problem, "at": time.time(), "every": every, "problem": problem}
+    put(status, json.dumps(told) + "\n")
+    if not problem:
+        put(ready, "")
+
+
+def wake():
+    """Tell systemd's watchdog that the probe goes on; nothing where nobody listens."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as plain, contextlib.suppress(OSError):
+            plain.sendto(b"WATCHDOG=1", place)
 
 
 def metrics(problem, took):
@@ -115,8 +161,8 @@ def main(mount, folder, host, every, deadline, status, textfile):
         begin = time.monotonic()
         problem = probe.look()
         took = time.monotonic() - begin
-        told = {"ok": not problem, "at": time.time(), "every": float(every), "problem": problem}
-        put(status, json.dumps(told) + "\n")
+        tell(status, float(every), problem)
+        wake()
         failed = ""
         try:
             put(textfile, metrics(problem, took))

@@ -12,7 +12,8 @@ import threading
 
 
 class App(http.server.BaseHTTPRequestHandler):
-    """/healthz; / tells the greeting; POST / reads the body at whatever pace it comes and tells its hash."""
+    """Any path tells the greeting, /strict with headers of its own; POST reads the body at whatever pace it comes and tells its
+    hash."""
 
     def address_string(self):
         return "unix"
@@ -21,11 +22,15 @@ class App(http.server.BaseHTTPRequestHandler):
         body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        if self.path == "/strict":
+            self.send_header("X-Frame-Options", "DENY")
+            self.send_header("Referrer-Policy", "no-referrer")
         self.end_headers()
         self.wfile.write(body)
 
     def do_GET(self):
-        self.answer({"greeting": os.environ.get("GREETING"), "from": self.headers.get("X-Forwarded-For")})
+        told = {"from": self.headers.get("X-Forwarded-For"), "scheme": self.headers.get("X-Forwarded-Proto")}
+        self.answer({"greeting": os.environ.get("GREETING"), **told})
 
     def do_POST(self):
         total = hashlib.sha256()
