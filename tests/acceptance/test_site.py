@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import math
 import random
+import statistics
 import time
 
 import pytest
@@ -47,14 +48,18 @@ def test_200_uploads_are_everywhere_within_a_second(fleet, site, fronts, figure)
     keys, lags = [], []
 
     def one(number: int, size: int) -> None:
-        told = upload(site, f"file-{number}.txt", noise(number, size), size)
         wanted = digest(noise(number, size))
+        told = upload(site, f"file-{number}.txt", noise(number, size), size)
+        made = time.monotonic()
+
+        def opened(front: str) -> float:
+            assert ask(front, f"/files/{told['key']}", "HEAD")[0] == 200
+            return time.monotonic() - made
+
+        with concurrent.futures.ThreadPoolExecutor(len(fronts)) as readers:
+            lags.extend(readers.map(opened, fronts))
         assert told["sha256"] == wanted
         keys.append(told["key"])
-        with concurrent.futures.ThreadPoolExecutor(len(fronts)) as readers:
-            for status, _, took in readers.map(lambda front: ask(front, f"/files/{told['key']}", "HEAD"), fronts):
-                assert status == 200
-                lags.append(took)
         for front in fronts:
             assert digest([ask(front, f"/files/{told['key']}")[1]]) == wanted
 
@@ -113,6 +118,20 @@ def test_a_new_release_under_load(fleet, fronts, figure):
     fleet.play("site.yml")
 
 
+def test_a_release_that_does_not_start_stops_the_play(fleet, fronts):
+    before = [server.run("readlink /opt/webapp/current") for server in fleet.servers]
+    loads = [Load(front, URLS) for front in fronts]
+    with loads[0], loads[1]:
+        play = fleet.play("site.yml", "-e", "webapp_command=/usr/bin/false", check=False)
+    assert play.code != 0
+    assert [server.run("readlink /opt/webapp/current") for server in fleet.servers] == before
+    failed = [host for host in play.told["stats"] if play.told["stats"][host]["failures"]]
+    assert failed == [fleet.servers[0].name], play.said()
+    assert [load.failed for load in loads] == [[], []]
+    assert min(load.done for load in loads) > 0
+    fleet.play("site.yml")
+
+
 def test_a_server_that_stops_dead_under_load(fleet, site, figure):
     victim = fleet.servers[1]
     with Load(site, URLS) as load:
@@ -148,13 +167,25 @@ def served_by(site: str, name: str) -> bool:
     return False
 
 
+# seconds until /readyz knows: the probe of the lab looks every five, and waits five for an answer
+PROBE = 5 + 5 + 2
+# seconds that a request for a file may take: webapp_files_deadline, and what a busy guest adds
+FILES = 3 + 2
+
+
 def test_a_frozen_share(fleet, fronts, figure):
+    kept = upload(fronts[0], "kept.txt", [b"kept"], 4)["key"]
     processes = [count(server) for server in fleet.servers]
     sh(["docker", "pause", fleet.storage])
+    visitors, refused = concurrent.futures.ThreadPoolExecutor(24), []
     try:
         begin = time.monotonic()
         wait(lambda: all(ask(front, "/readyz")[0] == 503 for front in fronts), 30, "/readyz 503")
         noticed = time.monotonic() - begin
+        for number in range(48):
+            front = fronts[number % len(fronts)]
+            refused.append(visitors.submit(ask, front, f"/files/{kept}"))
+            refused.append(visitors.submit(in_vain, front))
         slowest = 0.0
         for _ in range(10):
             for front in fronts:
@@ -164,18 +195,38 @@ def test_a_frozen_share(fleet, fronts, figure):
                 status, body, took = ask(front, "/")
                 assert took < 10
                 assert b"does not answer" in body
+        answers = [item.result(120) for item in refused]
+        assert {status for status, *_ in answers[::2]} == {504}
+        assert set(answers[1::2]) <= {503, 504}
+        late = statistics.median(took for _status, _body, took in answers[::2])
         grown = [count(server) - before for server, before in zip(fleet.servers, processes)]
     finally:
         sh(["docker", "unpause", fleet.storage])
+        visitors.shutdown()
     green = wait(lambda: all(ask(front, "/readyz")[0] == 200 for front in fronts), 60, "/readyz 200")
     figure(
         f"/readyz 503 after {noticed:.1f} s, /healthz at most {slowest:.2f} s (bar: 1 s), processes grown by {grown}"
     )
+    figure(f"a file is a 504 after {late:.1f} s, 48 of them and 48 uploads at a time")
     figure(f"green {green:.1f} s after the thaw (bar: 30 s)")
+    assert noticed < PROBE
+    assert late < FILES
+    for front in fronts:
+        assert ask(front, f"/files/{kept}")[:2] == (200, b"kept")
+    assert ask(fronts[0], f"/files/{kept}", "DELETE")[0] == 204
     assert slowest < 1
     assert green < 30
     assert max(grown) <= 3
     assert fleet.play("playbooks/verify.yml").code == 0
+
+
+def in_vain(front: str) -> int:
+    """The status of an upload that cannot succeed."""
+    try:
+        upload(front, "vain.txt", [b"in vain"], 7)
+    except AssertionError as fault:
+        return int(str(fault).partition(": ")[2].split()[0])
+    return 201
 
 
 def count(server) -> int:

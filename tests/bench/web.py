@@ -1,11 +1,14 @@
 """make bench-web: the site's speed as ratios against peers in the same run, on the first server of a lab.
 
 1. A file of 100 KiB through front and files unit, against a bare pair of nginx, and against one nginx.
-2. The CPU of the app for the first page of a list of 100,000 files, seeded on the volume of the file system.
+2. The CPU of the app for the first page of a list of 100,000 files, seeded on the volume of the file system, and for a later one.
+
+Ends with 1 when a bar is missed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import statistics
@@ -23,7 +26,7 @@ from lab import engine
 ROUNDS, SECONDS = 5, 4
 COUNT = 100_000
 BASE = """
-daemon off; worker_processes auto; pid /tmp/bench/{name}.pid; error_log /tmp/bench/{name}.err; user webapp;
+daemon off; worker_processes 4; pid /tmp/bench/{name}.pid; error_log /tmp/bench/{name}.err; user webapp;
 events {{ worker_connections 4096; }}
 http {{ access_log /tmp/bench/{name}.log combined buffer=32k flush=5s; sendfile on; tcp_nopush on;
 {http}
@@ -79,8 +82,8 @@ def start_peers(server) -> None:
         server.run(f"systemd-run --quiet --collect --unit bench-{name} nginx -c /tmp/bench/{name}.conf")
 
 
-def file_ratios(server, front: str) -> None:
-    """Compare the ways to one file."""
+def file_ratios(server, front: str) -> bool:
+    """Compare the ways to one file; whether the bar is met."""
     told = upload(front, "bench.txt", noise(1, 100 * 1024), 100 * 1024)
     start_peers(server)
     time.sleep(2)
@@ -102,6 +105,7 @@ def file_ratios(server, front: str) -> None:
         print(f"100 KiB, {way}: {statistics.median(found):.0f} requests/s (median of {ROUNDS})")
     print(f"site / bare pair: {site / pair:.2f} (bar: 0.90)")
     print(f"site / one nginx: {site / single:.2f}")
+    return site / pair >= 0.9
 
 
 def cpu(server, pid: str) -> float:
@@ -110,22 +114,25 @@ def cpu(server, pid: str) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def listing(fleet, server, front: str) -> None:
-    """CPU of the first page and of a later one, with 100,000 files."""
+def listing(fleet, server, front: str) -> bool:
+    """CPU of the first page and of a later one, with 100,000 files; whether the bar is met."""
     sh(
         ["docker", "exec", "-i", fleet.storage, "python3", "-"],
         input=SEED.format(now=int(time.time() * 1e6), count=COUNT),
     )
     unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
     pid = server.run(f"systemctl show --property MainPID --value {unit}")
+    worst = 0.0
     try:
-        for what, path in (("first page", "/files"), ("page in HTML", "/")):
-            ask(front, path)
+        later = f"/files?after={json.loads(ask(front, '/files')[1])['next']}"
+        for what, path in (("first page", "/files"), ("page in HTML", "/"), ("second page", later)):
             before, runs = cpu(server, pid), 20
             for _ in range(runs):
                 status, _, _ = ask(front, path)
                 assert status == 200
-            print(f"{COUNT} files, {what}: {(cpu(server, pid) - before) / runs * 1000:.0f} ms of CPU (bar: 100 ms)")
+            spent = (cpu(server, pid) - before) / runs * 1000
+            worst = max(worst, spent)
+            print(f"{COUNT} files, {what}: {spent:.0f} ms of CPU (bar: 100 ms)")
     finally:
         sh(
             [
@@ -137,15 +144,16 @@ def listing(fleet, server, front: str) -> None:
                 "find /export/gallery -name '*-seed.txt' -delete; find /export/gallery -mindepth 1 -type d -empty -delete",
             ]
         )
+    return worst < 100
 
 
-def main() -> None:
-    """Measure on the lab that LAB names."""
+def main() -> int:
+    """Measure on the lab that LAB names; the exit code."""
     engine.install("wrk", "wrk")
     fleet = Fleet(os.environ.get("LAB", "lab"))
     server, front = fleet.servers[0], fleet.status["hosts"][0]["http"]
-    file_ratios(server, front)
-    listing(fleet, server, front)
+    met = [file_ratios(server, front), listing(fleet, server, front)]
+    return 0 if all(met) else 1
 
 
-main()
+sys.exit(main())
