@@ -186,7 +186,7 @@ def test_a_killed_app_comes_back_and_no_request_is_refused(own):
 MANY_RELOADS = r"""
 import json, socket, subprocess, time, urllib.request
 held, reloads = [], 0
-for _ in range(30):
+for _ in range(70):
     for _ in range(4):
         held.append(socket.create_connection(("127.0.0.1", 80), 20))
         held[-1].sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 6\r\n\r\nabc")
@@ -207,12 +207,13 @@ print(json.dumps([reloads, refused, status, sorted(set(answers))]))
 
 def test_many_reloads_under_load_leave_workers_that_serve(own):
     reloads, refused, status, answers = json.loads(own.check_output("python3 -c %s", MANY_RELOADS))
-    assert reloads >= 12
+    assert reloads >= 12  # more where there are fewer than four cores
     assert refused != 0
     assert (status, answers) == (200, ["200"])
     assert "too many former workers" in own.check_output("journalctl --unit=webapp-front --lines=20 --output=cat")
-    # the master and its four workers, of both nginx
-    until(lambda: len(own.check_output("ps -o pid= -C nginx").split()) == 10)
+    # the master and its workers, of both nginx
+    workers = min(4, int(own.check_output("nproc")))
+    until(lambda: len(own.check_output("ps -o pid= -C nginx").split()) == 2 * (1 + workers))
     own.check_output("systemctl reload webapp-front")
 
 

@@ -26,7 +26,7 @@ from lab import engine
 ROUNDS, SECONDS = 5, 4
 COUNT = 100_000
 BASE = """
-daemon off; worker_processes 4; pid /tmp/bench/{name}.pid; error_log /tmp/bench/{name}.err; user webapp;
+daemon off; worker_processes auto; pid /tmp/bench/{name}.pid; error_log /tmp/bench/{name}.err; user webapp;
 events {{ worker_connections 4096; }}
 http {{ access_log /tmp/bench/{name}.log combined buffer=32k flush=5s; sendfile on; tcp_nopush on;
 {http}

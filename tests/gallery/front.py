@@ -97,9 +97,9 @@ class Fronted(Server):
             text = text.replace(old, new)
         path = self._folder / f"{part}.conf"
         path.write_text(text)
-        command = [root / "usr/sbin/nginx", "-e", "stderr", "-c", path]
-        if os.geteuid() == 0:  # the folder of a test is root's alone
-            command += ["-g", "user root;"]
+        # the folder of a test is root's alone
+        globals_ = "worker_processes 4;" + (" user root;" if os.geteuid() == 0 else "")
+        command = [root / "usr/sbin/nginx", "-e", "stderr", "-c", path, "-g", globals_]
         with open(self._folder / f"{part}.err", "wb") as log:
             return subprocess.Popen(command, stderr=log)
 

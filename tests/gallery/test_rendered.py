@@ -17,8 +17,8 @@ def number(pattern: str, text: str) -> int:
 
 @pytest.mark.parametrize("part", ["front", "files"])
 def test_former_workers_leave_room_for_new_ones(part):
-    workers = number(r"^worker_processes (\d+);", render(f"{part}.conf.j2"))
     unit = render("webapp-nginx.service.j2", part=part)
+    workers = number(r"n < (\d+) \? n : \1\)", unit)
     most, busy = number(r"^TasksMax=(\d+)", unit), number(r"-ge (\d+) \]", unit)
     # where the guard lets a reload pass there are at most so many processes, its own ones included
     assert busy - 1 + workers <= most
@@ -44,6 +44,19 @@ def test_a_reload_without_room_is_refused_in_one_sentence(tasks, code, tmp_path)
     assert done.returncode == code
     if code:
         assert done.stderr == "too many former workers still end their requests: reload again in a while\n"
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (3, 3), (4, 4), (96, 4)])
+def test_there_are_no_more_workers_than_cores(tmp_path, cores, workers):
+    unit = render("webapp-nginx.service.j2", part="files")
+    line = re.search(r"^ExecStart=/bin/sh -c '([^']*)'$", unit, re.MULTILINE).group(1)
+    for name, says in (("nproc", f"echo {cores}"), ("nginx", 'shift 4; echo "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{says}\n")
+        (tmp_path / name).chmod(0o755)
+    script = line.replace("$$", "$").replace("/usr/sbin/nginx", str(tmp_path / "nginx"))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", script], env={"PATH": path}, capture_output=True, text=True, check=True)
+    assert done.stdout == f"-g worker_processes {workers};\n"
 
 
 # reloads
