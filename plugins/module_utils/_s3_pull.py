@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import time
+import zlib
 from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _tree_local
@@ -23,6 +24,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import R
 from ansible_collections.samefiles.aws.plugins.module_utils._trees import Delete, Fetch, Plan
 
 _BATCH = 1000  # files that are given their names at a time
+_TORN = "what arrived does not have the checksum that S3 stored"
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -33,6 +35,40 @@ class Staged(NamedTuple):
     begin: int
     md5: str
     etag: str
+
+
+class Check(NamedTuple):
+    """What a file must have: a hash of all of it or, with a part size, one of its parts' own. Without a name it needs nothing."""
+
+    name: str  # crc32, sha256, md5 or ""
+    told: str  # as S3 tells it
+    part: int
+
+    def sum(self, data) -> bytes:
+        """The hash of a part."""
+        if self.name == "crc32":
+            return zlib.crc32(data).to_bytes(4, "big")
+        return (
+            hashlib.sha256(data).digest()
+            if self.name == "sha256"
+            else hashlib.md5(data, usedforsecurity=False).digest()
+        )
+
+    def fits_parts(self, sums: list[bytes]) -> bool:
+        """Whether the hashes of the parts are those of the object."""
+        whole = self.sum(b"".join(sums))
+        if self.name == "md5":
+            return f"{whole.hex()}-{len(sums)}" == self.told
+        return base64.b64encode(whole).decode() == self.told.partition("-")[0]
+
+    def fits(self, descriptor: int, size: int) -> bool:
+        """Whether an open file has it."""
+        if self.name == "crc32":
+            return crc32_fits(self.told, descriptor, size, self.part)
+        if self.name == "sha256":
+            digest = _tree_local.sha256_of(descriptor, size, self.part)
+            return base64.b64encode(digest).decode() == self.told.partition("-")[0]
+        return not self.name or _tree_local.md5_of(descriptor, size, self.part) == self.told
 
 
 class Pull:
@@ -129,17 +165,21 @@ class Pull:
 
         def fill(descriptor: int) -> None:
             _write(descriptor, answer.body, 0)
-            if head:
-                self._verify(item, head, descriptor)
+            if head and not self._check(item, head).fits(descriptor, item.size):
+                raise Torn(_TORN)
 
         begin = time.time_ns()
         return Staged(self._tree.stage(item.path, self._mode, fill), begin, md5, item.etag)
 
     def _fetch_large(self, item: Fetch) -> Staged:
-        key, step = self._rules.prefix + item.path, self._bucket.part
+        key = self._rules.prefix + item.path
         head = self._bucket.head(key)
         if head is None or head.etag != item.etag:
             raise Changed("it was replaced while this ran")
+        check = self._check(item, head)
+        # in the object's own parts where they are no larger than ours: then each is hashed as it comes
+        inparts = 1 << 20 <= check.part <= self._bucket.part
+        step, sums = check.part if inparts else self._bucket.part, {}
 
         def fill(descriptor: int) -> None:
             os.truncate(descriptor, item.size)
@@ -147,6 +187,8 @@ class Pull:
             def fetch(number: int) -> None:
                 start = number * step
                 answer = self._bucket.get(key, item.etag, start, min(step, item.size - start))
+                if inparts:
+                    sums[number] = check.sum(answer.body)
                 _write(descriptor, answer.body, start)
 
             count = -(-item.size // step)
@@ -154,7 +196,13 @@ class Pull:
                 if isinstance(outcome, BaseException):
                     raise outcome
                 self._progress.count(f"fetching {item.path}", number + 1, count, (number + 1) * step)
-            self._verify(item, head, descriptor)
+            good = (
+                check.fits_parts([sums[number] for number in range(count)])
+                if inparts
+                else check.fits(descriptor, item.size)
+            )
+            if not good:
+                raise Torn(_TORN)
 
         begin = time.time_ns()
         return Staged(self._tree.stage(item.path, self._mode, fill), begin, "", item.etag)
@@ -165,26 +213,15 @@ class Pull:
         size, count = (about.size if about else 0), item.etag.rpartition("-")[2]
         return size if size and count.isdigit() and -(-item.size // size) == int(count) else 0
 
-    def _verify(self, item: Fetch, head: Head, descriptor: int) -> None:
-        """Raise Torn unless the bytes fit the cheapest of the object's checksums; where it has none, their number must do."""
+    def _check(self, item: Fetch, head: Head) -> Check:
+        """The cheapest way to see that the bytes are the object's; where S3 tells nothing of them, their number must do."""
         name = next((name for name in ("crc32", "sha256") if name in head.checksums), "")
         told = head.checksums.get(name, "")
-        kms = (head.encryption or "").startswith("aws:kms")
+        if not told and (head.encryption or "").startswith("aws:kms"):
+            return Check("", "", 0)
         inparts = head.checksum_type == "COMPOSITE" or "-" in told if told else "-" in item.etag
-        if not told and kms:
-            return
         part = self._part(item) if inparts else 0
-        if inparts and not part:
-            return
-        if name == "crc32":
-            good = crc32_fits(told, descriptor, item.size, part)
-        elif name == "sha256":
-            digest = _tree_local.sha256_of(descriptor, item.size, part)
-            good = base64.b64encode(digest).decode() == told.partition("-")[0]
-        else:
-            good = _tree_local.md5_of(descriptor, item.size, part) == item.etag
-        if not good:
-            raise Torn("what arrived does not have the checksum that S3 stored")
+        return Check("", "", 0) if inparts and not part else Check(name or "md5", told or item.etag, part)
 
     def _deletes(self, items: list[Delete]) -> None:
         for item in items:
