@@ -169,7 +169,7 @@ class Pull:
                 raise Torn(_TORN)
 
         begin = time.time_ns()
-        return Staged(self._tree.stage(item.path, self._mode, fill), begin, md5, item.etag)
+        return Staged(self._tree.stage(item.path, self._mode, item.path in self._found, fill), begin, md5, item.etag)
 
     def _fetch_large(self, item: Fetch) -> Staged:
         key = self._rules.prefix + item.path
@@ -205,7 +205,7 @@ class Pull:
                 raise Torn(_TORN)
 
         begin = time.time_ns()
-        return Staged(self._tree.stage(item.path, self._mode, fill), begin, "", item.etag)
+        return Staged(self._tree.stage(item.path, self._mode, item.path in self._found, fill), begin, "", item.etag)
 
     def _part(self, item: Fetch) -> int:
         """The size of an object's parts, 0 when they are not all of one size: then nothing can be made of them."""

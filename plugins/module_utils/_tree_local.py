@@ -254,14 +254,15 @@ class Tree:
             os.close(kept[1])
             self._last.folder = None
 
-    def stage(self, path: str, mode: int | None, fill: Callable[[int], None]) -> str:
-        """Write a file under another name beside its own: fill gets its descriptor. The name, for settle()."""
+    def stage(self, path: str, mode: int | None, replaces: bool, fill: Callable[[int], None]) -> str:
+        """Write a file under another name beside its own, which it replaces or not: fill gets its descriptor. The name, for settle()."""
         at, name = self._folder_of(path, make=True), path.rpartition("/")[2]
         part = f"{PART}{_host()}-{os.getpid()}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=at)
         try:
             fill(descriptor)
-            _as_before(descriptor, name, at, mode)
+            if replaces or mode is not None:
+                _as_before(descriptor, name, at, mode)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part, dir_fd=at)
