@@ -190,12 +190,12 @@ for _ in range(70):
     for _ in range(4):
         held.append(socket.create_connection(("127.0.0.1", 80), 20))
         held[-1].sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 6\r\n\r\nabc")
-    time.sleep(0.3)
+    time.sleep(0.15)
     refused = subprocess.run(["systemctl", "reload", "webapp-front"], capture_output=True).returncode
     if refused:
         break
     reloads += 1
-    time.sleep(0.3)
+    time.sleep(0.15)
 status = urllib.request.urlopen("http://127.0.0.1/", timeout=20).status
 answers = []
 for one in held:

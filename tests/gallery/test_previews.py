@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 
 import pytest
 from front import needs_nginx
-from gallery import efs, keys, previews
+from gallery import app, calls, efs, keys, previews, settings
 from pictures import small
 from serving import check, form, part
 from test_storage import listed, put, refused
@@ -224,3 +225,22 @@ def test_a_preview_that_cannot_be_deleted_keeps_its_file(server):
     assert server.get(entry["url"]).status == 200
     path.rmdir()
     assert server.request("DELETE", entry["url"]).status == 204
+
+
+def test_a_preview_that_comes_while_its_file_is_deleted_goes_too(tmp_path, monkeypatch):
+    """Its uploader saw the file just before the delete, and publishes after the delete has looked for a preview."""
+    storage = efs.Efs(str(tmp_path / "files"))
+    entry = put(storage)
+    writer = previews.begin(storage.previews(), "a.png", JPEG)
+    delete = storage.delete
+
+    def late(key: str) -> None:
+        previews.publish(storage, key, writer)
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", late)
+    told = settings.from_environment({"GALLERY_NAME": "a", "GALLERY_FOLDER": "/f", "GALLERY_PUBLIC_UPLOADS": "true"})
+    gallery = app.Gallery(told, storage, lambda: "")
+    gallery._calls = calls.Calls(2, 5.0)
+    asyncio.run(gallery._remove(entry.key))
+    assert listed(storage.previews()) == []

@@ -189,9 +189,11 @@ class Gallery:
         return self._pages.instead_of_preview(await self._calls.run(self._storage.stat, key))
 
     async def _remove(self, key: str) -> None:
-        # the preview first: it must not outlive its file when the second call fails
+        # the preview first: it must not outlive its file when the second call fails; and once more, for one that was
+        # published between the two, when its uploader still saw the file
         await self._calls.run(previews.delete, self._previews, key)
         await self._calls.run(self._storage.delete, key)
+        await self._calls.run(previews.delete, self._previews, key)
 
     async def _delete(self, request: Request) -> Response:
         await self._remove(self._key(request))

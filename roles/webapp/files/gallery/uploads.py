@@ -175,9 +175,9 @@ class _Intake:
             return
         if len(data) > previews.LARGEST or not previews.kind_of(data):
             return
-        place, undo = self._storage.previews(), lambda late: late.abort()
+        place = self._storage.previews()
         try:
-            self._previews[number] = await self._calls.run(previews.begin, place, self._name, data, undo=undo)
+            self._previews[number] = await self._calls.run(previews.begin, place, self._name, data, undo=Writer.abort)
         except Problem as problem:
             _LOG.warning("the preview of %s: %s", self._name, problem.sentence)
 
@@ -200,9 +200,9 @@ class _Intake:
             await self._calls.finish(writer.abort)
 
     async def abort(self) -> None:
-        """Leave nothing behind."""
-        for writer in (*self._previews.values(), *self._writers):
-            await self._calls.finish(writer.abort)
+        """Leave nothing behind. All at once: while the storage hangs, each would wait its second behind the others."""
+        writers = (*self._previews.values(), *self._writers)
+        await asyncio.gather(*(self._calls.finish(writer.abort) for writer in writers))
 
 
 class _Pace:
