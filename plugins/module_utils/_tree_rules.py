@@ -151,7 +151,7 @@ def _shuts_all(pattern: str, folder: str) -> bool:
     stem = pattern.lstrip("/").removesuffix("**")
     if not stem.endswith("/"):
         return False
-    stem = _compiled(stem.rstrip("/"))
+    stem = _compiled(stem[:-1])
     while folder:
         if stem.fullmatch(folder):
             return True

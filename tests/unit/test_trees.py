@@ -58,7 +58,7 @@ def test_which_files_take_part(include, exclude, path, taken):
     ("exclude", "folder", "entered"),
     [
         ("a/**", "a", False), ("a/**", "a/b", False), ("a/", "a", False), ("a/x**/**", "a", True), ("a/x**/**", "a/x1", False),
-        ("a/b", "a", True), ("**/tmp/", "a/tmp", False), ("**/tmp/", "tmp/b", False), ("**/x/*", "x", True), ("*.d", "a.d/b", False),
+        ("a/b", "a", True), ("**/tmp/", "a/tmp", False), ("**/tmp/", "tmp/b", False), ("**/x/*", "x", True), ("?//", "a", True), ("*.d", "a.d/b", False),
     ],
 )  # fmt: skip
 def test_which_folders_are_entered(exclude, folder, entered):
