@@ -149,7 +149,7 @@ def _shuts_out(pattern: str, path: str) -> bool:
 def _shuts_all(pattern: str, folder: str) -> bool:
     """Whether an exclude pattern means all that a folder holds, whatever its names: it does for a folder of those that it means."""
     stem = pattern.lstrip("/").removesuffix("**")
-    if not stem.endswith("/"):
+    if not stem.endswith("/") or stem.endswith("//"):  # no path has an empty part
         return False
     stem = _compiled(stem[:-1])
     while folder:
