@@ -169,8 +169,9 @@ options:
     type: bool
     default: true
   verify:
-    description: Whether a push asks for each object that it has stored, and fails unless its size and ETag, or with KMS its SHA-256,
-      are those of what was sent. Bodies travel with a checksum anyway, and a pull always compares.
+    description: Whether a push asks for each object that it has stored, and fails unless its size and ETag are those of what was
+      sent. With KMS an ETag says nothing of the content; there the SHA-256 is compared, of an object in parts the size alone. Bodies
+      travel with a checksum anyway, and a pull always compares.
     type: bool
     default: false
   concurrency:
