@@ -2,10 +2,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= lab
-SCENARIOS := efs_mount efs_client s3_sync webapp default
+ROLES := efs_mount efs_client s3_sync
+SCENARIOS := $(ROLES) webapp default
 lab := python -m lab --lab='$(LAB)'
 
-.PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery store molecule acceptance bench-web bench-s3 requirements
+.PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery store molecule search acceptance bench-web bench-s3 requirements
+.PHONY: browser images roles
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -13,10 +15,10 @@ help: ## list what can be made
 .venv/.ok: bootstrap.sh requirements/bootstrap.txt requirements/dev.txt
 	@sh bootstrap.sh
 
-lab: .venv/.ok ## start the lab and converge it (HOSTS=2 TRANSPORT=stunnel LAB=name EFS_UTILS_PACKAGE=FILE.deb)
+lab: .venv/.ok ## start the lab and converge it (HOSTS=2 TRANSPORT=stunnel STORAGE=efs LAB=name EFS_UTILS_PACKAGE=FILE.deb)
 	@$(lab) up $(if $(HOSTS),--hosts='$(HOSTS)') $(if $(TRANSPORT),--transport='$(TRANSPORT)') \
-	  $(if $(EFS_UTILS_PACKAGE),--efs-utils-package='$(EFS_UTILS_PACKAGE)')
-	@ansible-playbook -i "$$($(lab) inventory)" site.yml
+	  $(if $(STORAGE),--storage='$(STORAGE)') $(if $(EFS_UTILS_PACKAGE),--efs-utils-package='$(EFS_UTILS_PACKAGE)')
+	@ansible-playbook -i "$$($(lab) inventory)" $$($(lab) playbooks)
 	@$(lab) pictures
 	@echo 'For ansible-playbook and ansible-doc here: . .venv/bin/activate'
 
@@ -27,7 +29,10 @@ lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
 
-test: lint unit s3 docs sanity gallery store molecule ## everything that CI runs
+# The page's tests and the scenarios without a network of the lab wait more than they work, so they share the time.
+test: lint unit s3 docs sanity browser images ## everything that CI runs
+	@$(MAKE) --no-print-directory -j2 gallery roles
+	@$(MAKE) --no-print-directory store molecule SCENARIOS='$(filter-out $(ROLES),$(SCENARIOS))'
 
 lint: .venv/.ok ## style, and whether the modules run on Python 3.9
 	yamllint --strict .
@@ -49,23 +54,37 @@ docs: .venv/.ok ## the documentation of modules, roles and filters, and the chan
 sanity: .venv/.ok ## ansible-test sanity on the collection as it is built
 	bash tests/sanity.sh
 
-gallery: .venv/.ok ## the reference app, its page in headless Chromium included
+browser: .venv/.ok
 	@command -v chromium-browser google-chrome >/dev/null || python -c "from lab import engine; engine.install('chromium', 'chromium')"
+
+images: .venv/.ok
+	@python -m lab prepare
+
+gallery: browser ## the reference app, its page in headless Chromium included
 	GALLERY_TESTS=all pytest tests/gallery
 
-store: .venv/.ok ## S3 of the lab by itself, and the tools that people use on it
-	@python -m lab prepare
+store: images ## S3 of the lab by itself, and the tools that people use on it
 	pytest tests/store
 
-molecule: .venv/.ok ## the roles in containers, the whole site on real guests
-	@python -m lab prepare
-	@for scenario in $(SCENARIOS); do molecule test -s $$scenario; done
+molecule: images ## the roles in containers, the whole site on real guests
+	@rm -f .cache/molecule-failed
+	@for scenario in $(SCENARIOS); do molecule test -s $$scenario || { cat .cache/molecule-failed 2>/dev/null; exit 1; }; done
 
-acceptance: .venv/.ok ## every bar that a command can judge, with its figure; an hour or more
+roles: images
+	@echo 'molecule test of $(ROLES), told in .cache/roles.log'
+	@$(MAKE) --no-print-directory molecule SCENARIOS='$(ROLES)' >.cache/roles.log 2>&1 || { cat .cache/roles.log; exit 1; }
+
+search: .venv/.ok ## the tests with made-up input on input that nobody has tried (ROUNDS=20)
+	for _round in $$(seq $(or $(ROUNDS),20)); do for of in unit s3 gallery; do \
+	  pytest -m hypothesis --hypothesis-profile=default tests/$$of; done; done
+
+acceptance: .venv/.ok search ## every bar that a command can judge, with its figure; an hour or more
 	pytest tests/acceptance tests/faults
+	GALLERY_TESTS=all GALLERY_SHORT_LIVES=180 pytest tests/gallery/test_s3_credentials.py
 
 bench-web: .venv/.ok ## the site's speed on a running lab, as ratios against peers in the same run
 	LAB=$(LAB) python tests/bench/web.py
+	LAB=$(LAB) python tests/bench/storages.py
 
 bench-s3: .venv/.ok ## s3_sync against the tools people use (N=10000 SIZE=4096 RUNS=5 BIG=1024 PEERS="ours rclone")
 	python tests/bench/s3.py

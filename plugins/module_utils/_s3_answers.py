@@ -87,6 +87,11 @@ def bare(etag: str) -> str:
     return etag.replace("&quot;", "").replace("&#34;", "").strip('"')
 
 
+def unquote(text: str) -> str:
+    """A key as a listing with encoding-type=url writes it."""
+    return urllib.parse.unquote_plus(text, errors="surrogateescape")
+
+
 def _entries(text: str) -> list[tuple[str, str, str, str]]:
     found = _USUAL.findall(text)
     if len(found) == text.count("<Contents>"):
@@ -110,7 +115,7 @@ def page(body: bytes) -> Page:
     for key, size, etag, modified in _entries(text):
         if encoded:
             if "%" in key or "+" in key:
-                key = urllib.parse.unquote_plus(key, errors="surrogateescape")
+                key = unquote(key)
         elif "&" in key:
             key = html.unescape(key)
         objects.append(Listed(key, int(size), bare(etag), times.setdefault(modified, modified)))

@@ -4,18 +4,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 _PATIENCE = 10.0  # seconds that an end waits for what is under way
-_GIVE_UP = 20  # failures of the kind that awaits all, without one success, after which the rest is not tried
+_GIVE_UP = 20  # failures of the kind that awaits all, without one success between, after which the rest is not tried
+_NOT_TRIED = "not tried, for S3 did not answer before"
 
 
 class Stopped(Exception):
     """Not tried, because the server does not answer."""
+
+
+def _used() -> float:
+    """Seconds that the threads of this process had a processor, or were ready for one that others had: neither was a wait for S3."""
+    waited = 0
+    with contextlib.suppress(OSError, IndexError, ValueError):  # no Linux, or a thread that ended just now
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/schedstat", "rb") as file:
+                waited += int(file.read().split()[1])
+    return time.process_time() + waited / 1e9
 
 
 class Crew:
@@ -25,13 +38,15 @@ class Crew:
     each other, at twice the processor time (make bench-s3).
     """
 
-    LOOK = 0.02  # seconds from one look at the processor to the next
+    LOOK = 0.05  # seconds from one look at the processor to the next
     _AHEAD = 8  # tasks for each thread that wait in the queue
-    _BATCH = 8  # items in a task where there are many: threads that wake each other for every item pay for it
+    _BEGUN = 4  # items that a thread begins ahead
+    _BATCH = 32  # items in a task where there are many: threads that wake each other for every item pay for it
     BUSY = 0.75  # of one processor: more threads would not help
 
     def __init__(self, size: int):
         self.size = size
+        self._slots = threading.Semaphore(size)
         self._tasks: queue.SimpleQueue = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -43,47 +58,80 @@ class Crew:
 
     def _serve(self) -> None:
         while (task := self._tasks.get()) is not None:
-            work, items, done, stopped = task
-            done.put([(item, self._one(work, item, stopped)) for item in items])
+            work, items, done, stopped, begin = task
+            if begin:
+                done.put(self._overlapped(work, items, stopped, begin))
+            else:
+                done.put([(item, self._one(work, stopped, item)) for item in items])
+
+    def _overlapped(self, work: Callable, items: list, stopped: threading.Event, begin: Callable) -> list[tuple]:
+        """What work gave or raised for each item, some of them begun ahead; no more than size are under way in all threads."""
+        self._slots.acquire()
+        depth, wanted = 1, min(self._BEGUN, self.size // max(1, len(self._threads)))
+        while depth < wanted and self._slots.acquire(blocking=False):
+            depth += 1
+        try:
+            return self._ahead(work, items, stopped, begin, depth)
+        finally:
+            self._slots.release(depth)
+
+    def _ahead(self, work: Callable, items: list, stopped: threading.Event, begin: Callable, depth: int) -> list[tuple]:
+        outcomes = []
+        begun = [self._early(begin, item, place) for place, item in enumerate(items[:depth])]
+        for number, item in enumerate(items):
+            outcomes.append((item, self._one(work, stopped, item, begun[number])))
+            if number + depth < len(items) and not stopped.is_set():
+                begun.append(self._early(begin, items[number + depth], number % depth))
+            else:
+                begun.append(None)
+        return outcomes
 
     @staticmethod
-    def _one(work: Callable, item, stopped: threading.Event):
-        if stopped.is_set():
-            return Stopped("not tried, for S3 did not answer before")
+    def _early(begin: Callable, item, place: int):
         try:
-            return work(item)
+            return begin(item, place)
+        except BaseException:  # work meets it too, and tells
+            return None
+
+    @staticmethod
+    def _one(work: Callable, stopped: threading.Event, *about):
+        if stopped.is_set():
+            return Stopped(_NOT_TRIED)
+        try:
+            return work(*about)
         except BaseException as fault:  # told to the one who waits, whatever it is
             return fault
 
-    def map(self, work: Callable, items: Iterable) -> Iterator[tuple]:
+    def map(self, work: Callable, items: Iterable, begin: Callable | None = None) -> Iterator[tuple]:
         """(item, what work gave or raised) for each item, as they are done.
 
-        All are given up when nothing but failures come that await every item: those whose attribute away is true.
+        All are given up once nothing but failures come that await every item: those whose attribute away is true. With begin,
+        a thread begins some items ahead, as begin(item, place), and work gets what that gave as well: so a thread has no wait.
         """
         todo, done, stopped = list(items), queue.SimpleQueue(), threading.Event()
-        step = self._BATCH if len(todo) >= self.size * self._AHEAD * self._BATCH else 1
+        step = max(1, min(self._BATCH, len(todo) // (self.size * self._AHEAD)))
         waiting = (todo[start : start + step] for start in range(0, len(todo), step))
-        out = good = bad = 0
+        out = away = 0
         # a few at a time: a hundred thousand tasks would be as much memory as what they are about
         for some in itertools.islice(waiting, self._AHEAD * self.size):
-            self._tasks.put((work, some, done, stopped))
+            self._tasks.put((work, some, done, stopped, begin))
             out += 1
-        self._start(min(2, out))
-        wall, used = time.monotonic(), time.process_time()
+        # with items begun ahead one thread fills a processor by itself, and a second one costs more than it gives
+        self._start(min(1 if begin else 2, out))
+        wall, used = time.monotonic(), _used()
         try:
             while out:
                 outcomes = self._next(done, out, wall, used)
                 out -= 1
                 some = next(waiting, None)
                 if some:
-                    self._tasks.put((work, some, done, stopped))
+                    self._tasks.put((work, some, done, stopped, begin))
                     out += 1
-                if time.monotonic() - wall > self.LOOK:
-                    wall, used = time.monotonic(), time.process_time()
+                if len(self._threads) < self.size and time.monotonic() - wall > self.LOOK:
+                    wall, used = time.monotonic(), _used()
                 for outcome in outcomes:
-                    good += not isinstance(outcome[1], BaseException)
-                    bad += getattr(outcome[1], "away", False)
-                    if not good and bad >= _GIVE_UP:
+                    away = _away(away, outcome[1])
+                    if away >= _GIVE_UP:
                         stopped.set()
                     yield outcome
         finally:
@@ -104,7 +152,7 @@ class Crew:
         """The next outcomes; while it is waited for, or the processor is idle, more threads are started."""
         while True:
             passed = time.monotonic() - wall
-            if passed > self.LOOK and time.process_time() - used < self.BUSY * passed:
+            if len(self._threads) < self.size and passed > self.LOOK and _used() - used < self.BUSY * passed:
                 self._start(min(len(self._threads) + 2, left))
             try:
                 return done.get(timeout=self.LOOK if len(self._threads) < self.size else None)
@@ -118,6 +166,26 @@ class Crew:
         for thread in self._threads:
             thread.join()
         self._threads = []
+
+
+def in_turn(work: Callable, items: Iterable) -> Iterator[tuple]:
+    """As Crew.map, but in this thread: what is large has a crew for its parts."""
+    away = 0
+    for item in items:
+        if away >= _GIVE_UP:
+            yield item, Stopped(_NOT_TRIED)
+            continue
+        try:
+            outcome = work(item)
+        except Exception as fault:  # told to the one who waits, whatever it is
+            outcome = fault
+        away = _away(away, outcome)
+        yield item, outcome
+
+
+def _away(before: int, outcome) -> int:
+    """How many failures of the kind that awaits all there were since the last success."""
+    return before + getattr(outcome, "away", False) if isinstance(outcome, BaseException) else 0
 
 
 class Progress:

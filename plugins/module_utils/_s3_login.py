@@ -31,10 +31,23 @@ class _Found:
 
     def __init__(self, credentials, profile: str | None):
         self._credentials, self._profile = credentials, profile
+        self._fixed = None, Keys("", "")  # credentials that nothing renews, and their keys
 
     def __call__(self) -> Keys:
-        now = self._credentials.get_frozen_credentials()
-        return Keys(now.access_key, now.secret_key, now.token)
+        credentials, (fixed, keys) = self._credentials, self._fixed
+        if credentials is fixed:
+            return keys
+        now = credentials.get_frozen_credentials()
+        keys = Keys(now.access_key, now.secret_key, now.token)
+        if not hasattr(credentials, "refresh_needed"):  # of a file: nothing renews them, and each request asks
+            self._fixed = credentials, keys
+        return keys
+
+    @property
+    def end(self) -> float | None:
+        """When they end, in seconds since the epoch; None when nobody says, as of keys that do not end."""
+        told = getattr(self._credentials, "_expiry_time", None)  # botocore has no public word for it
+        return told.timestamp() if told else None
 
     def renew(self) -> None:
         """Ask the provider anew: the server no longer takes what it still thinks good."""

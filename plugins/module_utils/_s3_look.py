@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import time
-import zlib
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _tree_local
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head, Listed
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sums, _tree_local
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head, Listed, when
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew
-from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity, trusted
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity, Known, trusted
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
 
 _PLAIN = re.compile(r"[0-9a-f]{32}")
@@ -22,27 +20,42 @@ TRIES = 3  # readings of a file that changes meanwhile
 
 
 class Look:
-    """One sync's way to know. remote: the devices whose clock may not be the host's, None when that is not known of any."""
+    """One sync's way to know.
 
-    def __init__(self, bucket: Bucket, prefix: str, tree: Tree, cache: Cache, crew: Crew, remote: set[str] | None):
+    remote: the devices whose clock may not be the host's, each with whether it keeps a change time; None when nothing is known of any.
+    """
+
+    def __init__(
+        self, bucket: Bucket, prefix: str, tree: Tree, cache: Cache, crew: Crew, remote: dict[str, bool] | None
+    ):
         self._bucket, self._prefix, self._tree, self._cache, self._crew = bucket, prefix, tree, cache, crew
         self._remote = remote
         self._heads: dict[str, Head] = {}
         self._kinds: dict[str, Head] = {}
 
-    def _local(self, device: int) -> bool:
-        return self._remote is not None and f"{os.major(device)}:{os.minor(device)}" not in self._remote
+    def _trusted(self, known: Known | None, now: Identity, opened: bool = True) -> bool:
+        """Whether what is remembered of a file still holds."""
+        if known is None or self._remote is None:
+            return False
+        keeps = self._remote.get(f"{os.major(now.device)}:{os.minor(now.device)}")
+        if keeps is None:
+            return trusted(known, now, local=True)
+        return keeps and opened and trusted(known, now, local=False)
 
-    def remembered(self, path: str, now: Identity, etag: str) -> bool:
-        """Whether the cache knows that a file is what an ETag stands for."""
+    def remembered(self, path: str, now: Identity, etag: str, opened: bool) -> bool:
+        """Whether the cache knows that a file is what an ETag stands for.
+
+        opened: whether its state was seen through an open file. A network file system's client may tell another one of a
+        closed file, out of its memory.
+        """
         known = self._cache.file(path)
-        return bool(known and etag in (known.md5, known.tag) and trusted(known, now, self._local(now.device)))
+        return bool(known) and etag in (known.md5, known.tag) and self._trusted(known, now, opened)
 
     def differing(
         self, paths: list[str], files: dict[str, Identity], there: dict[str, Listed]
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Of files and objects of equal size: those whose content differs, with the reason; those that cannot be told, too."""
-        unknown = [path for path in paths if not self.remembered(path, files[path], there[path].etag)]
+        unknown = [path for path in paths if not self.remembered(path, files[path], there[path].etag, opened=False)]
         differ, problems = {}, {}
         for path, outcome in self._crew.map(lambda path: self._compare(path, there[path]), unknown):
             if isinstance(outcome, Exception):
@@ -69,20 +82,29 @@ class Look:
         with self._tree.reading(path) as (descriptor, now):
             if now.size != listed.size:
                 return f"{listed.size} -> {now.size} bytes"
+            if self.remembered(path, now, listed.etag, opened=True):
+                return ""
             md5, same, why = self._judge(path, listed, descriptor, now)
         self._cache.remember_file(path, now, begin, md5=md5, tag=listed.etag if same else "")
         return why
 
     def _judge(self, path: str, listed: Listed, descriptor: int, now: Identity) -> tuple[str, bool, str]:
         known = self._cache.file(path)
-        md5 = known.md5 if known and trusted(known, now, self._local(now.device)) else ""
+        md5 = known.md5 if self._trusted(known, now) else ""
         if _PLAIN.fullmatch(listed.etag):
             md5 = md5 or _tree_local.md5_of(descriptor, now.size)
             if md5 == listed.etag:
                 return md5, True, ""
+        if (
+            known and known.md5 and known.tag == listed.etag
+        ):  # what this ETag stands for has that MD5, whatever the file is by now
+            md5 = md5 or _tree_local.md5_of(descriptor, now.size)
+            return md5, md5 == known.md5, "" if md5 == known.md5 else "other content"
         head = self._head(path, listed)
         if head is None:
             return md5, False, "the object went while this ran"
+        if head.etag != listed.etag:  # what it is now says nothing of what the listing's ETag stands for
+            return md5, False, "the object was replaced while this ran"
         same = self._same(path, head, descriptor, now.size)
         if same is None:
             return md5, False, f"the object's ETag is no hash of its content ({head.encryption or 'of another server'})"
@@ -92,7 +114,8 @@ class Look:
         head = self._bucket.head(self._prefix + path)
         if head is not None and head.etag == listed.etag:
             self._heads[path] = self._kind(head)
-            self._cache.remember_head(path, head, listed.modified)
+            if head.modified == when(listed.modified):  # else these are the headers of a later state
+                self._cache.remember_head(path, head, listed.modified)
         return head
 
     def _kind(self, head: Head) -> Head:
@@ -102,26 +125,13 @@ class Look:
 
     def _same(self, path: str, head: Head, descriptor: int, size: int) -> bool | None:
         """Whether a file has an object's content, None when the object tells nothing that can be compared."""
-        encrypted = (head.encryption or "").startswith("aws:kms")
-        parts = "-" in head.etag
-        if not encrypted:
-            if not parts:
-                return False  # its ETag is its MD5, and the file's is another
-            part = self._bucket.head(self._prefix + path, 1)
-            if part and part.size and _tree_local.md5_of(descriptor, size, part.size) == head.etag:
-                return True
-            if "sha256" not in head.checksums:
-                return False
-        told = head.checksums.get("sha256", "")
-        if not told:
-            return None
-        if "-" not in told and head.checksum_type != "COMPOSITE":
-            return base64.b64encode(_tree_local.sha256_of(descriptor, size)).decode() == told
-        part = self._bucket.head(self._prefix + path, 1)
-        if not part or not part.size:
-            return None
-        digest = base64.b64encode(_tree_local.sha256_of(descriptor, size, part.size)).decode()
-        return digest == told.partition("-")[0]
+        for one in _s3_sums.told(head):
+            if one.name == "md5" and not one.count:
+                return False  # the file's was seen to be another
+            same = _s3_sums.has(self._bucket, self._prefix + path, head.etag, size, one, descriptor, at_any_cost=False)
+            if same is not None:
+                return same
+        return None
 
     def headers(self, paths: list[str], there: dict[str, Listed]) -> tuple[dict[str, Head], list[str]]:
         """The headers of objects: out of the cache while the listing shows no change, else asked for. And what failed."""
@@ -142,20 +152,3 @@ class Look:
             else:
                 found[path] = self._heads[path]
         return found, problems
-
-
-def crc32_fits(told: str, descriptor: int, size: int, part: int) -> bool:
-    """Whether a file has the CRC32 that an object was stored with; with a part size, that of the parts' own."""
-    if not part:
-        return base64.b64encode(_crc(descriptor, 0, size).to_bytes(4, "big")).decode() == told
-    whole = 0
-    for start in range(0, size, part):
-        whole = zlib.crc32(_crc(descriptor, start, min(part, size - start)).to_bytes(4, "big"), whole)
-    return base64.b64encode(whole.to_bytes(4, "big")).decode() == told.partition("-")[0]
-
-
-def _crc(descriptor: int, start: int, size: int) -> int:
-    value = 0
-    for block in _tree_local.blocks(descriptor, start, size):
-        value = zlib.crc32(block, value)
-    return value

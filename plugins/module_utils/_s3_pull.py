@@ -4,26 +4,25 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
 import time
-import zlib
 from typing import NamedTuple
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _tree_local
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, Changed, S3Error, Torn
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES, crc32_fits
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_sums, _tree_local
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Begun, Bucket, Changed, Torn
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress, in_turn
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, by_size, explain
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sums import Sum
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Rules, is_page
 from ansible_collections.samefiles.aws.plugins.module_utils._trees import Delete, Fetch, Plan
 
 _BATCH = 1000  # files that are given their names at a time
+_AHEAD = 1 << 16  # bytes; what is no larger waits in a socket's buffer and holds no server up
 _TORN = "what arrived does not have the checksum that S3 stored"
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 
@@ -37,38 +36,27 @@ class Staged(NamedTuple):
     etag: str
 
 
-class Check(NamedTuple):
-    """What a file must have: a hash of all of it or, with a part size, one of its parts' own. Without a name it needs nothing."""
+class _Span:
+    """Takes a span of an object as it comes, and writes it; check: hashes it too."""
 
-    name: str  # crc32, sha256, md5 or ""
-    told: str  # as S3 tells it
-    part: int
+    def __init__(self, descriptor: int, start: int, size: int, check: Sum | None):
+        self._descriptor, self._start, self.size, self._check = descriptor, start, size, check
+        self.begin()
 
-    def sum(self, data) -> bytes:
-        """The hash of a part."""
-        if self.name == "crc32":
-            return zlib.crc32(data).to_bytes(4, "big")
-        return (
-            hashlib.sha256(data).digest()
-            if self.name == "sha256"
-            else hashlib.md5(data, usedforsecurity=False).digest()
-        )
+    def begin(self) -> None:
+        """From its beginning: it may come a second time."""
+        self.came, self.fault = 0, None
+        self.hash = self._check.running() if self._check else None
 
-    def fits_parts(self, sums: list[bytes]) -> bool:
-        """Whether the hashes of the parts are those of the object."""
-        whole = self.sum(b"".join(sums))
-        if self.name == "md5":
-            return f"{whole.hex()}-{len(sums)}" == self.told
-        return base64.b64encode(whole).decode() == self.told.partition("-")[0]
-
-    def fits(self, descriptor: int, size: int) -> bool:
-        """Whether an open file has it."""
-        if self.name == "crc32":
-            return crc32_fits(self.told, descriptor, size, self.part)
-        if self.name == "sha256":
-            digest = _tree_local.sha256_of(descriptor, size, self.part)
-            return base64.b64encode(digest).decode() == self.told.partition("-")[0]
-        return not self.name or _tree_local.md5_of(descriptor, size, self.part) == self.told
+    def take(self, block: memoryview) -> None:
+        """The next bytes. What fails here is no fault of the connection: it is kept for the one who asked."""
+        if self.hash:
+            self.hash.update(block)
+        try:
+            _write(self._descriptor, block, self._start + self.came)
+        except OSError as fault:
+            self.fault = self.fault or fault
+        self.came += len(block)
 
 
 class Pull:
@@ -89,10 +77,13 @@ class Pull:
         """Assets, then pages, then deletes; the deletes only when all before succeeded."""
         self._total = len(plan.fetches)
         try:
-            for pages in (False, True):
-                if not (pages and self.done.problems):
-                    self._fetches([item for item in plan.fetches if is_page(self._rules, item.path) is pages])
-                    self._settle()
+            pages = [item for item in plan.fetches if is_page(self._rules, item.path)]
+            paths = {item.path for item in pages}
+            self._fetches([item for item in plan.fetches if item.path not in paths])
+            self._settle()
+            if not self.done.problems:
+                self._fetches(pages)
+                self._settle()
         except BaseException:  # ended from outside: what arrived whole stays, what did not leaves nothing
             self._settle()
             self._tree.sweep()
@@ -119,7 +110,7 @@ class Pull:
         staged, self._staged = self._staged, {}
         if not staged:
             return
-        for path, outcome in self._tree.settle([(path, one.part) for path, one in staged.items()], self._found):
+        for path, outcome in self._tree.settle([(path, one.part) for path, one in staged.items()], self._found).items():
             if isinstance(outcome, Exception):
                 said = (
                     f"{_tree_local.shown(path)}: {outcome.strerror}" if isinstance(outcome, OSError) else str(outcome)
@@ -132,32 +123,36 @@ class Pull:
 
     def _fetches(self, items: list[Fetch]) -> None:
         for crew, some in by_size(items, self._crew, self._big, self._bucket.part):
-            for item, outcome in crew.map(self._fetch, some):
+            few = [item for item in some if item.size <= _AHEAD]
+            for item, outcome in crew.map(self._fetch, few, self._begin):
                 self._took(item, outcome)
-        for item in items:
-            if item.size > self._bucket.part:
-                try:
-                    outcome = self._again(self._fetch_large, item)
-                except (S3Error, OSError) as fault:
-                    outcome = fault
+            for item, outcome in crew.map(self._fetch, [item for item in some if item.size > _AHEAD]):
                 self._took(item, outcome)
+        large = [item for item in items if item.size > self._bucket.part]
+        for item, outcome in in_turn(lambda item: self._again(self._fetch_large, item), large):
+            self._took(item, outcome)
 
     @staticmethod
-    def _again(work, item: Fetch) -> Staged:
-        """What arrived torn is fetched again."""
+    def _again(work, item: Fetch, *begun) -> Staged:
+        """What arrived torn is fetched again; begun: what the first try has already."""
         for attempt in range(TRIES):
             try:
-                return work(item)
+                return work(item, *begun)
             except Torn:
                 if attempt == TRIES - 1:
                     raise
+            begun = ()
         raise AssertionError  # not reached
 
-    def _fetch(self, item: Fetch) -> Staged:
-        return self._again(self._fetch_small, item)
+    def _begin(self, item: Fetch, place: int) -> Begun:
+        return self._bucket.begin_get(self._rules.prefix + item.path, item.etag, item.size, place)
 
-    def _fetch_small(self, item: Fetch) -> Staged:
-        answer = self._bucket.get(self._rules.prefix + item.path, item.etag, 0, item.size)
+    def _fetch(self, item: Fetch, begun: Begun | None = None) -> Staged:
+        return self._again(self._fetch_small, item, begun)
+
+    def _fetch_small(self, item: Fetch, begun: Begun | None = None) -> Staged:
+        key = self._rules.prefix + item.path
+        answer = self._bucket.get(key, item.etag, 0, item.size, begun)
         md5 = hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
         head = None if md5 == item.etag else _s3_answers.head(answer.headers)
         if head and _PLAIN.fullmatch(item.etag) and not (head.encryption or "").startswith("aws:kms"):
@@ -165,7 +160,8 @@ class Pull:
 
         def fill(descriptor: int) -> None:
             _write(descriptor, answer.body, 0)
-            if head and not self._check(item, head).fits(descriptor, item.size):
+            one = _s3_sums.cheapest(_s3_sums.told(head)) if head else None
+            if one and _s3_sums.has(self._bucket, key, item.etag, item.size, one, descriptor) is False:
                 raise Torn(_TORN)
 
         begin = time.time_ns()
@@ -176,20 +172,24 @@ class Pull:
         head = self._bucket.head(key)
         if head is None or head.etag != item.etag:
             raise Changed("it was replaced while this ran")
-        check = self._check(item, head)
+        # where S3 tells no hash of the content, its size must do
+        one = _s3_sums.cheapest(_s3_sums.told(head))
+        sizes = _s3_sums.likely(self._bucket, key, item.size, one) if one else []
         # in the object's own parts where they are no larger than ours: then each is hashed as it comes
-        inparts = 1 << 20 <= check.part <= self._bucket.part
-        step, sums = check.part if inparts else self._bucket.part, {}
+        inparts = bool(sizes) and 1 << 20 <= sizes[0] <= self._bucket.part
+        step, sums, md5 = sizes[0] if inparts else self._bucket.part, {}, ""
 
         def fill(descriptor: int) -> None:
+            nonlocal md5
             os.truncate(descriptor, item.size)
 
             def fetch(number: int) -> None:
                 start = number * step
-                answer = self._bucket.get(key, item.etag, start, min(step, item.size - start))
-                if inparts:
-                    sums[number] = check.sum(answer.body)
-                _write(descriptor, answer.body, start)
+                span = _Span(descriptor, start, min(step, item.size - start), one if inparts else None)
+                self._bucket.get(key, item.etag, start, span.size, into=span)
+                if span.fault:
+                    raise span.fault
+                sums[number] = span.hash.digest() if span.hash else b""
 
             count = -(-item.size // step)
             for number, (_part, outcome) in enumerate(self._big.map(fetch, range(count))):
@@ -197,31 +197,20 @@ class Pull:
                     raise outcome
                 self._progress.count(f"fetching {item.path}", number + 1, count, (number + 1) * step)
             good = (
-                check.fits_parts([sums[number] for number in range(count)])
+                one.is_of([sums[number] for number in range(count)])
                 if inparts
-                else check.fits(descriptor, item.size)
+                else bool(sizes) and one.fits(descriptor, sizes)
             )
+            if one and not good:
+                good = _s3_sums.exactly(self._bucket, key, item.etag, item.size, one, descriptor, sizes)
+                if good is False:
+                    raise Torn(_TORN)
             if not good:
-                raise Torn(_TORN)
+                # S3 tells nothing to compare; by this alone a later run can tell that nothing has changed
+                md5 = _tree_local.md5_of(descriptor, item.size)
 
         begin = time.time_ns()
-        return Staged(self._tree.stage(item.path, self._mode, item.path in self._found, fill), begin, "", item.etag)
-
-    def _part(self, item: Fetch) -> int:
-        """The size of an object's parts, 0 when they are not all of one size: then nothing can be made of them."""
-        about = self._bucket.head(self._rules.prefix + item.path, 1)
-        size, count = (about.size if about else 0), item.etag.rpartition("-")[2]
-        return size if size and count.isdigit() and -(-item.size // size) == int(count) else 0
-
-    def _check(self, item: Fetch, head: Head) -> Check:
-        """The cheapest way to see that the bytes are the object's; where S3 tells nothing of them, their number must do."""
-        name = next((name for name in ("crc32", "sha256") if name in head.checksums), "")
-        told = head.checksums.get(name, "")
-        if not told and (head.encryption or "").startswith("aws:kms"):
-            return Check("", "", 0)
-        inparts = head.checksum_type == "COMPOSITE" or "-" in told if told else "-" in item.etag
-        part = self._part(item) if inparts else 0
-        return Check("", "", 0) if inparts and not part else Check(name or "md5", told or item.etag, part)
+        return Staged(self._tree.stage(item.path, self._mode, item.path in self._found, fill), begin, md5, item.etag)
 
     def _deletes(self, items: list[Delete]) -> None:
         for item in items:
@@ -238,7 +227,7 @@ class Pull:
 
 
 def _write(descriptor: int, data, start: int) -> None:
-    with memoryview(data) as view:
-        while len(view):
-            count = os.pwrite(descriptor, view, start)
-            view, start = view[count:], start + count
+    count = os.pwrite(descriptor, data, start)
+    while count < len(data):
+        with memoryview(data) as view:
+            count += os.pwrite(descriptor, view[count:], start + count)

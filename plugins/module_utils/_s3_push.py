@@ -10,7 +10,7 @@ import time
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _tree_local, _trees
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, Changed, S3Error
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress, in_turn
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
@@ -85,13 +85,8 @@ class Push:
         for crew, some in by_size(items, self._crew, self._big, self._bucket.part):
             for item, outcome in crew.map(self._send, some):
                 self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
-        for item in items:
-            if item.size > self._bucket.part:
-                try:
-                    outcome = self._send_large(item)
-                except (S3Error, _tree_local.Unsteady, OSError) as fault:
-                    outcome = fault
-                self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
+        for item, outcome in in_turn(self._send_large, [item for item in items if item.size > self._bucket.part]):
+            self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
 
     def _send(self, item: Send) -> None:
         for attempt in range(TRIES):
@@ -124,45 +119,50 @@ class Push:
         self._send_parts(item)
 
     def _send_parts(self, item: Send) -> None:
-        key, headers, begin = self._rules.prefix + item.path, _trees.put_headers(self._rules, item.path), time.time_ns()
-        with self._tree.reading(item.path) as (descriptor, now):
-            if now.size > _s3_bucket.LARGEST:
-                raise S3Error(f"{now.size} bytes are more than S3 stores in one object (5 TiB): split it")
-            step = _s3_bucket.part_size(now.size, self._bucket.part)
-            # parts that had to be larger are fewer at a time: each is in memory
-            fewer = max(1, self._big.size * self._bucket.part // step)
-            crew = self._big if fewer >= self._big.size else Crew(fewer)
-            upload = self._bucket.begin(key, headers)
-
-            def send(number: int) -> tuple[str, str]:
-                start = number * step
-                body = _tree_local.read_at(descriptor, start, min(step, now.size - start))
-                return self._bucket.put_part(key, upload, number + 1, body, headers)
-
-            try:
-                parts: dict[int, tuple[str, str]] = {}
-                for number, outcome in crew.map(send, range(-(-now.size // step))):
-                    if isinstance(outcome, BaseException):
-                        raise outcome
-                    parts[number] = outcome
-                    self._progress.count(f"sending {item.path}", len(parts), -(-now.size // step), len(parts) * step)
-                _tree_local.steady(descriptor, now, item.path)
-                told = [parts[number] for number in sorted(parts)]
-                stored = self._bucket.finish(
-                    key, upload, [xml for _etag, xml in told], [etag for etag, _xml in told], item.expect
-                )
-                if self._rules.verify:
-                    self._bucket.confirm(
-                        key, stored, now.size, _s3_bucket.parts_etag([etag for etag, _xml in told]), None
-                    )
-            except BaseException:
+        key, begin, upload = self._rules.prefix + item.path, time.time_ns(), ""
+        headers = _trees.put_headers(self._rules, item.path)
+        try:
+            with self._tree.reading(item.path) as (descriptor, now):
+                if now.size > _s3_bucket.LARGEST:
+                    raise S3Error(f"{now.size} bytes are more than S3 stores in one object (5 TiB): split it")
+                upload = self._bucket.begin(key, headers)
+                told = self._parts(item.path, upload, headers, descriptor, now.size)
+            # from here on the file may change: what was read of it is one state, and all of it is sent
+            etags = [etag for etag, _xml in told]
+            stored = self._bucket.finish(key, upload, [xml for _etag, xml in told], etags, item.expect)
+        except BaseException:
+            if upload:
                 with contextlib.suppress(S3Error):
                     self._bucket.abort(key, upload)
-                raise
-            finally:
-                if crew is not self._big:
-                    crew.close()
+            raise
+        if self._rules.verify:
+            self._bucket.confirm(key, stored, now.size, _s3_bucket.parts_etag(etags), None)
         self._cache.remember_file(item.path, now, begin, tag=stored.etag)
+
+    def _parts(self, path: str, upload: str, headers: dict, descriptor: int, size: int) -> list[tuple[str, str]]:
+        """Send an open file in parts; ETag of each, and what the end of the upload says of it."""
+        step = _s3_bucket.part_size(size, self._bucket.part)
+        count = -(-size // step)
+        # parts that had to be larger are fewer at a time: each is in memory
+        fewer = max(1, self._big.size * self._bucket.part // step)
+        crew = self._big if fewer >= self._big.size else Crew(fewer)
+
+        def send(number: int) -> tuple[str, str]:
+            start = number * step
+            body = _tree_local.read_at(descriptor, start, min(step, size - start))
+            return self._bucket.put_part(self._rules.prefix + path, upload, number + 1, body, headers)
+
+        parts: dict[int, tuple[str, str]] = {}
+        try:
+            for number, outcome in crew.map(send, range(count)):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                parts[number] = outcome
+                self._progress.count(f"sending {path}", len(parts), count, len(parts) * step)
+        finally:
+            if crew is not self._big:
+                crew.close()
+        return [parts[number] for number in sorted(parts)]
 
     # headers
 
@@ -171,9 +171,9 @@ class Push:
             self._took(item.path, 0, outcome, "headers set", len(items), self.done.reheaded)
 
     def _rehead(self, item: Reheader) -> None:
-        key = self._rules.prefix + item.path
+        key, conditional = self._rules.prefix + item.path, self._rules.conditional
         small = item.size <= _s3_bucket.LARGEST_COPY
-        stored = self._bucket.copy(key, item.etag, item.headers) if small else self._copy_parts(key, item)
+        stored = self._bucket.copy(key, item.etag, item.headers, conditional) if small else self._copy_parts(key, item)
         known = self._cache.file(item.path)
         if (
             stored.etag and known and item.etag in (known.md5, known.tag)
@@ -202,8 +202,11 @@ class Push:
         batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
 
         def work(batch: list[str]) -> list[tuple[str, str, str]]:
-            conditional = self._rules.conditional
-            return self._bucket.delete([(key, keys[key].etag if conditional else "") for key in batch])
+            # the scan may be hours old
+            kept = [(key, "", why) for key in batch if (why := self._kept(keys[key].path))]
+            stay = {key for key, _code, _why in kept}
+            go = [(key, keys[key].etag if self._rules.conditional else "") for key in batch if key not in stay]
+            return kept + (self._bucket.delete(go) if go else [])
 
         for batch, outcome in self._crew.map(work, batches):
             if isinstance(outcome, Exception):
@@ -216,3 +219,12 @@ class Push:
                 self.done.problems.append(f"{_tree_local.shown(key)} was not deleted: {told}")
             self.done.deleted += [keys[key].path for key in batch if key not in failed]
             self._progress.count("deleted", len(self.done.deleted), len(items), 0)
+
+    def _kept(self, path: str) -> str:
+        """Why an object must not be deleted after all, "" when it may be."""
+        if _trees.unsafe(path):
+            return ""  # no file of this tree can have such a name
+        try:
+            return "its file is there now: run it again" if self._tree.has(path) else ""
+        except OSError as fault:
+            return f"its file cannot be looked at ({fault.strerror})"

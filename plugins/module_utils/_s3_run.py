@@ -30,9 +30,10 @@ def metrics(name: str, told: dict, succeeded: float) -> str:
 
 
 def put(path: str, text: str) -> None:
-    """Write a file whole."""
+    """Write a file whole. Who collects the metrics is another user, and the unit has UMask=0027."""
     part = f"{path}.part"
     with open(part, "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -25,6 +25,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._trees import Plan
 
 CACHE = "~/.cache/samefiles/s3_sync"
 _BIG = 6  # parts in flight: with 8 MiB each, memory stays below 150 MB
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 _TOLD = 10  # failures that a sentence names
 
 
@@ -53,6 +54,12 @@ def _patterns(options: dict, name: str, default: tuple[str, ...]) -> tuple[str, 
     return found
 
 
+def _header(name: str, value: str | None) -> None:
+    """Refuse what no header can hold, or what S3 would answer otherwise than it was sent."""
+    if value and not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise Refused(f"{name} must be printable ASCII without blanks at its ends, as a header is, got {value!r}")
+
+
 def _header_rules(options: dict) -> tuple[HeaderRule, ...]:
     told = []
     for number, item in enumerate(options.get("headers") or []):
@@ -60,10 +67,17 @@ def _header_rules(options: dict) -> tuple[HeaderRule, ...]:
         if not patterns:
             raise Refused(f"headers[{number}].patterns must name at least one glob, got {item.get('patterns')!r}")
         values = {name: item.get(name) for name in _tree_rules.FIELDS}
+        if values["content_encoding"]:
+            values["content_encoding"] = values["content_encoding"].replace(" ", "")  # as S3 tells it
         metadata = tuple(sorted((str(k), str(v)) for k, v in (item.get("metadata") or {}).items()))
-        for name, value in [*values.items(), *metadata]:
-            if value is not None and not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
-                raise Refused(f"headers[{number}].{name} must be printable ASCII, as a header is, got {value!r}")
+        for name, value in values.items():
+            _header(f"headers[{number}].{name}", value)
+        for name, value in metadata:
+            if not _TOKEN.fullmatch(name):
+                raise Refused(
+                    f"headers[{number}].metadata must have names of letters, digits and -_.!#$%&'*+^`|~, as headers have, got {name!r}"
+                )
+            _header(f"headers[{number}].metadata.{name}", value)
         told.append(HeaderRule(patterns, **values, metadata=metadata))
     return tuple(told)
 
@@ -82,9 +96,18 @@ def rules_of(options: dict) -> Rules:
         raise Refused(
             f"max_delete must have a count of 0 or more and a percent from 0 to 100, got {count} and {percent:g}"
         )
-    encryption = options.get("encryption")
+    encryption, mime_map = options.get("encryption"), options.get("mime_map") or {}
+    for name in ("cache_control", "kms_key_id"):
+        _header(name, options.get(name))
+    for extension, kind in mime_map.items():
+        _header(f"mime_map[{str(extension)!r}]", str(kind))
     if options.get("kms_key_id") and encryption != "aws:kms":
         raise Refused(f"kms_key_id needs encryption: aws:kms, got {encryption!r}")
+    if re.match(r"(arn:.*:)?alias/", options.get("kms_key_id") or ""):
+        raise Refused(
+            f"kms_key_id is the alias {options['kms_key_id']!r}, by which S3 names the key of no object: give the key's "
+            "id or ARN"
+        )
     try:
         prefix = _tree_rules.prefix(options.get("key_prefix") or "")
     except ValueError as fault:
@@ -95,20 +118,36 @@ def rules_of(options: dict) -> Rules:
         pages=_patterns(options, "pages", _tree_rules.PAGES), phase=options.get("phase") or "all",
         delete=bool(options.get("delete")), most_deletes=count, most_percent=percent,
         force=options.get("file_change_strategy") == "force",
-        mime_map=tuple(sorted((str(k), str(v)) for k, v in (options.get("mime_map") or {}).items())),
+        mime_map=tuple(sorted((str(k), str(v)) for k, v in mime_map.items())),
         cache_control=options.get("cache_control") or None, headers=_header_rules(options),
         storage_class=options.get("storage_class"), encryption=encryption, kms_key=options.get("kms_key_id"),
         conditional=conditional is None or bool(conditional), verify=bool(options.get("verify")),
     )  # fmt: skip
 
 
-def _mode(options: dict) -> int | None:
+def mode_of(options: dict) -> int | None:
+    """The mode of new files, None for what umask says. Raises Refused."""
     given = options.get("file_mode")
     if given is None:
         return None
-    if not re.fullmatch(r"0?[0-7]{3}", str(given)):
-        raise Refused(f"file_mode must be an octal number in quotes such as '0644', got {given!r}")
+    # 0644 without quotes arrives as 420, which is octal as well
+    if not re.fullmatch(r"0[0-7]{3}", str(given)):
+        raise Refused(
+            f"file_mode must be an octal number in quotes such as '0644', got {given!r}: without quotes YAML makes 0644 the "
+            "number 420, so quote it, with its leading 0"
+        )
     return int(str(given), 8)
+
+
+def root_of(options: dict) -> str:
+    """The tree, as an absolute path. Raises Refused."""
+    given = options["file_root"]
+    # of a variable that is not set; to the system it would be the folder that this happens to run in
+    if not given.strip():
+        raise Refused(f"file_root must be the path of a tree, got {given!r}: give a path")
+    if "\0" in given:
+        raise Refused(f"file_root must be a path, which holds no NUL byte, got {given!r}")
+    return os.path.abspath(os.path.expanduser(given))
 
 
 # the sync
@@ -119,9 +158,8 @@ class Sync:
 
     def __init__(self, options: dict):
         self._options, self.rules = options, rules_of(options)
-        if "\0" in options["file_root"]:
-            raise Refused(f"file_root must be a path, which holds no NUL byte, got {options['file_root']!r}")
-        self._pull, self._mode = options.get("mode") == "pull", _mode(options)
+        root = root_of(options)
+        self._pull, self._mode = options.get("mode") == "pull", mode_of(options)
         try:
             where, keys = _s3_login.login(options["bucket"], options)
             checksum = options.get("checksum") or "auto"
@@ -132,7 +170,6 @@ class Sync:
         if not 1 <= threads <= 64:
             raise Refused(f"concurrency must be from 1 to 64, got {threads}")
         self._crew, self._big = Crew(threads), Crew(min(threads, _BIG))
-        root = os.path.abspath(os.path.expanduser(options["file_root"]))
         links = "skip" if self._pull else options.get("symlinks") or "follow"
         self._choose = _tree_rules.Chooser(self.rules)
         self.tree = Tree(root, links, self._choose)
@@ -191,7 +228,7 @@ class Sync:
             )
         sizes = {path: now.size for path, now in found.files.items()}
         told = _trees.sort_out(sizes, {path: item.size for path, item in there.items()})
-        told.extra = [path for path in told.extra if not _hidden(path, found)]
+        told.extra = [path for path in told.extra if path not in found.went and not _below(path, found.others)]
         look = self._look()
         # assets only adds, and force sends all: neither asks what is the same
         unasked = self.rules.force or self.rules.phase == "assets"
@@ -202,7 +239,8 @@ class Sync:
         plan = _trees.push(told, sizes, there, self.rules, differ, heads)
         problems = [*found.problems, *failed.values(), *more]
         self._warnings = found.skipped
-        return self._finish(plan, problems, len(there), check, found.files, there, self._push_work)
+        self._judge(told.extra, len(there), check)
+        return self._finish(plan, problems, check, found.files, there, self._push_work)
 
     def _push_work(self, plan: Plan, progress: Progress) -> Done:
         return Push(self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress).run(plan)
@@ -217,6 +255,10 @@ class Sync:
                 f"{self.where} holds no object that takes part, and delete is on: nothing was changed; mend the prefix or the "
                 "patterns, or set allow_empty_source"
             )
+        # as a push that follows links leaves it: what they lead to has a place of its own
+        inner = self._leading(found, there)
+        there = {path: item for path, item in there.items() if not _below(path, inner)}
+        self._warnings = found.skipped
         blocked = _trees.blocked(there)
         blocked.update((path, why) for path in there if path not in blocked and (why := _in_the_way(path, found)))
         sizes = {path: now.size for path, now in found.files.items()}
@@ -230,7 +272,8 @@ class Sync:
             *found.problems, *(f"the key {_tree_local.shown(self.rules.prefix + path)} cannot be a file here: {why}"
                                for path, why in sorted(blocked.items())), *failed.values(),
         ]  # fmt: skip
-        return self._finish(plan, problems, len(sizes), check, {**found.files, **source}, there, self._pull_work)
+        self._judge(told.extra, len(sizes), check)
+        return self._finish(plan, problems, check, {**found.files, **source}, there, self._pull_work)
 
     def _local(self) -> Found:
         root = self.tree.root
@@ -245,6 +288,16 @@ class Sync:
                 f"file_root {_tree_local.shown(root)}: the folder above it is not there: make it, or mend the path"
             )
         return Found()
+
+    def _leading(self, found: Found, there: dict) -> set[str]:
+        """The links that lead within the tree, to what is there when this pull is done."""
+        if not found.links:
+            return set()
+        coming = _trees.folders(there).union(there)
+        going = _trees.folders(found.files).union(found.files) - coming if self.rules.delete else set()
+        to = {path: self.tree.leads(path) for path in found.links}
+        stays = {path for path in to if os.path.exists(f"{self.tree.root}/{path}") and to[path] not in going}
+        return {path for path, at in to.items() if at is not None and (at in coming or path in stays)}
 
     def _pull_work(self, plan: Plan, progress: Progress) -> Done:
         if not os.path.isdir(self.tree.root):
@@ -262,18 +315,21 @@ class Sync:
 
     # both
 
-    def _finish(
-        self, plan: Plan, problems: list[str], total: int, check: bool, files: dict, objects: dict, work
-    ) -> dict:
-        wanted = _trees.too_many(plan, total, self.rules)
+    def _judge(self, extra: list[str], total: int, check: bool) -> None:
+        """Refuse too many deletes, in every phase: when those come last, a fleet has been changed already."""
+        wanted = _trees.too_many(extra, total, self.rules)
         if wanted:
             if not check:
                 self._cache.save()  # what was read need not be read again
             raise Refused(wanted)
+
+    def _finish(self, plan: Plan, problems: list[str], check: bool, files: dict, objects: dict, work) -> dict:
         if problems:
             plan.deletes = []  # what could not be seen is not missing
         destination = self.tree.root if self._pull else self.where
         if check or plan.empty():
+            if not plan.empty():
+                _see_progress(self._options.get("progress_file"))
             done = _as_planned(plan)
         else:
             progress = _progress(self._options.get("progress_file"))
@@ -293,7 +349,7 @@ class Sync:
             shown = "; ".join(problems[:_TOLD]) + (
                 f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
             )
-            kept = ". Nothing was deleted" if self.rules.delete else ""
+            kept = ". Nothing was deleted" if self.rules.delete and not done.deleted else ""
             raise Refused(f"{shown}{kept}", result)
         return result
 
@@ -332,10 +388,16 @@ def _progress(path: str | None) -> Progress:
         raise Refused(f"progress_file {path!r} cannot be written ({fault.strerror}): nothing was changed") from fault
 
 
-def _hidden(path: str, found: Found) -> bool:
-    """Whether an object belongs to something that is there, but is not synced, such as a link that is skipped."""
+def _see_progress(path: str | None) -> None:
+    """What _progress() would say, without making the file."""
+    if path and not os.access(path if os.path.lexists(path) else os.path.dirname(os.path.abspath(path)), os.W_OK):
+        raise Refused(f"progress_file {path!r} cannot be written: nothing would be changed")
+
+
+def _below(path: str, those: set[str]) -> bool:
+    """Whether a path is one of those, or below one."""
     while path:
-        if path in found.others:
+        if path in those:
             return True
         path = path.rpartition("/")[0]
     return False
@@ -387,6 +449,10 @@ def sync(options: dict, check: bool = False) -> dict:
     try:
         with _ending():
             return made.run(check)
+    except OSError as fault:  # of a place where nobody awaits one
+        raise Refused(
+            f"the sync was broken off ({fault}): what it stored is whole, the rest is missing; run it again"
+        ) from fault
     finally:
         made.close()
         if collects:

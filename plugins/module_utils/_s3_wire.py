@@ -19,6 +19,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Whe
 _HEAD_LIMIT = 256 * 1024  # bytes of an answer's headers; S3's are below 16 KiB
 _BODY_LIMIT = 1 << 28  # bytes of an answer's body; nothing is asked for in larger pieces than a part
 _BLOCK = 256 * 1024
+_RECORD = 16 * 1024  # bytes: TLS gives no more at a time, and Python makes room for all that is asked for
 _TOGETHER = 65536  # bytes of a body that are worth copying behind the headers: one packet less, one TLS record less
 _SLOWEST = 20_000.0  # bytes a second below which a transfer counts as stuck
 _IDLE = 15.0  # seconds after which a kept connection is not trusted; Amazon closes after about 20
@@ -98,13 +99,17 @@ class Connection:
         self._socket: socket.socket | None = None
         self._rest = b""
         self._used = self._until = 0.0
+        self._ahead: bytes | None = None  # the request that is sent, and its answer not read yet
+        self._into = None  # what takes the body as it comes
+        self._block = bytearray()
+        self._kept = False  # whether that went over a connection that had been used before
 
     def close(self) -> None:
         """Close it; the next request opens it anew."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()
-            self._socket, self._rest = None, b""
+            self._socket, self._rest, self._ahead = None, b"", None
 
     def _open(self) -> None:
         where = self._where
@@ -130,20 +135,44 @@ class Connection:
             raise Broken(f"{place[0]}:{place[1]}: {_words(fault)}", sent=False) from fault
         self._socket = plain
 
-    def ask(self, head: bytes, body: bytes | memoryview | None, bare: bool) -> Answer:
-        """Send a request and read its answer; bare: the answer has no body whatever its headers say (HEAD)."""
-        if self._socket is not None and time.monotonic() - self._used > _IDLE:
+    def _ready(self) -> None:
+        """Have a connection on which no answer is awaited."""
+        if self._socket is not None and (self._ahead is not None or time.monotonic() - self._used > _IDLE):
             self.close()
-        kept = self._socket is not None
-        if not kept:
+        self._kept = self._socket is not None
+        if not self._kept:
             self._open()
+
+    def send(self, head: bytes) -> None:
+        """Send a request without a body ahead: ask() for the very same one only reads the answer. What fails here, ask() does anew."""
         try:
-            answer = self._exchange(head, body, bare)
+            self._ready()
+            count = self._socket.send(head)
+            if count < len(head):
+                self._socket.sendall(head[count:])
+            self._ahead = head
+        except (OSError, Broken, Untrusted):
+            self.close()
+
+    def _read_ahead(self, bare: bool) -> Answer:
+        self._ahead, self._until = None, time.monotonic() + self._seconds
+        return self._read(bare)
+
+    def ask(self, head: bytes, body: bytes | memoryview | None, bare: bool, into=None) -> Answer:
+        """Send a request and read its answer; bare: the answer has no body whatever its headers say (HEAD).
+
+        into: takes a body of into.size bytes as it comes, instead of the answer: into.begin(), then into.take(block) for each.
+        """
+        ahead, self._into = head is self._ahead, into
+        if not ahead:
+            self._ready()
+        try:
+            answer = self._read_ahead(bare) if ahead else self._exchange(head, body, bare)
         except (OSError, Broken, ValueError) as fault:
             self.close()
             first = isinstance(fault, Broken) and not fault.sent
-            if kept and first:  # the server had closed it while it was idle: nothing was carried out
-                return self.ask(head, body, bare)
+            if self._kept and first:  # the server had closed it while it was idle: nothing was carried out
+                return self.ask(head, body, bare, into)
             raise Broken(_words(fault)) from fault
         self._used = time.monotonic()
         if answer.headers.get("connection", "").lower() == "close":
@@ -180,7 +209,7 @@ class Connection:
 
     def _receive(self) -> bytes:
         self._in_time()
-        return self._socket.recv(_BLOCK)
+        return self._socket.recv(_RECORD)
 
     def _read(self, bare: bool) -> Answer:
         while True:
@@ -195,6 +224,9 @@ class Connection:
         if length is None:
             headers["connection"] = "close"
             return Answer(status, headers, self._all())
+        if self._into and status < 300 and int(length) == self._into.size:
+            self._pour(int(length))
+            return Answer(status, headers, b"")
         return Answer(status, headers, self._exactly(int(length)))
 
     def _head(self) -> tuple[int, dict[str, str]]:
@@ -207,13 +239,14 @@ class Connection:
             if len(data) > _HEAD_LIMIT:
                 raise Broken("the server's answer has no end of its headers")
         self._rest = data[end + 4 :]
-        lines = data[:end].decode("latin-1").split("\r\n")
+        # what others wrote as metadata may be any bytes, and is sent back to them as it came
+        lines = data[:end].decode("utf-8", "surrogateescape").split("\r\n")
         if not lines[0].startswith("HTTP/1."):
             raise Broken(f"the server does not speak HTTP/1.1: {lines[0][:80]!r}")
         headers = {}
         for line in lines[1:]:
             name, _colon, value = line.partition(":")
-            headers[name.lower()] = value.strip()
+            headers[name.lower()] = value.strip(" \t")
         if lines[0].startswith("HTTP/1.0"):
             headers.setdefault("connection", "close")
         return int(lines[0][9:12]), headers
@@ -221,22 +254,41 @@ class Connection:
     def _exactly(self, length: int) -> bytes | bytearray:
         if not 0 <= length <= _BODY_LIMIT:
             raise Broken(f"the server announces an answer of {length} bytes")
-        if len(self._rest) >= length:
+        there = len(self._rest)
+        if there == length:
+            body, self._rest = self._rest, b""
+            return body
+        if there > length:
             body, self._rest = self._rest[:length], self._rest[length:]
             return body
         self._until += length / _SLOWEST
         body = bytearray(length)
-        there = len(self._rest)
-        body[:there] = self._rest
-        self._rest = b""
         with memoryview(body) as view:
-            while there < length:
-                self._in_time()
-                count = self._socket.recv_into(view[there:], min(length - there, 1 << 20))
-                if not count:
-                    raise Broken(f"the answer ended after {there} of its {length} bytes")
-                there += count
+            self._fill(view)
         return body
+
+    def _fill(self, view: memoryview) -> None:
+        length, there = len(view), min(len(self._rest), len(view))
+        view[:there] = self._rest[:there]
+        self._rest = self._rest[there:]
+        while there < length:
+            self._in_time()
+            count = self._socket.recv_into(view[there:], min(length - there, 1 << 20))
+            if not count:
+                raise Broken(f"the answer ended after {there} of its {length} bytes")
+            there += count
+
+    def _pour(self, length: int) -> None:
+        """Hand a body on block by block: what is hashed and written while the processor's cache holds it costs less (make bench-s3)."""
+        self._until += length / _SLOWEST
+        if not self._block:
+            self._block = bytearray(_BLOCK)
+        self._into.begin()
+        with memoryview(self._block) as view:
+            for start in range(0, length, _BLOCK):
+                with view[: length - start] as block:
+                    self._fill(block)
+                    self._into.take(block)
 
     def _line(self) -> bytes:
         while (end := self._rest.find(b"\r\n")) < 0:
@@ -271,7 +323,7 @@ def _words(fault: Exception) -> str:
 
 
 class Pool:
-    """A connection for each thread."""
+    """Connections, each for one thread; one that sends ahead has several, by number."""
 
     def __init__(self, where: Where, seconds: float):
         self._where, self._seconds = where, seconds
@@ -279,13 +331,15 @@ class Pool:
         self._local = threading.local()
         self._all: list[Connection] = []
 
-    def connection(self) -> Connection:
-        """The connection of this thread."""
-        found = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._local.connection = Connection(self._where, self._secure, self._seconds)
-            self._all.append(found)
-        return found
+    def connection(self, number: int = 0) -> Connection:
+        """A connection of this thread."""
+        try:
+            return self._local.own[number]
+        except (AttributeError, KeyError):
+            made = Connection(self._where, self._secure, self._seconds)
+            self._local.__dict__.setdefault("own", {})[number] = made
+            self._all.append(made)
+            return made
 
     def close(self) -> None:
         """Close all of them."""

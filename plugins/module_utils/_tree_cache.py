@@ -8,7 +8,10 @@ does with its index, such an entry is not trusted ("racily clean"). A hash is tr
 
 - it was made two seconds or more after the file's last change, by one clock: that of a local file system is the host's; or
 - it was made two seconds or more after the same identity was first seen: then any change since has another time, whatever clock
-  wrote it. This is for network file systems, whose server's clock may be behind the host's, and for times in the future.
+  wrote it. This is for NFS, whose server's clock may be behind the host's, and for times in the future.
+
+Both need a change time that nobody can set. Where it is not known to be kept (sshfs and others of FUSE, vfat, exfat, 9p, cifs), a file
+that is written anew and given its former mtime looks the same: there nothing is trusted, and each run reads.
 
 Headers of an object are trusted while the listing shows the same ETag and LastModified, if they were read two seconds or more after
 that time, by the server's own clock: LastModified has whole seconds, so a later change of them shows.
@@ -22,14 +25,15 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
 
 RACE = 2.0  # seconds; the coarsest clock of a common file system (FAT) ticks every two
-_VERSION = 3
+_VERSION = 4
 _DEVICES: dict[int, int] = {}
-# file systems whose times are the host's own clock's; of any other that is not known
+# file systems whose times are the host's own clock's, and that keep a change time; of any other neither is known
 _LOCAL = (
     "ext2",
     "ext3",
@@ -45,6 +49,7 @@ _LOCAL = (
     "rootfs",
     "aufs",
 )
+_KEEPS = ("nfs", "nfs4")  # a change time, by another clock
 
 
 class Identity(NamedTuple):
@@ -77,20 +82,24 @@ def identity(about: os.stat_result) -> Identity:
 
 
 def trusted(known: Known, now: Identity, local: bool) -> bool:
-    """Whether what is remembered of a file still holds; local: its file system's clock is the host's."""
+    """Whether what is remembered of a file still holds; local: its file system's clock is the host's. It must keep a change time."""
     if known.identity != now:
         return False
     race = int(RACE * 1e9)
     return (local and known.hashed - max(now.mtime, now.ctime) >= race) or known.hashed - known.seen >= race
 
 
-def remote_devices(mountinfo: str) -> set[str]:
-    """The devices (MAJOR:MINOR) whose file system may have another clock than the host, from /proc/self/mountinfo."""
-    found = set()
+def remote_devices(mountinfo: str) -> dict[str, bool]:
+    """The devices (MAJOR:MINOR) whose file system may have another clock than the host, from /proc/self/mountinfo.
+
+    Each with whether it is known to keep a change time.
+    """
+    found = {}
     for line in mountinfo.splitlines():
         fields, _dash, rest = line.partition(" - ")
-        if rest.split(" ")[0] not in _LOCAL:
-            found.add(fields.split(" ")[2])
+        kind = rest.split(" ")[0]
+        if kind not in _LOCAL:
+            found[fields.split(" ")[2]] = kind in _KEEPS
     return found
 
 
@@ -119,6 +128,7 @@ class Cache:
         self._numbers: dict[str, int] = {}
         self._heads: list[Head] = []
         self._changed = False
+        self._lock = threading.Lock()
         self._load()
 
     def _load(self) -> None:
@@ -194,11 +204,12 @@ class Cache:
         # without checksums: each object has its own, so they would make as many sets as there are objects
         entry = [head.headers, head.metadata, head.storage_class, head.encryption, head.kms_key, {}, None]
         key = json.dumps(entry, sort_keys=True)
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._sets)
-            self._sets.append(entry)
-            self._heads.append(Head(0, "", 0, 0.0, *entry))
+        with self._lock:  # two threads must not give one number to two sets
+            number = self._numbers.get(key)
+            if number is None:
+                number = self._numbers[key] = len(self._sets)
+                self._sets.append(entry)
+                self._heads.append(Head(0, "", 0, 0.0, *entry))
         self._objects[path] = f"{head.etag} {modified} {number}"
         self._changed = True
 

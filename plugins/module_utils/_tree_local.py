@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -41,7 +42,9 @@ class Found:
         self.problems: list[str] = []
         self.skipped: list[str] = []
         self.others: set[str] = set()  # paths that are there, but are no file that can be synced
+        self.links: set[str] = set()  # those of them that are links to be left alone
         self.folders: set[str] = set()
+        self.went: set[str] = set()  # paths that were listed, and could not be looked at a moment later
 
 
 def _utf8(path: str) -> bool:
@@ -68,6 +71,7 @@ class Tree:
     def __init__(self, root: str, symlinks: str, choose: Chooser):
         self.root, self._symlinks, self._choose = root, symlinks, choose
         self._real = ""
+        self._part = f"{PART}{_host()}-{os.getpid()}-"
         self._last = threading.local()
         self.single = ""  # the name of the one file, where the root is a file
 
@@ -128,9 +132,19 @@ class Tree:
                 else:
                     found.files[path] = identity(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
-            return  # it went meanwhile: the same as if it had never been there
+            self._second_look(entry, path, found)
         except OSError as fault:
             found.problems.append(f"{shown(path)} cannot be looked at ({fault.strerror})")
+
+    @staticmethod
+    def _second_look(entry: os.DirEntry, path: str, found: Found) -> None:
+        """Editors replace a file by removing it first: what is away for a moment is not missing."""
+        with contextlib.suppress(OSError):
+            about = os.lstat(entry.path)
+            if stat.S_ISREG(about.st_mode):
+                found.files[path] = identity(about)
+                return
+        found.went.add(path)
 
     def _link(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
         """A link; above: the real folders of the links that led here."""
@@ -143,6 +157,7 @@ class Tree:
         if not takes and not folder:
             return
         if self._symlinks == "skip":
+            found.links.add(path)
             found.skipped.append(f"{shown(path)} is a link")
             return
         if self._symlinks == "error":
@@ -181,6 +196,28 @@ class Tree:
             return f"the name {shown(path)} is not UTF-8, as keys must be"
         found.files[path] = identity(about)
         return ""
+
+    def has(self, path: str) -> bool:
+        """Whether something is at a path now that is no folder. Raises OSError when that cannot be seen."""
+        at = f"{self.root}/{path}"
+        try:
+            if stat.S_ISDIR(os.lstat(at).st_mode) or os.path.isdir(at):
+                return False
+            at = self.root
+            for name in path.split("/"):
+                if name not in os.listdir(at):
+                    return False  # it has another name: this file system takes a for A
+                at = f"{at}/{name}"
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def leads(self, path: str) -> str | None:
+        """The path within the tree that a link leads to, be something there or not; None for a way out of it, or a circle."""
+        real, target = os.path.realpath(self.root), os.path.realpath(f"{self.root}/{path}")
+        if not _inside(target, real) or os.path.islink(target):
+            return None
+        return os.path.relpath(target, real)
 
     # reading
 
@@ -257,12 +294,19 @@ class Tree:
     def stage(self, path: str, mode: int | None, replaces: bool, fill: Callable[[int], None]) -> str:
         """Write a file under another name beside its own, which it replaces or not: fill gets its descriptor. The name, for settle()."""
         at, name = self._folder_of(path, make=True), path.rpartition("/")[2]
-        part = f"{PART}{_host()}-{os.getpid()}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=at)
+        part = self._part + hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        before = _before(name, at) if replaces else None
+        if before and mode is None:
+            # what let the former bytes run as somebody else was not given to these
+            mode = before.st_mode & 0o777
+        made = 0o666 if mode is None else 0o600  # else who may not read the file could read it while it is written
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, made, dir_fd=at)
         try:
             fill(descriptor)
-            if replaces or mode is not None:
-                _as_before(descriptor, name, at, mode)
+            if before and os.geteuid() == 0:
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part, dir_fd=at)
@@ -273,38 +317,48 @@ class Tree:
 
     def settle(
         self, staged: list[tuple[str, str]], found: dict[str, Identity]
-    ) -> Iterator[tuple[str, Identity | OSError | Unsteady]]:
+    ) -> dict[str, Identity | OSError | Unsteady]:
         """Give staged files, as (path, part), their names, once their bytes are on the disk; what became of each.
 
         found: what was there when the plan was made. What is another file now was written by somebody meanwhile, and stays.
         """
-        self._to_disk([path for path, _part in staged], staged)
+        told = dict(self._to_disk(staged, folders=False))
         for path, part in staged:
             name = path.rpartition("/")[2]
             try:
                 at = self._folder_of(path, make=False)
+                if path in told:
+                    raise told[path]
                 _unchanged(path, at, found.get(path))
                 os.replace(part, name, src_dir_fd=at, dst_dir_fd=at)
-                yield path, identity(os.stat(name, dir_fd=at, follow_symlinks=False))
+                told[path] = identity(os.stat(name, dir_fd=at, follow_symlinks=False))
             except (OSError, Unsteady) as fault:
                 with contextlib.suppress(OSError):
                     os.unlink(part, dir_fd=self._folder_of(path, make=False))
-                yield path, fault
-        self._to_disk([path for path, _part in staged], [])
+                told[path] = fault
+        named = [(path, part) for path, part in staged if isinstance(told[path], Identity)]
+        return {**told, **self._to_disk(named, folders=True)}
 
-    def _to_disk(self, paths: list[str], files: list[tuple[str, str]]) -> None:
-        """Have files, or else the folders of paths, written. Many cost less by one sync of their file system."""
-        if len(paths) > _MANY:
-            return _sync_all(self._folder_of(paths[0], make=False))
-        for path, part in files:
-            descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder_of(path, make=False))
+    def _to_disk(self, staged: list[tuple[str, str]], folders: bool) -> dict[str, OSError]:
+        """Have files, or else their folders, written; what failed. Many cost less by one sync of each file system."""
+        failed, done = {}, {}
+        for path, part in staged:
             try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        for path in [] if files else {path.rpartition("/")[0]: path for path in paths}.values():
-            os.fsync(self._folder_of(path, make=False))
-        return None
+                at = self._folder_of(path, make=False)
+                if len(staged) > _MANY:
+                    what, work = os.fstat(at).st_dev, _sync_all
+                elif folders:
+                    what, work = path.rpartition("/")[0], os.fsync
+                else:
+                    _sync_file(part, at)
+                    continue
+                if what not in done:
+                    done[what] = _fault_of(work, at)
+                if done[what]:
+                    raise done[what]
+            except OSError as fault:
+                failed[path] = fault
+        return failed
 
     def remove(self, path: str, found: Identity | None) -> None:
         """Remove a file that still is what was found, and the folders that it leaves empty. Raises OSError, or Unsteady."""
@@ -337,19 +391,13 @@ class Tree:
                             os.unlink(path)
 
 
-def _as_before(descriptor: int, name: str, at: int, mode: int | None) -> None:
-    """Give a new file the mode, and as root the owner, of the one that it is to replace; mode: the one that is wanted."""
+def _before(name: str, at: int) -> os.stat_result | None:
+    """The file that a new one is to replace; what becomes of it later is seen before it is replaced."""
     try:
         about = os.stat(name, dir_fd=at, follow_symlinks=False)
     except FileNotFoundError:
-        about = None
-    if about and stat.S_ISREG(about.st_mode):
-        if os.geteuid() == 0:
-            os.fchown(descriptor, about.st_uid, about.st_gid)
-        # what let the former bytes run as somebody else was not given to these
-        mode = about.st_mode & 0o777 if mode is None else mode
-    if mode is not None:
-        os.fchmod(descriptor, mode)
+        return None
+    return about if stat.S_ISREG(about.st_mode) else None
 
 
 def _unchanged(path: str, at: int, found: Identity | None) -> None:
@@ -386,8 +434,24 @@ def _runs(pid: int) -> bool:
     return True
 
 
+def _sync_file(name: str, at: int) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=at)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fault_of(work: Callable[[int], None], descriptor: int) -> OSError | None:
+    try:
+        work(descriptor)
+    except OSError as fault:
+        return fault
+    return None
+
+
 def _sync_all(descriptor: int) -> None:
-    """Have all of a file system written; os.sync(), all of all of them, where libc has no syncfs."""
+    """Have all of a file system written; os.sync(), all of all of them, where there is no syncfs. Raises OSError."""
     import ctypes
 
     try:
@@ -395,6 +459,10 @@ def _sync_all(descriptor: int) -> None:
             return
     except (OSError, AttributeError):
         pass
+    else:
+        code = ctypes.get_errno()
+        if code != errno.ENOSYS:
+            raise OSError(code, os.strerror(code))
     os.sync()
 
 
@@ -405,34 +473,12 @@ def steady(descriptor: int, before: Identity, path: str) -> None:
         raise Unsteady(f"{shown(path)} changed while it was read")
 
 
-def md5_of(descriptor: int, size: int, part: int = 0) -> str:
-    """The MD5 of an open file, or, with a part size, what S3 calls an object that was stored in such parts."""
-    if not part:
-        return _md5(descriptor, 0, size).hexdigest()
-    count = max(1, -(-size // part))
-    whole = b"".join(_md5(descriptor, start * part, min(part, size - start * part)).digest() for start in range(count))
-    return f"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{count}"
-
-
-def _md5(descriptor: int, start: int, size: int):
+def md5_of(descriptor: int, size: int) -> str:
+    """The MD5 of an open file."""
     digest = hashlib.md5(usedforsecurity=False)
-    for block in blocks(descriptor, start, size):
+    for block in blocks(descriptor, 0, size):
         digest.update(block)
-    return digest
-
-
-def sha256_of(descriptor: int, size: int, part: int = 0) -> bytes:
-    """The SHA-256 of an open file; with a part size that of the parts' own, as S3 makes it."""
-    whole = hashlib.sha256()
-    step = part or max(size, 1)
-    for start in range(0, max(size, 1), step):
-        digest = hashlib.sha256()
-        for block in blocks(descriptor, start, min(step, size - start)):
-            digest.update(block)
-        if not part:
-            return digest.digest()
-        whole.update(digest.digest())
-    return whole.digest()
+    return digest.hexdigest()
 
 
 def blocks(descriptor: int, start: int, size: int) -> Iterator[bytes]:

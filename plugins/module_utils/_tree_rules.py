@@ -217,16 +217,21 @@ def _usual(rules: Rules, path: str) -> dict[str, str]:
     return {"content-type": kinds.get(extension if _dot else "", _OTHER)}
 
 
-def headers(rules: Rules, path: str) -> dict[str, str]:
-    """The headers that a file is to have; names in lower case, metadata as x-amz-meta-NAME."""
-    told = _usual(rules, path)
+def told(rules: Rules, path: str) -> dict[str, str]:
+    """What the rules say of a file's headers: names in lower case, metadata as x-amz-meta-NAME; "" for one it must not have."""
+    found = _usual(rules, path)
     if rules.cache_control:
-        told["cache-control"] = rules.cache_control
+        found["cache-control"] = rules.cache_control
     for rule in rules.headers:
         if fits_any(rule.patterns, path):
             for name in FIELDS:
                 value = getattr(rule, name)
                 if value is not None:
-                    told[name.replace("_", "-")] = value
-            told.update((f"x-amz-meta-{name.lower()}", value) for name, value in rule.metadata)
-    return {name: value for name, value in told.items() if value != ""}
+                    found[name.replace("_", "-")] = value
+            found.update((f"x-amz-meta-{name.lower()}", value) for name, value in rule.metadata)
+    return found
+
+
+def headers(rules: Rules, path: str) -> dict[str, str]:
+    """The headers that a file is stored with."""
+    return {name: value for name, value in told(rules, path).items() if value}

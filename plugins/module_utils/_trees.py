@@ -109,19 +109,20 @@ def drift(rules: Rules, path: str, head: Head) -> tuple[dict[str, str], str]:
     Content headers are all ours. Of the metadata only what the rules name is: what other tools wrote there stays. The storage
     class is left as it is, for lifecycle rules change it.
     """
-    wanted = _tree_rules.headers(rules, path)
+    told = _tree_rules.told(rules, path)
+    wanted = {name: value for name, value in told.items() if value}
     now = {name: head.headers[name] for name in _CONTENT if name in head.headers}
     now.update((f"x-amz-meta-{name}", value) for name, value in head.metadata.items())
     differs = [name for name in _CONTENT if wanted.get(name) != now.get(name)]
-    differs += [name for name in wanted if name.startswith("x-amz-meta-") and wanted[name] != now.get(name)]
+    differs += [name for name in told if name.startswith("x-amz-meta-") and told[name] != now.get(name, "")]
     encryption = encryption_headers(rules)
     if rules.encryption and head.encryption != rules.encryption:
         differs.append("encryption")
-    elif rules.kms_key and not (head.kms_key or "").endswith(rules.kms_key.rpartition("/")[2]):
+    elif rules.kms_key and rules.kms_key not in (head.kms_key, (head.kms_key or "").rpartition("/")[2]):
         differs.append("encryption key")
     if not differs:
         return {}, ""
-    kept = {name: value for name, value in now.items() if name.startswith("x-amz-meta-")}
+    kept = {name: value for name, value in now.items() if name.startswith("x-amz-meta-") and name not in told}
     other = {name: value for name, value in head.headers.items() if name not in _CONTENT}
     if head.storage_class != "STANDARD":
         other["x-amz-storage-class"] = head.storage_class
@@ -129,8 +130,8 @@ def drift(rules: Rules, path: str, head: Head) -> tuple[dict[str, str], str]:
         encryption = {"x-amz-server-side-encryption": head.encryption}
         if head.kms_key:
             encryption["x-amz-server-side-encryption-aws-kms-key-id"] = head.kms_key
-    told = ", ".join(_change(name, now, wanted) for name in differs)
-    return {**other, **kept, **wanted, **encryption}, told
+    why = ", ".join(_change(name, now, wanted) for name in differs)
+    return {**other, **kept, **wanted, **encryption}, why
 
 
 def _change(name: str, now: dict, wanted: dict) -> str:
@@ -217,15 +218,15 @@ def _order(plan: Plan, rules: Rules) -> None:
     plan.deletes.sort(key=lambda item: item.path)
 
 
-def too_many(plan: Plan, total: int, rules: Rules) -> str:
+def too_many(extra: list[str], total: int, rules: Rules) -> str:
     """Why the deletes are too many to be meant, "" when they are not; total: what takes part in the destination."""
-    count = len(plan.deletes)
+    count = len(extra) if rules.delete else 0
     percent = 100.0 * count / total if total else 0.0
     if count <= rules.most_deletes and percent <= rules.most_percent:
         return ""
     limit = f"{rules.most_deletes} or {rules.most_percent:g} %"
     return (
-        f"{count} of {total} would be deleted ({percent:.0f} %, {names([item.path for item in plan.deletes])}), and max_delete "
+        f"{count} of {total} would be deleted ({percent:.0f} %, {names(sorted(extra))}), and max_delete "
         f"allows {limit}: nothing was changed; see whether the source is whole, or raise max_delete"
     )
 
@@ -241,24 +242,27 @@ def unsafe(path: str) -> str:
         return "it would be an absolute path"
     if _ODD.search(path):
         return "an empty part, '.' or '..'"
-    if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in path.split("/")):
+    if len(path) > 63 and any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in path.split("/")):
         return "a name of more than 255 bytes"
     return ""
 
 
+def folders(paths) -> set[str]:
+    """All folders that some paths lie in."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
+
+
 def blocked(paths) -> dict[str, str]:
     """The keys that cannot be files, with the reason: unsafe ones, and those that are a folder of others too."""
-    found, folders = {}, set()
-    for path in paths:
-        why = unsafe(path)
-        if why:
-            found[path] = why
-            continue
-        folder = path.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-    found.update((path, "it is a folder of other keys too") for path in paths if path in folders)
+    found = {path: why for path in paths if (why := unsafe(path))}
+    above = folders(path for path in paths if path not in found)
+    found.update((path, "it is a folder of other keys too") for path in paths if path in above)
     return found
 
 

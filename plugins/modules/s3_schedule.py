@@ -161,6 +161,12 @@ def _one(module: AnsibleModule, raw: dict, where: str) -> _schedule.Schedule:
     changed = {key: value for key, value in options.items() if key in SYNC and value != SYNC[key].get("default")}
     try:
         _s3_sync.rules_of(options)
+        _s3_sync.root_of(options)
+        if not os.path.isabs(options["file_root"]):  # the option's type has expanded ~ already
+            raise _s3_sync.Refused(
+                f"file_root must be absolute, for a timer runs in no folder of its own, got {options['file_root']!r}"
+            )
+        _s3_sync.mode_of(options)
     except _s3_sync.Refused as fault:
         module.fail_json(msg=f"{where}: {fault}")
     return _schedule.Schedule(name, about.pop("when"), changed, side=str(raw.get("side") or "host"), **about)

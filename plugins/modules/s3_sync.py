@@ -66,7 +66,8 @@ options:
     type: bool
     default: false
   max_delete:
-    description: Limits of what may be deleted. When either is exceeded the task fails, before anything was changed.
+    description: Limits of what may be deleted. When either is exceeded the task fails, before anything was changed; so it does
+      in each O(phase), for after V(assets) a fleet would be half changed.
     type: dict
     suboptions:
       count:
@@ -125,7 +126,8 @@ options:
         description: The header Content-Language.
         type: str
       metadata:
-        description: Metadata of the user (C(x-amz-meta-NAME)). What is not named here stays as it is.
+        description: Metadata of the user (C(x-amz-meta-NAME)). What is not named here stays while the content does; with new
+          content an object has the metadata that is named here, and no other. An empty text takes one away.
         type: dict
   mime_map:
     description: Types by extension, before those of the module's own table.
@@ -155,11 +157,14 @@ options:
     type: str
     choices: [AES256, "aws:kms"]
   kms_key_id:
-    description: The key for O(encryption=aws:kms); without it Amazon's own of the account.
+    description: The key for O(encryption=aws:kms), by its id or ARN; an alias is refused, for S3 tells none of its objects. Without
+      it Amazon's own of the account.
     type: str
   checksum:
     description: The checksum that each body travels with. V(auto) is MD5 for whole objects, CRC32 for parts and SHA-256 with KMS;
-      V(none) is for servers that know none of them, the signature then covers the body.
+      V(md5) is SHA-256 with KMS as well, for an ETag says nothing of the content there, and S3 keeps no other MD5. V(none) is for
+      servers that know none of them, the signature then covers the body; with KMS nothing tells later what was stored, so that
+      O(cache=none) stores all anew in each run.
     type: str
     choices: [auto, md5, crc32, sha256, none]
     default: auto
@@ -170,8 +175,10 @@ options:
     default: true
   verify:
     description: Whether a push asks for each object that it has stored, and fails unless its size and ETag are those of what was
-      sent. With KMS an ETag says nothing of the content; there the SHA-256 is compared, of an object in parts the size alone. Bodies
-      travel with a checksum anyway, and a pull always compares.
+      sent. With KMS an ETag says nothing of the content; there the SHA-256 is compared, of an object in parts or with another
+      checksum the size alone. Bodies travel with a checksum anyway. A pull compares without it, but judges two kinds of objects by
+      size, since nothing tells their content. These are objects of KMS that were stored with none of CRC32, SHA-256 and SHA-1, and
+      objects in parts whose sizes the server does not tell.
     type: bool
     default: false
   concurrency:
@@ -180,17 +187,20 @@ options:
     default: 16
   symlinks:
     description: V(follow) takes links to what lies within the tree for what they lead to; one that leads out of it is an error.
-      V(skip) leaves links alone on both sides, V(error) fails. A pull always skips them. O(file_root) itself may be a link.
+      V(skip) leaves links alone on both sides, V(error) fails. A pull always skips them, with a warning for each, and all that
+      is below them; where one leads out of the tree or to nothing, an object in its place fails. O(file_root) itself may be a link.
     type: str
     choices: [follow, skip, error]
     default: follow
   file_mode:
-    description: Mode of the files that a pull makes, in quotes; without it a file keeps its mode, and a new one has what the umask
-      leaves of V(0666). For root a file that is replaced keeps owner and group as well; new ones are those of the user who runs this.
+    description: Mode of the files that a pull makes, in quotes and with its leading 0 (V('0644')); without it a file keeps its
+      mode, and a new one has what the umask leaves of V(0666). For root a file that is replaced keeps owner and group as well;
+      new ones are those of the user who runs this.
     type: str
   cache:
-    description: Folder of what is remembered of files and objects, or V(none). It may save work, never decide; without it each
-      run reads every file and asks for every object.
+    description: Folder of what is remembered of files and objects, or V(none). It may save work, never decide; without it each run
+      reads every file and asks for every object. Files are read in each run as well where their file system is not known to keep a
+      change time, that is on any but NFS and the local ones of Linux.
     type: str
     default: ~/.cache/samefiles/s3_sync
   progress_file:
@@ -202,47 +212,7 @@ options:
     type: str
     choices: [summary, full]
     default: summary
-  region:
-    description: Region of the bucket; a bucket of another one is followed there.
-    type: str
-    aliases: [aws_region, ec2_region]
-  endpoint_url:
-    description: Endpoint of another S3 server, or of a VPC. C(AWS_ENDPOINT_URL_S3) and the AWS configuration count too.
-    type: str
-    aliases: [aws_endpoint_url, s3_url]
-  addressing_style:
-    description: Whether the bucket is part of the host name (V(virtual)) or of the path.
-    type: str
-    choices: [auto, path, virtual]
-  use_fips_endpoint:
-    description: Whether Amazon's FIPS endpoint is used.
-    type: bool
-  use_dualstack_endpoint:
-    description: Whether Amazon's endpoint for IPv4 and IPv6 is used.
-    type: bool
-  access_key:
-    description: Access key, which is a name and no secret. Without one botocore looks for credentials, an instance role's last.
-    type: str
-    aliases: [aws_access_key_id, aws_access_key]
-  secret_key:
-    description: Secret key.
-    type: str
-    aliases: [aws_secret_access_key, aws_secret_key]
-  session_token:
-    description: Session token of temporary credentials.
-    type: str
-    aliases: [aws_session_token, security_token, aws_security_token]
-  profile:
-    description: Profile of the AWS configuration.
-    type: str
-    aliases: [aws_profile]
-  aws_ca_bundle:
-    description: File with the CA certificates that the server is judged by; C(AWS_CA_BUNDLE) and C(ca_bundle) of the AWS configuration count too.
-    type: path
-  validate_certs:
-    description: Whether the server's certificate is checked.
-    type: bool
-    default: true
+extends_documentation_fragment: [samefiles.aws.s3]
 seealso:
   - name: s3_sync beside community.aws.s3_sync
     description: Each difference, and which tool notices which change.

@@ -2,6 +2,7 @@
 
 The server is the tests' double, in a process of its own, over TLS, so that the client is what is measured. N files of SIZE bytes,
 RUNS rounds; BIG is the size of the one large file in MiB, 0 for none; PEERS chooses among the peers; PYTHON is what runs ours.
+DOWNLOADS is how often each round downloads the small files, all else is left out where it is more than 1.
 Folders lie in WHERE (default /dev/shm: making a file costs there the same at all times). Processor time is that of the tool and its
 children, modules are run as their own process, without ansible's start-up. Ours finds its keys in a credentials file, as for
 users who give none: botocore, which it imports for that, is part of what is measured. Ends with 1 when a target is missed.
@@ -25,6 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 N, SIZE, RUNS = (int(os.environ.get(name, usual)) for name, usual in (("N", 10000), ("SIZE", 4096), ("RUNS", 5)))
 BIG = int(os.environ.get("BIG", "1024"))
+DOWNLOADS = int(os.environ.get("DOWNLOADS", "1"))
 PEERS = os.environ.get("PEERS", "community aws s5cmd rclone rclone-tuned ours").split()
 PYTHON = os.environ.get("PYTHON", sys.executable)
 SITE = next(pathlib.Path(path) for path in sys.path if path.endswith("site-packages"))
@@ -215,11 +217,21 @@ class Bench:
                 self.run(work, peer, self.command(peer, str(copies[peer]), f"s3://bkt/{peer}", delete))
 
         each("upload")
+        if DOWNLOADS > 1:
+            for _time in range(DOWNLOADS):
+                self._downloads(peers)
+            return
         if "ours" in peers:  # the first run after an upload looks once at what was stored within the last two seconds
             time.sleep(2.5)
             self.run("first look", "ours", self.command("ours", str(copies["ours"]), "s3://bkt/ours", False))
         each("no-op")
         each("1 % changed", prepare=lambda tree: _change(tree, number))
+        self._downloads(peers)
+        each("delete 10 %", delete=True, prepare=_thin)
+        if BIG:
+            self._large(peers)
+
+    def _downloads(self, peers: list[str]) -> None:
         for peer in peers:
             back = self.folder / "back"
             argv = self.command(peer, f"s3://bkt/{peer}", str(back), False)
@@ -227,9 +239,6 @@ class Bench:
                 back.mkdir()
                 self.run("download", peer, argv)
                 shutil.rmtree(back)
-        each("delete 10 %", delete=True, prepare=_thin)
-        if BIG:
-            self._large(peers)
 
     def _large(self, peers: list[str]) -> None:
         self.server.ask("clear")

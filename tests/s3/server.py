@@ -34,6 +34,7 @@ from xml.sax.saxutils import escape
 REGION = "eu-central-1"
 KEY, SECRET = "AKIDOUBLE", "secret-of-the-double"
 _CONTENT = ("content-type", "content-encoding", "cache-control", "content-disposition", "content-language", "expires")
+_KMS = "x-amz-server-side-encryption"
 
 
 @dataclasses.dataclass
@@ -68,9 +69,11 @@ class Upload:
 class Refusal(Exception):
     """An error as S3 tells it."""
 
-    def __init__(self, status: int, code: str, headers: dict | None = None, extra: str = ""):
+    def __init__(
+        self, status: int, code: str, headers: dict | None = None, extra: str = "", message: str = "said the double"
+    ):
         super().__init__(code)
-        self.status, self.code, self.headers, self.extra = status, code, headers or {}, extra
+        self.status, self.code, self.headers, self.extra, self.message = status, code, headers or {}, extra, message
 
 
 @dataclasses.dataclass
@@ -201,6 +204,13 @@ class Server:
         self.things[key] = Thing([data], hashlib.md5(data).hexdigest(), self.now(), told, {})
         return self.things[key]
 
+    def seed_parts(self, key: str, parts: list[bytes], **headers: str) -> Thing:
+        """Store an object in parts, as if somebody else had."""
+        thing = self.seed(key, b"", **headers)
+        thing.parts = parts
+        thing.etag = f"{hashlib.md5(b''.join(hashlib.md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"
+        return thing
+
     def now(self) -> float:
         """The time by the server's clock."""
         return time.time() + self.skew
@@ -257,7 +267,7 @@ class Server:
         headers = {}
         for line in lines[1:]:
             name, _colon, value = line.partition(":")
-            headers[name.lower()] = value.strip()
+            headers[name.lower()] = value.strip(" \t")
         rest = data[end + 4 :]
         if "100-continue" in headers.get("expect", "").lower():
             plain.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -335,7 +345,7 @@ class Server:
         except Refusal as refusal:
             status, headers = refusal.status, {"content-type": "application/xml", **refusal.headers}
             body = (
-                f'<?xml version="1.0"?><Error><Code>{refusal.code}</Code><Message>said the double</Message>'
+                f'<?xml version="1.0"?><Error><Code>{refusal.code}</Code><Message>{refusal.message}</Message>'
                 f"{refusal.extra}</Error>"
             ).encode()
         self.log.append((request.operation, request.key, status))
@@ -445,7 +455,9 @@ class Server:
         then = datetime.datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc).timestamp()
         if abs(then - self.now()) > 900:
             raise Refusal(403, "RequestTimeTooSkewed")
-        lines = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in names.split(";"))
+        lines = "".join(
+            f"{name}:{' '.join(filter(None, request.headers.get(name, '').split(' ')))}\n" for name in names.split(";")
+        )
         query = "&".join(sorted(pair if "=" in pair else f"{pair}=" for pair in pairs))
         canonical = "\n".join([request.method, request.path, query, lines, names, payload])
         key = f"AWS4{secret}".encode()
@@ -519,6 +531,10 @@ class Server:
         if coding:
             kept["content-encoding"] = coding
         kept.setdefault("content-type", "binary/octet-stream")
+        key = kept.get(f"{_KMS}-aws-kms-key-id", "")
+        if key and not key.startswith("arn:"):  # S3 answers with the key's ARN, whatever named it
+            named = "1234abcd-0000-0000-0000-000000000000" if key.startswith("alias/") else key
+            kept[f"{_KMS}-aws-kms-key-id"] = f"arn:aws:kms:{REGION}:123456789012:key/{named}"
         if "acl" in "".join(headers):
             kept["-acl"] = "sent"
         return kept
@@ -650,9 +666,13 @@ class Server:
             raise Refusal(412, "PreconditionFailed")
         replace = request.headers.get("x-amz-metadata-directive") == "REPLACE"
         headers = self._kept(request.headers) if replace else thing.headers
-        etag, sums = self._etag(hashlib.md5(thing.data).hexdigest(), headers), {}
-        if request.headers.get("x-amz-checksum-algorithm") == "SHA256":
-            sums["sha256"] = base64.b64encode(hashlib.sha256(thing.data).digest()).decode()
+        etag = self._etag(hashlib.md5(thing.data).hexdigest(), headers)
+        make = {
+            "crc32": lambda raw: zlib.crc32(raw).to_bytes(4, "big"), "sha256": lambda raw: hashlib.sha256(raw).digest(),
+        }  # fmt: skip
+        wanted = request.headers.get("x-amz-checksum-algorithm", "").lower()  # else that of the source is made anew
+        names = [wanted] if wanted else [name for name in thing.sums if name in make]
+        sums = {name: base64.b64encode(make[name](thing.data)).decode() for name in names}
         self.buckets[request.bucket][request.key] = Thing([thing.data], etag, self.now(), headers, sums)
         return 200, {}, f"<CopyObjectResult><ETag>&quot;{etag}&quot;</ETag></CopyObjectResult>".encode()
 

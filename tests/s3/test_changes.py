@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import socket
 import threading
 import time
+import zlib
 
 import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils import _tree_cache, _tree_local
+from server import Fault, Refusal
 from synced import content, files, refused, sync, write, writes
 
 MIB = 1 << 20
@@ -107,6 +112,16 @@ def test_headers_changed_within_the_second_of_the_upload(server, tmp_path, how):
     assert sent(server, path.parent, how) == {"updated_headers": 1}
 
 
+@pytest.mark.parametrize(
+    "word", ["ärger", "\udce4rger", "voilà", "a\u3000"], ids=["utf-8", "latin-1", "ends in a0", "ends in a blank"]
+)
+def test_a_copy_keeps_what_others_wrote_byte_by_byte(server, one, how, word):
+    server.things["a.txt"].headers.update({"x-amz-meta-name": word, "content-type": "text/html"})
+    server.things["a.txt"].modified = server.now() - 30
+    assert sent(server, one.parent, how) == {"updated_headers": 1}
+    assert server.things["a.txt"].headers["x-amz-meta-name"] == word
+
+
 @pytest.mark.parametrize("size", [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 20 * MIB])
 def test_sizes_about_the_limit_of_a_part(server, tmp_path, how, size):
     path = tmp_path / "site/a.bin"
@@ -128,8 +143,93 @@ def test_parts_of_another_size(server, tmp_path, how):
     bucket.finish("a.bin", upload, [xml for _etag, xml in parts], [etag for etag, _xml in parts], "")
     bucket.close()
     assert sent(server, tmp_path / "site", how) == {}
-    write(tmp_path / "site/a.bin", data[:-1] + b"!", age=5)
+    write(tmp_path / "site/a.bin", data[:-1] + bytes([data[-1] ^ 1]), age=5)
     assert sent(server, tmp_path / "site", how) == {"uploaded": 1}
+
+
+UNEQUAL = {
+    "as many as equal ones would be": [5 * MIB, 6 * MIB, 100],
+    "fewer": [5 * MIB, 20 * MIB],
+    "the same sizes at both ends": [5 * MIB, 6 * MIB, 5 * MIB, 5 * MIB - 1],
+    "small": [5 * MIB, 2 * MIB],
+    "one": [9 * MIB],
+    "an empty one": [5 * MIB, 5 * MIB, 0],
+}
+
+
+@pytest.mark.parametrize("sizes", UNEQUAL.values(), ids=UNEQUAL)
+def test_parts_of_unequal_sizes(server, tmp_path, how, sizes):
+    """What other tools make: each part's size is asked for, so that no run moves what is the same."""
+    parts = [os.urandom(size) for size in sizes]
+    server.seed_parts("a.bin", parts)
+    root = tmp_path / "site"
+    assert sync(server, root, mode="pull", **how)["downloaded"] == 1
+    assert (root / "a.bin").read_bytes() == b"".join(parts)
+    assert not sync(server, root, mode="pull", **how)["changed"]
+    assert not sync(server, root, **how)["changed"]
+    write(root / "a.bin", b"".join(parts[:-1]) + bytes(len(parts[-1])))
+    assert sync(server, root, mode="pull", check=True, **how)["changed"] is bool(parts[-1])
+    assert sent(server, root, how) == ({"uploaded": 1} if parts[-1] else {})
+
+
+@pytest.mark.parametrize("mode", ["push", "pull"])
+def test_a_change_of_a_file_in_many_equal_parts_costs_few_requests(server, tmp_path, mode):
+    parts = [os.urandom(1000) for _number in range(40)]
+    server.seed_parts("a.bin", parts)
+    write(tmp_path / "site/a.bin", b"".join(parts[:-1]) + bytes(1000))
+    assert sync(server, tmp_path / "site", mode=mode, check=True)["changed"]
+    assert server.counts["HEAD"] == 4
+    assert sync(server, tmp_path / "site", mode=mode)["changed"]
+    assert not sync(server, tmp_path / "site", mode=mode)["changed"]
+
+
+@pytest.mark.parametrize("name", ["sha256", "crc32"])
+def test_hashes_of_unequal_parts_with_kms(server, tmp_path, how, name):
+    parts = [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)]
+    thing = server.seed_parts("a.bin", parts, x_amz_server_side_encryption="aws:kms")
+    make = {"sha256": lambda raw: hashlib.sha256(raw).digest(), "crc32": lambda raw: zlib.crc32(raw).to_bytes(4, "big")}
+    whole = make[name](b"".join(make[name](part) for part in parts))
+    thing.etag, thing.kind, thing.sums = "0" * 32 + "-3", "COMPOSITE", {name: base64.b64encode(whole).decode() + "-3"}
+    root = tmp_path / "site"
+    assert sync(server, root, mode="pull", **how)["downloaded"] == 1
+    assert not sync(server, root, mode="pull", **how)["changed"]
+
+
+def test_the_hash_of_the_whole_needs_no_sizes_of_parts(server, tmp_path):
+    parts = [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)]
+    server.seed_parts("a.bin", parts).sums = {
+        "sha256": base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
+    }
+    write(tmp_path / "site/a.bin", b"".join(parts))
+    assert not sync(server, tmp_path / "site", mode="pull")["changed"]
+    assert server.counts["HEAD"] == 1
+
+
+@pytest.mark.parametrize("told", ["416", "header"])
+def test_parts_whose_sizes_are_not_told(server, tmp_path, told):
+    """The whole file's size is judged when it comes, and the cache knows it afterwards."""
+    parts = [os.urandom(size) for size in (5 * MIB, 20 * MIB)]
+    server.seed_parts("a.bin", parts)
+
+    head = server._head
+
+    def ask(request):
+        if request.query.pop("partNumber", "1") != "1" and told == "416":
+            raise Refusal(416, "InvalidPartNumber")
+        return head(request)
+
+    server._head = ask
+    options = {"cache": str(tmp_path / "cache"), "mode": "pull"}
+    assert sync(server, tmp_path / "site", **options)["downloaded"] == 1
+    assert (tmp_path / "site/a.bin").read_bytes() == b"".join(parts)
+    assert not sync(server, tmp_path / "site", **options)["changed"]
+
+
+def test_a_torn_object_of_unequal_parts_is_not_kept(server, tmp_path):
+    server.seed_parts("a.bin", [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)])
+    server.faults.append(Fault("flip", "GET", count=999))
+    assert "does not have the checksum" in str(refused(server, tmp_path / "site", mode="pull"))
+    assert files(tmp_path / "site") == {}
 
 
 @pytest.mark.parametrize("size", [6, 17 * MIB])
@@ -141,6 +241,41 @@ def test_kms_whose_etag_is_no_hash(secure, tmp_path, how, size):
     assert sent(secure, path.parent, how) == {}
     write(path, os.urandom(size))
     assert sent(secure, path.parent, how) == {"uploaded": 1}
+
+
+@pytest.mark.parametrize("checksum", ["crc32", "md5", "sha256"])
+@pytest.mark.parametrize("size", [6, 17 * MIB])
+@pytest.mark.parametrize("default", [False, True])
+def test_kms_with_a_checksum_of_one_s_own(server, tmp_path, how, size, checksum, default):
+    """An ETag says nothing there: whatever the checksum is, something that can be compared later is stored."""
+    path, how = tmp_path / "site/a.bin", {**how, "checksum": checksum}
+    server.encryption = "aws:kms" if default else ""
+    how["encryption"] = None if default else "aws:kms"
+    write(path, os.urandom(size))
+    assert sync(server, path.parent, **how)["uploaded"] == 1
+    assert sent(server, path.parent, how) == {}
+    assert sent(server, path.parent, {**how, "cache_control": "no-cache"}) == {"updated_headers": 1}
+    assert sent(server, path.parent, {**how, "cache_control": "no-cache", "cache": "none"}) == {}
+    write(path, os.urandom(size))
+    assert sent(server, path.parent, {**how, "cache_control": "no-cache"}) == {"uploaded": 1}
+    assert server.unfinished() == 0
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_kms_by_the_bucket_s_default_and_a_server_that_knows_no_conditions(server, tmp_path, conditional):
+    """What KMS encrypts unasked is stored a second time, with its SHA-256."""
+    server.encryption, asked = "aws:kms", []
+    carry_out = server._put
+
+    def put(request):
+        asked.append({name for name in request.headers if name in ("if-match", "if-none-match")})
+        status, headers, body = carry_out(request)
+        return status, {**headers, "x-amz-server-side-encryption": "aws:kms"}, body
+
+    server._put = put
+    write(tmp_path / "site/a.txt", b"before")
+    assert sync(server, tmp_path / "site", conditional_writes=conditional)["uploaded"] == 1
+    assert asked == ([{"if-none-match"}, {"if-match"}] if conditional else [set(), set()])
 
 
 @pytest.mark.parametrize("size", [6, 17 * MIB])
@@ -166,6 +301,57 @@ def test_kms_object_of_another_tool_is_sent_once(server, tmp_path, how):
     assert told["uploaded"] == 1
     assert "no hash of its content" in told["actions"][0]
     assert sent(server, path.parent, {**how, "encryption": "aws:kms"}) == {}
+
+
+def opaque(server, data: bytes, *sums: str):
+    """An object of KMS, of which S3 tells these hashes."""
+    thing = server.seed("a.bin", data, content_type="application/octet-stream", x_amz_server_side_encryption="aws:kms")
+    make = {"crc32": lambda: zlib.crc32(data).to_bytes(4, "big"), "sha1": lambda: hashlib.sha1(data).digest()}
+    thing.etag, thing.sums = os.urandom(16).hex(), {name: base64.b64encode(make[name]()).decode() for name in sums}
+    return thing
+
+
+@pytest.mark.parametrize("name", ["crc32", "sha1"])
+@pytest.mark.parametrize("size", [6, 9 * MIB])
+def test_kms_with_another_hash_than_sha256(server, tmp_path, how, size, name):
+    data, root = os.urandom(size), tmp_path / "site"
+    opaque(server, data, name)
+    assert sync(server, root, mode="pull", **how)["downloaded"] == 1
+    assert not sync(server, root, mode="pull", **how)["changed"]
+    assert not sync(server, root, **how)["changed"]
+    write(root / "a.bin", bytes(size))
+    assert sync(server, root, mode="pull", **how)["downloaded"] == 1
+    assert (root / "a.bin").read_bytes() == data
+
+
+@pytest.mark.parametrize("size", [6, 9 * MIB])
+def test_kms_without_any_hash_is_known_by_the_cache_alone(server, tmp_path, how, size):
+    """What came with an ETag is remembered by its MD5: it is the same whenever a file has that, however soon it was seen."""
+    data, root = os.urandom(size), tmp_path / "site"
+    opaque(server, data)
+    again = int(how["cache"] == "none")
+    assert sync(server, root, mode="pull", **how)["downloaded"] == 1
+    assert sync(server, root, mode="pull", **how)["downloaded"] == again
+    os.utime(root / "a.bin", (1, 1))
+    assert sync(server, root, mode="pull", **how)["downloaded"] == again
+    about = os.stat(root / "a.bin")
+    (root / "a.bin").write_bytes(bytes(size))
+    os.utime(root / "a.bin", ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert sync(server, root, mode="pull", **how)["downloaded"] == 1
+    opaque(server, bytes(size))
+    assert sync(server, root, mode="pull", **how)["downloaded"] == 1
+    assert (root / "a.bin").read_bytes() == bytes(size)
+
+
+def test_what_a_pull_brought_is_trusted_without_reading_it_in_the_end(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(_tree_cache, "RACE", 0.1)
+    opaque(server, b"before")
+    options = {"mode": "pull", "cache": str(tmp_path / "cache")}
+    sync(server, tmp_path / "site", **options)
+    time.sleep(0.2)
+    assert not sync(server, tmp_path / "site", **options)["changed"]  # reads it: it was as young as its hash
+    monkeypatch.setattr(_tree_local, "md5_of", lambda *_about: pytest.fail("read again"))
+    assert not sync(server, tmp_path / "site", **options)["changed"]
 
 
 def test_hostile_names_arrive_under_their_exact_name(server, tmp_path, how):
@@ -263,6 +449,26 @@ def test_a_file_that_grows_while_it_is_read_is_never_torn(server, tmp_path):
     server.hook = None
     assert sync(server, path.parent)["uploaded"] == 1
     assert content(server)["a.log"] == path.read_bytes()
+
+
+@pytest.mark.parametrize("what", ["grows", "goes"])
+@pytest.mark.parametrize("when", ["FINISH", "HEAD"])
+def test_a_file_that_changes_once_all_of_it_is_sent_was_stored(server, tmp_path, what, when):
+    path = tmp_path / "site/a.log"
+    write(path, os.urandom(9 * MIB))
+    before = path.read_bytes()
+
+    def change(request):
+        if request.operation == when and path.exists():
+            if what == "goes":
+                path.unlink()
+            elif path.stat().st_size == len(before):
+                path.write_bytes(before + b"y")
+
+    server.hook = change
+    assert sync(server, path.parent, verify=True)["uploaded"] == 1
+    assert content(server) == {"a.log": before}
+    assert (server.counts["BEGIN"], server.counts["ABORT"]) == (1, 0)
 
 
 def test_a_file_that_vanishes_is_reported(server, tree):
@@ -369,6 +575,47 @@ def test_two_at_a_time_never_overwrite_each_other_unseen(server, tree):
     assert "'index.html' was changed in the bucket by somebody else while this ran" in str(fault)
     assert content(server)["index.html"] == b"of the other controller"
     assert sync(server, tree)["uploaded"] == 1
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_copy_is_conditional_on_what_it_replaces(server, tmp_path, knows):
+    """S3 reads the source before it stores: the condition on the source alone leaves a moment between."""
+    for name in "ab":
+        write(tmp_path / "site" / name, b"a")
+        server.seed(name, b"a", content_type="text/html")
+    asked, copy = [], server._copy
+
+    def conditional(request):
+        asked.append((request.headers["x-amz-copy-source-if-match"], request.headers.get("if-match")))
+        if not knows and "if-match" in request.headers:
+            raise Refusal(501, "NotImplemented")
+        return copy(request)
+
+    server._copy = conditional
+    assert sync(server, tmp_path / "site", concurrency=1)["updated_headers"] == 2
+    etag = f'"{hashlib.md5(b"a").hexdigest()}"'
+    assert asked == ([(etag, etag)] * 2 if knows else [(etag, etag), (etag, None), (etag, None)])
+    asked.clear()
+    more = {"cache_control": "no-cache", "conditional_writes": False}
+    assert sync(server, tmp_path / "site", concurrency=1, **more)["updated_headers"] == 2
+    assert asked == [(etag, None)] * 2
+
+
+def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree):
+    sync(server, tree)
+    server.things["index.html"].headers["content-type"] = "text/html"
+    server.things["index.html"].modified -= 30
+    copy = server._copy
+
+    def late(request):
+        del request.headers["x-amz-copy-source-if-match"]  # the source was read by then
+        server.seed("index.html", b"of the other controller")
+        return copy(request)
+
+    server._copy = late
+    fault = refused(server, tree)
+    assert "'index.html' was changed in the bucket by somebody else while this ran" in str(fault)
+    assert content(server)["index.html"] == b"of the other controller"
 
 
 def test_threads_wait_for_a_slow_server(server, tmp_path):

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login, _s3_where
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
 from server import Fault, Refusal, Server
 from synced import content, files, refused, sync, write, writes
@@ -81,6 +81,42 @@ def test_a_server_that_never_answers(server):
     one.close()
 
 
+def test_what_took_long_is_not_tried_again(server):
+    server.faults.append(Fault("hang", "HEAD", count=99, value=5))
+    one = bucket(server, seconds=0.5, attempts=3, again=0.3)
+    began = time.monotonic()
+    with pytest.raises(_s3_bucket.Away, match="no answer in time"):
+        one.head("a")
+    assert 0.5 <= time.monotonic() - began < 1.5
+    assert server.counts["HEAD"] == 1
+    one.close()
+
+
+@pytest.mark.parametrize("what", ["503", "500", "drop-before"])
+def test_what_fails_quickly_is_tried_again_by_who_has_little_time(server, what):
+    server.faults.append(Fault(what, "HEAD", count=2))
+    one = bucket(server, seconds=5, attempts=3, again=2)
+    assert one.head("a") is None
+    assert server.counts["HEAD"] == 3
+    one.close()
+
+
+def test_who_has_little_time_does_not_wait_as_long_as_it_is_told(server):
+    pauses = []
+    server.faults.append(Fault("refuse", "HEAD", count=9, value=Refusal(503, "SlowDown", {"retry-after": "15"})))
+    one = bucket(server, attempts=3, again=10, pause=pauses.append)
+    with pytest.raises(_s3_bucket.Away):
+        one.head("a")
+    assert (pauses, server.counts["HEAD"]) == ([], 1)
+    patient = bucket(server, attempts=3, pause=pauses.append)
+    with pytest.raises(_s3_bucket.Away):
+        patient.head("a")
+    assert server.counts["HEAD"] == 4
+    assert 30 <= sum(pauses) < 32  # twice, before each further try and not after the last
+    for made in (one, patient):
+        made.close()
+
+
 def test_a_lost_answer_is_settled_by_a_look(server, tmp_path):
     write(tmp_path / "site/a", b"a")
     write(tmp_path / "site/big", os.urandom(9 * MIB))
@@ -95,6 +131,35 @@ def test_an_error_within_a_200(server, tree):
     assert sync(server, tree)["uploaded"] == 6
     server.faults.append(Fault("error-in-200", "COPY", count=1))
     assert sync(server, tree, cache_control="x")["updated_headers"] == 6
+
+
+def in_parts(server, data: bytes) -> tuple:
+    """A bucket, and what ends an upload of these bytes that is not ended yet."""
+    one = bucket(server)
+    upload = one.begin("big", {})
+    etag, told = one.put_part("big", upload, 1, data, {})
+    return one, ("big", upload, [told], [etag], "")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(412, "PreconditionFailed"), (200, "PreconditionFailed"), (200, "NoSuchUpload")]
+)
+def test_the_end_of_an_upload_that_fails_because_it_was_done_already(server, status, code):
+    one, about = in_parts(server, b"ours")
+    server.faults += [Fault("drop-after", "FINISH"), Fault("refuse", "FINISH", value=Refusal(status, code))]
+    assert one.finish(*about).etag == server.things["big"].etag
+    assert server.counts["HEAD"] == 1
+    one.close()
+
+
+def test_the_end_of_an_upload_whose_key_somebody_else_took(server):
+    one, about = in_parts(server, b"ours")
+    server.seed("big", b"theirs")
+    server.faults.append(Fault("refuse", "FINISH", value=Refusal(200, "PreconditionFailed")))
+    with pytest.raises(_s3_bucket.Changed, match="200 PreconditionFailed"):
+        one.finish(*about)
+    assert server.things["big"].data == b"theirs"
+    one.close()
 
 
 @pytest.mark.parametrize(("operation", "size"), [("COPY", 10), ("FINISH", 20_000_000)])
@@ -264,6 +329,36 @@ def test_a_bucket_of_another_region_is_followed(server, tree):
 def test_a_clock_that_is_hours_off(server, tree):
     server.skew = 3600 * 5
     assert sync(server, tree)["uploaded"] == 5
+
+
+def test_what_one_bucket_learns_is_known_to_those_beside_it(server):
+    where, keys = _s3_login.login("bkt", server.options())
+    learnt = _s3_bucket.Learnt(where)
+    one, other = (_s3_bucket.Bucket(where, keys, learnt=learnt) for _bucket in range(2))
+    assert other.head("a") is None  # over a connection that leads to the former place
+    server.regions["bkt"], server.skew = "us-west-2", 3600 * 5
+    list(one.list(""))
+    before = len(server.log)
+    assert other.where.region == "us-west-2"
+    assert abs(other.now() - server.now()) < 5
+    assert other.head("a") is None
+    assert [status for _operation, _key, status in server.log[before:]] == [404]
+    for bucket_of_two in (one, other):
+        bucket_of_two.close()
+
+
+def test_a_region_that_is_learnt_changes_the_address_at_amazon_alone():
+    def host(url: str) -> str:
+        learnt = _s3_bucket.Learnt(_s3_where.by_url(url, "bkt", "eu-central-1"))
+        assert learnt.move("us-west-2")
+        assert learnt.move("us-west-2")  # told to another thread as well
+        assert not learnt.move("eu-west-1")  # to and fro would never end
+        assert learnt.where.region == "us-west-2"
+        return learnt.where.host
+
+    assert host("https://s3.eu-central-1.amazonaws.com") == "s3.us-west-2.amazonaws.com"
+    assert host("https://s3.amazonaws.com") == "s3.us-west-2.amazonaws.com"
+    assert host("https://s3.eu-central-1.example.com") == "s3.eu-central-1.example.com"
 
 
 def test_keys_that_expired_are_asked_for_anew(server, tree):
@@ -442,3 +537,70 @@ def test_virtual_hosts(tree):
 
 def test_two_spaces_in_a_header_are_signed_as_s3_reads_them(server, tree):
     assert sync(server, tree, cache_control="private,  max-age=1")["uploaded"] == 5
+
+
+# requests that are sent ahead
+
+
+@pytest.mark.parametrize("what", ["503", "drop-before", "drop-after", "half", "flip", "401"])
+def test_a_request_sent_ahead_that_fails_is_asked_again(server, tmp_path, what):
+    for number in range(300):
+        server.seed(f"{number:03}", b"content %d" % number)
+    server.faults += [Fault(what, "GET", f"{number:03}", value="ExpiredToken") for number in range(0, 300, 7)]
+    told = sync(server, tmp_path, mode="pull", concurrency=4)
+    assert told["downloaded"] == 300
+    assert files(tmp_path) == content(server)
+
+
+def test_an_answer_is_never_taken_for_that_of_another_request(server):
+    server.seed("one", b"1")
+    server.seed("two", b"2")
+    made = bucket(server)
+    begun = [made.begin_get(key, server.things[key].etag, 1, 0) for key in ("one", "two")]
+    for key, ahead in zip(("one", "two", "one"), (*begun, None)):
+        assert bytes(made.get(key, server.things[key].etag, 0, 1, ahead).body) == server.things[key].data
+    made.close()
+
+
+def test_few_are_sent_ahead_at_a_time(server, tmp_path):
+    for number in range(64):
+        server.seed(f"{number:02}", b"x")
+    under_way, most, lock = set(), [], threading.Lock()
+
+    def hook(request) -> None:
+        with lock:
+            under_way.add(threading.get_ident())
+            most.append(len(under_way))
+        time.sleep(0.01)
+        with lock:
+            under_way.discard(threading.get_ident())
+
+    server.hook = hook
+    assert sync(server, tmp_path, mode="pull", concurrency=3)["downloaded"] == 64
+    assert max(most) <= 3
+
+
+# bodies that are taken as they come
+
+
+@pytest.mark.parametrize("what", ["half", "503", "drop-after", "flip"])
+def test_a_part_that_comes_a_second_time_is_hashed_from_its_beginning(server, tmp_path, what):
+    write(tmp_path / "site/big.bin", os.urandom(17 * MIB + 3))
+    sync(server, tmp_path / "site")
+    server.faults.append(Fault(what, "GET", count=2))
+    sync(server, tmp_path / "back", mode="pull")
+    assert files(tmp_path / "back") == files(tmp_path / "site")
+
+
+def test_a_full_disk_is_no_fault_of_the_network(server, tmp_path, monkeypatch):
+    write(tmp_path / "site/big.bin", os.urandom(17 * MIB))
+    sync(server, tmp_path / "site")
+
+    def full(*_about):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    before = server.counts["GET"]
+    assert "No space left" in str(refused(server, tmp_path / "back", mode="pull"))
+    assert server.counts["GET"] - before <= 3
+    assert not list((tmp_path / "back").iterdir())

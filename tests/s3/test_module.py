@@ -115,6 +115,28 @@ def test_a_schedule_with_a_key_is_refused_and_the_key_not_shown(tmp_path):
     assert "hidden-key" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"file_mode": 0o644}, "file_mode must be an octal number in quotes such as '0644', got '420'"),
+        ({"file_root": ""}, "file_root must be the path of a tree, got ''"),
+        ({"file_root": "logs"}, "file_root must be absolute, for a timer runs in no folder of its own, got 'logs'"),
+    ],
+)
+def test_a_schedule_that_no_run_could_follow_is_refused_before_one(tmp_path, change, said):
+    item = {"name": "a", "bucket": "b", "file_root": "/x", "mode": "pull", "schedule": {"when": "daily"}, **change}
+    argv = [
+        "ansible",
+        "localhost",
+        "-m",
+        "samefiles.aws.s3_schedule",
+        "--check",
+        "-a",
+        json.dumps({"schedules": [item]}),
+    ]
+    assert f"schedules[0]: {said}" in ansible(tmp_path, *argv).stdout
+
+
 def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_path):
     write(tmp_path / "logs/a.log", b"log")
     syncs = (

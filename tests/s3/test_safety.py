@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync, _tree_cache, _tree_local
-from server import SECRET, Fault
+from ansible_collections.samefiles.aws.plugins.module_utils import (
+    _s3_answers,
+    _s3_bucket,
+    _s3_run,
+    _s3_sync,
+    _tree_cache,
+    _tree_local,
+)
+from server import SECRET, Fault, Refusal
 from synced import content, files, refused, sync, write, writes
 
 THEIRS = {"web/a.txt": b"a", "web/b.txt": b"b", "web2/c.txt": b"c", "d.txt": b"d"}
@@ -150,6 +161,108 @@ def test_a_pull_deletes_nothing_that_was_written_meanwhile(server, tmp_path):
     assert files(tmp_path / "site") == {"a.txt": b"a", "old.txt": b"just now"}
 
 
+@pytest.mark.parametrize("number", [2, 20])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_disk_that_does_not_take_what_was_pulled_is_told(server, tmp_path, monkeypatch, number, when):
+    for place in range(number):
+        server.seed(f"f{place:02}", b"x")
+    files_first, asked = 1 if number > 16 else number, []
+
+    def failing(descriptor):
+        asked.append(descriptor)
+        if (when == "before") == (len(asked) <= files_first):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(_tree_local, "_sync_all", failing)
+    fault = refused(server, tmp_path / "back", mode="pull")
+    assert "': Input/output error" in str(fault)
+    assert fault.result["downloaded"] == 0
+    # what the disk did not take has no name; what only its folder did not take may have one
+    assert len(files(tmp_path / "back")) == (number if when == "after" else 0)
+
+
+@pytest.mark.parametrize(("code", "raised"), [(errno.EIO, True), (errno.ENOSYS, False)])
+def test_what_syncfs_says_is_heard(monkeypatch, code, raised):
+    class Library:
+        def __init__(self, *_about, **_more):
+            pass
+
+        @staticmethod
+        def syncfs(_descriptor):
+            ctypes.set_errno(code)
+            return -1
+
+    done = []
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    monkeypatch.setattr(os, "sync", lambda: done.append(True))
+    if raised:
+        with pytest.raises(OSError, match="Input/output error"):
+            _tree_local._sync_all(0)
+    else:
+        _tree_local._sync_all(0)
+    assert done == ([] if raised else [True])
+
+
+def test_where_libc_cannot_be_asked_all_is_synced(monkeypatch):
+    def failing(*_about, **_more):
+        raise OSError("no dynamic libraries here")
+
+    done = []
+    monkeypatch.setattr(ctypes, "CDLL", failing)
+    monkeypatch.setattr(os, "sync", lambda: done.append(True))
+    _tree_local._sync_all(0)
+    assert done == [True]
+
+
+def test_each_file_system_of_a_tree_is_synced(server, tmp_path, monkeypatch):
+    for number in range(20):
+        server.seed(f"{'ab'[number % 2]}/{number:02}", b"x")
+    synced, look = [], os.fstat
+
+    def elsewhere(descriptor):
+        about = look(descriptor)
+        if not os.readlink(f"/proc/self/fd/{descriptor}").endswith("/b"):
+            return about
+        return os.stat_result((*about[:2], about.st_dev + 1, *about[3:]))
+
+    monkeypatch.setattr(os, "fstat", elsewhere)
+    monkeypatch.setattr(
+        _tree_local, "_sync_all", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    assert sync(server, tmp_path / "back", mode="pull")["downloaded"] == 20
+    assert sorted(path.rpartition("/")[2] for path in synced) == ["a", "a", "b", "b"]  # the files, then their folders
+
+
+@pytest.mark.parametrize("number", [2, 20])
+def test_a_folder_that_goes_while_a_pull_runs_costs_what_is_in_it(server, tmp_path, monkeypatch, number):
+    for place in range(number):
+        server.seed(f"b/{place:02}", b"x")
+    server.seed("a/x", b"x")
+    settle = _tree_local.Tree.settle
+
+    def went(self, *about):
+        shutil.rmtree(tmp_path / "back/a")
+        return settle(self, *about)
+
+    monkeypatch.setattr(_tree_local.Tree, "settle", went)
+    fault = refused(server, tmp_path / "back", mode="pull")
+    assert str(fault) == "'a/x': No such file or directory"
+    assert fault.result["downloaded"] == number
+    assert set(files(tmp_path / "back")) == {f"b/{place:02}" for place in range(number)}
+
+
+@pytest.mark.parametrize("mode", ["push", "pull"])
+def test_a_tree_that_fails_under_a_sync_is_one_sentence(server, tree, monkeypatch, mode):
+    def failing(*_about):
+        raise OSError(5, "Input/output error", "img")
+
+    monkeypatch.setattr(_tree_local.Tree, "scan", failing)
+    assert "was broken off ([Errno 5] Input/output error: 'img'): what it stored is whole" in str(
+        refused(server, tree, mode=mode)
+    )
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_file_that_is_replaced_keeps_owner_and_mode(server, tmp_path):
     path = tmp_path / "site/a.txt"
@@ -218,6 +331,55 @@ def test_too_many_deletes_change_nothing_at_all(seeded, tmp_path, limit, goes):
     assert writes(seeded) == []
 
 
+@pytest.mark.parametrize("mode", ["push", "pull"])
+def test_the_limit_speaks_before_a_fleet_is_changed(server, tmp_path, mode):
+    """In the first phase too, though its own deletes come with the last."""
+    write(tmp_path / "site/new.txt", b"new")
+    for name in "abc":
+        server.seed(name)
+    for name in "xyz" if mode == "pull" else "":
+        write(tmp_path / "site" / name, b"here")
+    before = content(server), files(tmp_path / "site")
+    fault = refused(server, tmp_path / "site", mode=mode, phase="assets", delete=True, max_delete={"count": 2})
+    assert f"{4 if mode == 'pull' else 3} of {4 if mode == 'pull' else 3} would be deleted" in str(fault)
+    assert (content(server), files(tmp_path / "site")) == before
+    assert sync(server, tmp_path / "site", mode=mode, phase="assets")["changed"]
+
+
+def test_what_was_pushed_through_links_can_be_pulled_again(server, tmp_path):
+    write(tmp_path / "site/a.txt", b"a")
+    write(tmp_path / "site/folder/c.txt", b"c")
+    (tmp_path / "site/b.txt").symlink_to("a.txt")
+    (tmp_path / "site/linked").symlink_to("folder")
+    assert sync(server, tmp_path / "site")["uploaded"] == 4
+    server.seed("linked/c.txt", b"changed there")
+    told = sync(server, tmp_path / "site", mode="pull", delete=True)
+    assert told["changed"] is False
+    assert sorted(told["warnings"]) == ["'b.txt' is a link", "'linked' is a link"]
+    assert (tmp_path / "site/folder/c.txt").read_bytes() == b"c"
+
+
+def test_a_link_to_what_a_pull_brings_or_takes_away(server, tmp_path):
+    for key in ("now", "new/index.html"):
+        server.seed(key, b"new")
+    root = tmp_path / "site"
+    write(root / "old/index.html", b"old")
+    (root / "now").symlink_to("new/index.html")
+    assert sync(server, root, mode="pull", delete=True, max_delete=ALL)["actions"] == [
+        f"fetch 'new/index.html', 3 B, new, into {root}", f"delete 'old/index.html', 3 B, from {root}",
+    ]  # fmt: skip
+    assert (root / "now").read_bytes() == b"new"
+    assert sync(server, root, mode="pull", delete=True)["changed"] is False
+    # what would leave the link without an end is no success: it would fail the next time
+    server.things.pop("new/index.html")
+    assert "the key 'now' cannot be a file here" in str(refused(server, root, mode="pull", delete=True, max_delete=ALL))
+    assert (root / "now").read_bytes() == b"new"
+    # nor does a circle lead anywhere
+    server.seed("round", b"new")
+    (root / "round").symlink_to("round")
+    assert "the key 'round' cannot be a file here" in str(refused(server, root, mode="pull"))
+
+
 def test_excluded_is_untouched_on_both_sides(seeded, tmp_path):
     write(tmp_path / "site/a.txt", b"a")
     write(tmp_path / "site/x.log", b"x")
@@ -277,6 +439,34 @@ def test_a_server_that_does_not_answer_is_given_up(server, tmp_path):
     assert "and 490 more" in str(fault)
 
 
+def test_a_server_that_goes_away_after_a_few_is_given_up_too(server, tmp_path):
+    for number in range(500):
+        write(tmp_path / f"site/{number}", b"x")
+    server.faults.append(Fault("drop-before", "PUT", count=99999, skip=3))
+    fault = refused(server, tmp_path / "site")
+    assert len(content(server)) == 3
+    assert server.counts["PUT"] < 8 * 100
+    assert "and 487 more" in str(fault)
+
+
+@pytest.mark.parametrize(("mode", "operation"), [("push", "BEGIN"), ("pull", "HEAD")])
+def test_a_server_that_goes_away_is_given_up_for_large_files_too(server, tmp_path, monkeypatch, mode, operation):
+    init, size = _s3_bucket.Bucket.__init__, (1 << 20) + 1
+    monkeypatch.setattr(_s3_bucket.Bucket, "__init__", lambda *a, **k: init(*a, **{**k, "part": 1 << 20}))
+    root = tmp_path / "site"
+    root.mkdir()
+    for number in range(40):
+        if mode == "push":
+            with (root / f"{number:02}").open("wb") as file:
+                file.truncate(size)
+        else:
+            server.seed(f"{number:02}", bytes(size))
+    server.faults.append(Fault("drop-before", operation, count=99999, skip=3))
+    fault = refused(server, root, mode=mode)
+    assert fault.result["uploaded"] + fault.result["downloaded"] == 3
+    assert server.counts[operation] < 8 * 22
+
+
 @pytest.mark.parametrize("why", ["denied", "unreadable"])
 def test_many_that_fail_first_keep_nothing_from_the_rest(server, tmp_path, monkeypatch, why):
     for number in range(25):
@@ -325,6 +515,81 @@ def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeyp
     assert content(server)["index.html"] == b"AFTER!"
 
 
+@pytest.mark.parametrize("network", [True, False])
+def test_what_a_network_file_system_says_of_a_closed_file_is_not_trusted(server, tmp_path, monkeypatch, network):
+    """Its client answers stat out of a cache of attributes, and asks the server when a file is opened."""
+    monkeypatch.setattr(_tree_cache, "RACE", 0.0)
+    path = tmp_path / "site/a.txt"
+    device = os.stat(tmp_path).st_dev
+    remote = {f"{os.major(device)}:{os.minor(device)}": True} if network else {}
+    monkeypatch.setattr(_s3_sync, "remote_devices", lambda _mounts: remote)
+    write(path, b"before")
+    options, opened = {"cache": str(tmp_path / "cache")}, []
+    sync(server, path.parent, **options)
+    reading, scan = _tree_local.Tree.reading, _tree_local.Tree.scan
+    monkeypatch.setattr(_tree_local.Tree, "reading", lambda *about: opened.append(about) or reading(*about))
+    hashed = _tree_local.md5_of
+    monkeypatch.setattr(_tree_local, "md5_of", lambda *_about: pytest.fail("read again"))
+    assert not sync(server, path.parent, **options)["changed"]
+    assert len(opened) == network
+    monkeypatch.setattr(_tree_local, "md5_of", hashed)
+    stale = {}
+    monkeypatch.setattr(_tree_local.Tree, "scan", lambda self: stale.setdefault("found", scan(self)))
+    sync(server, path.parent, **options)
+    path.write_bytes(b"after!")
+    assert sync(server, path.parent, **options)["uploaded"] == network
+
+
+@pytest.mark.parametrize("mode", ["push", "pull"])
+def test_an_object_that_is_replaced_after_the_listing_teaches_the_cache_nothing(server, tmp_path, monkeypatch, mode):
+    """Its new state is what the file is, and the listing's ETag is that of another one."""
+    monkeypatch.setattr(_tree_cache, "RACE", 0.0)
+    path, data = tmp_path / "site/big.bin", {word: word * (9 << 20) for word in (b"o", b"n")}
+    write(path, data[b"o"])
+    sync(server, path.parent)
+    old = server.things["big.bin"]
+    write(path, data[b"n"])
+    sync(server, path.parent)
+    new, server.things["big.bin"] = server.things["big.bin"], old
+
+    def replace(request):
+        if request.operation == "HEAD":
+            server.things["big.bin"] = new
+
+    server.hook = replace
+    options = {"cache": str(tmp_path / "cache"), "mode": mode}
+    if mode == "pull":
+        said = str(refused(server, path.parent, **options))
+        assert "'big.bin' was changed in the bucket by somebody else while this ran: run it again" in said
+    else:  # what is there by now is what was to be sent
+        assert "the object was replaced while this ran" in sync(server, path.parent, **options)["actions"][0]
+    server.hook = None
+    server.things["big.bin"] = old
+    told = sync(server, path.parent, **options)
+    assert (told["uploaded"], told["downloaded"]) == ((1, 0) if mode == "push" else (0, 1))
+    assert path.read_bytes() == server.things["big.bin"].data
+
+
+def test_headers_that_are_changed_after_the_listing_are_not_remembered_as_those_of_before(server, tree, tmp_path):
+    options = {"cache": str(tmp_path / "cache")}
+    server.skew = -60
+    sync(server, tree)
+    server.skew = 0
+    thing = server.things["index.html"]
+    before = dict(thing.headers), thing.modified
+
+    def change(request):
+        if (request.operation, request.key) == ("HEAD", "index.html"):
+            thing.headers["content-type"], thing.modified = "text/theirs", server.now() - 10
+
+    server.hook = change
+    assert sync(server, tree, **options)["updated_headers"] == 1
+    server.hook = None
+    thing.headers, thing.modified = before
+    server.things["index.html"] = thing
+    assert not sync(server, tree, **options)["changed"]
+
+
 def test_a_root_that_its_reader_may_not_enter(seeded):
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o755)
@@ -353,6 +618,40 @@ def test_deletes_that_fail_are_named(seeded, tmp_path):
     assert fault.result["deleted"] == 1
 
 
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError", "ServiceUnavailable"])
+@pytest.mark.parametrize(("times", "fails"), [(2, 0), (99, 1), (99, 2)])
+def test_a_delete_that_s3_puts_off_is_tried_again(server, tmp_path, code, times, fails):
+    """In a request for a thousand keys S3 may be too busy for one of them, and says so within the 200."""
+    (tmp_path / "site").mkdir()
+    for name in ("a", "b", "c & d"):
+        server.seed(name, b"x")
+    busy, asked, delete = [times], [], server._delete
+
+    def some(request):
+        asked.append(request.body.count(b"<Key>"))
+        busy[0] -= 1
+        if fails == 2 and len(asked) == 2:
+            raise Refusal(403, "AccessDenied")
+        if busy[0] < 0:
+            return delete(request)
+        request.body = request.body.replace(b"<Object><Key>c &amp; d</Key>", b"<Gone><Key>c</Key>")
+        status, headers, body = delete(request)
+        told = f"<Error><Key>c &amp; d</Key><Code>{code}</Code><Message>m</Message></Error></DeleteResult>".encode()
+        return status, headers, body.replace(b"</DeleteResult>", told)
+
+    server._delete = some
+    options = {"delete": True, "allow_empty_source": True, "max_delete": ALL}
+    if fails:
+        fault = refused(server, tmp_path / "site", **options)
+        assert f"'c & d' was not deleted: {code} m" in str(fault)
+        assert fault.result["deleted"] == 2
+        assert set(content(server)) == {"c & d"}
+        assert len(asked) == (5 if fails == 1 else 2)
+    else:
+        assert sync(server, tmp_path / "site", **options)["deleted"] == 3
+        assert asked == [3, 1, 1]
+
+
 def test_an_object_that_changed_is_not_deleted(seeded, tmp_path):
     write(tmp_path / "site/new.txt", b"new")
 
@@ -364,6 +663,78 @@ def test_an_object_that_changed_is_not_deleted(seeded, tmp_path):
     fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL)
     assert "'web/a.txt' was not deleted: PreconditionFailed" in str(fault)
     assert content(seeded)["web/a.txt"] == b"written just now"
+
+
+def test_a_file_that_came_after_the_scan_keeps_its_object(seeded, tmp_path):
+    root = tmp_path / "site"
+    write(root / "new.txt", b"new")
+
+    def come(request):
+        if request.operation == "PUT":
+            write(root / "a.txt", b"a")
+
+    seeded.hook = come
+    fault = refused(seeded, root, key_prefix="web", delete=True, max_delete=ALL)
+    assert "'web/a.txt' was not deleted: its file is there now: run it again" in str(fault)
+    assert "Nothing was deleted" not in str(fault)  # b.txt was
+    assert set(content(seeded)) == {*THEIRS, "web/new.txt"} - {"web/b.txt"}
+    seeded.hook = None
+    assert not sync(seeded, root, key_prefix="web", delete=True, max_delete=ALL)["deleted"]
+
+
+def test_a_file_that_cannot_be_looked_at_before_a_delete_keeps_its_object(seeded, tmp_path, monkeypatch):
+    write(tmp_path / "site/new.txt", b"new")
+    look = os.lstat
+
+    def failing(path, **more):
+        if str(path).endswith("/site/a.txt"):
+            raise OSError(5, "Input/output error")
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "lstat", failing)
+    fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL)
+    assert "'web/a.txt' was not deleted: its file cannot be looked at (Input/output error)" in str(fault)
+    assert "web/a.txt" in content(seeded)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path, monkeypatch, again):
+    """As editors and git do it: unlink, then create. Between the two a scan lists it and cannot look at it."""
+    path = tmp_path / "site/b.txt"
+    for name in ("a.txt", "b.txt"):
+        write(tmp_path / "site" / name, b"before")
+    sync(server, path.parent)
+    one, look = _tree_local.Tree._one, os.lstat
+
+    def replaced(self, entry, name, *rest):
+        if name != "b.txt":
+            return one(self, entry, name, *rest)
+        path.unlink()
+        try:
+            return one(self, entry, name, *rest)
+        finally:
+            write(path, b"after!")
+
+    def later(what, **more):
+        if again and str(what) == str(path) and not path.exists():
+            write(path, b"after!")
+        return look(what, **more)
+
+    monkeypatch.setattr(_tree_local.Tree, "_one", replaced)
+    monkeypatch.setattr(os, "lstat", later)
+    told = sync(server, path.parent, delete=True, max_delete=ALL)
+    assert (told["uploaded"], told["deleted"]) == (int(again), 0)
+    assert content(server)["b.txt"] == (b"after!" if again else b"before")
+
+
+def test_an_object_that_a_folder_took_the_place_of_is_deleted(server, tmp_path):
+    for key in ("folder", "linked", "../out", "/etc/passwd"):
+        server.seed(key, b"old")
+    for path in ("site/folder/a", "site/b", "out"):
+        write(tmp_path / path, b"new")
+    (tmp_path / "site/linked").symlink_to("folder")
+    assert sync(server, tmp_path / "site", delete=True, max_delete=ALL, exclude=[])["deleted"] == 4
+    assert set(content(server)) == {"folder/a", "linked/a", "b"}
 
 
 # order
@@ -414,6 +785,57 @@ def test_headers_by_pattern_and_a_change_without_upload(server, tree):
     assert set(writes(server)) == {"COPY"}
     assert server.things["index.html"].headers["x-amz-meta-mtime"] == "of another tool"
     assert not sync(server, tree, **{**options, "cache_control": "no-store"})["changed"]
+
+
+def test_a_coding_as_http_writes_lists_is_no_drift(server, tree):
+    options = {"headers": [{"patterns": ["*.css"], "content_encoding": "gzip, br"}]}
+    sync(server, tree, **options)
+    assert server.things["css/site.css"].headers["content-encoding"] == "gzip,br"
+    assert not sync(server, tree, **options)["changed"]
+
+
+def test_an_empty_text_takes_metadata_away(server, tree):
+    sync(server, tree, headers=[{"patterns": ["*.css"], "metadata": {"Owner": "us", "By": "me"}}])
+    told = sync(server, tree, headers=[{"patterns": ["*.css"], "metadata": {"Owner": ""}}])
+    assert (told["uploaded"], told["updated_headers"]) == (0, 1)
+    assert "x-amz-meta-owner 'us' -> 'none'" in told["actions"][0]
+    kept = {name: value for name, value in server.things["css/site.css"].headers.items() if "meta" in name}
+    assert kept == {"x-amz-meta-by": "me"}
+    assert not sync(server, tree, headers=[{"patterns": ["*.css"], "metadata": {"Owner": ""}}])["changed"]
+
+
+def test_a_file_mode_in_quotes(server, tmp_path):
+    server.seed("a", b"a")
+    sync(server, tmp_path / "back", mode="pull", file_mode="0604")
+    assert (tmp_path / "back/a").stat().st_mode & 0o7777 == 0o604
+
+
+@pytest.mark.parametrize("size", [6, 9 << 20])
+@pytest.mark.parametrize(
+    ("before", "mode", "during", "after"),
+    [(None, "0600", 0o600, 0o600), (0o600, None, 0o600, 0o600), (None, "0644", 0o600, 0o644), (0o640, None, 0o600, 0o640),
+     (0o600, "0644", 0o600, 0o644), (None, None, 0o644, 0o644)],
+)  # fmt: skip
+def test_what_is_half_written_is_open_to_nobody_who_may_not_read_the_file(
+    server, tmp_path, monkeypatch, size, before, mode, during, after
+):
+    server.seed("a", bytes(size))
+    path, seen, write_at = tmp_path / "site/a", set(), os.pwrite
+    if before:
+        write(path, b"before")
+        path.chmod(before)
+
+    def look(descriptor, *about):
+        seen.add(os.fstat(descriptor).st_mode & 0o7777)
+        return write_at(descriptor, *about)
+
+    monkeypatch.setattr(os, "pwrite", look)
+    umask = os.umask(0o022)
+    try:
+        sync(server, path.parent, mode="pull", file_mode=mode, file_change_strategy="force")
+    finally:
+        os.umask(umask)
+    assert (seen, path.stat().st_mode & 0o7777) == ({during}, after)
 
 
 def test_no_acl_is_ever_sent(server, tree):
@@ -499,6 +921,8 @@ def test_report_and_progress(server, tree, tmp_path, monkeypatch):
     from ansible_collections.samefiles.aws.plugins.module_utils import _s3_crew
 
     monkeypatch.setattr(_s3_crew.Progress, "EVERY", 0.0)
+    sync(server, tree, check=True, progress_file=str(tmp_path / "progress"))
+    assert not (tmp_path / "progress").exists()
     told = sync(server, tree, report="full", progress_file=str(tmp_path / "progress"))
     assert told["files"]["uploaded"] == sorted(files(tree))
     assert "sent: 5 of 5" in (tmp_path / "progress").read_text()
@@ -509,7 +933,8 @@ def test_report_and_progress(server, tree, tmp_path, monkeypatch):
 CODE = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_pull, _s3_sync
+_s3_pull._BATCH = 4  # else a pull as small as this gives all files their names at its end
 _s3_sync.sync(json.loads(sys.argv[2]))
 """
 
@@ -526,23 +951,47 @@ def test_killed_at_any_moment_it_converges(server, tmp_path, mode):
             server.seed(f"{number % 5}/{number}", data)
             before[f"{number % 5}/{number}"] = b"old content"
             write(root / f"{number % 5}/{number}", b"old content")
-    server.hook = lambda request: time.sleep(0.004)
+    server.hook = lambda request: time.sleep(0.01)
     options = server.options(file_root=str(root), mode=mode, cache=str(tmp_path / "cache"))
+    operation, halfway = {"push": "PUT", "pull": "GET"}[mode], 0
     for number in range(6):
+        server.counts.clear()
         process = subprocess.Popen([sys.executable, "-c", CODE, json.dumps(sys.path), json.dumps(options)])
-        time.sleep(0.15 + 0.06 * number + chance.random() / 10)
+        # the first at the beginning, the others later and later into the transfer
+        until = time.monotonic() + 30
+        while server.counts[operation] < 2 * number and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(chance.random() / 100)
         process.send_signal(signal.SIGKILL)
         process.wait()
         if mode == "push":
             assert all(files(root)[key] == data for key, data in content(server).items())
+            done = len(content(server))
         else:
             now = {path: data for path, data in files(root).items() if ".samefiles-part-" not in path}
             assert all(data in (before[path], content(server)[path]) for path, data in now.items())
             assert set(now) == set(before)
+            done = sum(data != before[path] for path, data in now.items())
+        halfway += process.returncode == -signal.SIGKILL and 0 < done < 60
+    assert halfway
     server.hook = None
     _s3_sync.sync(options)
     assert files(root) == content(server)
     assert not _s3_sync.sync(options)["changed"]
+
+
+def test_a_timer_s_result_can_be_read_by_who_collects_it(server, tree, tmp_path, monkeypatch):
+    """Its unit has UMask=0027, and the collector of Prometheus is another user."""
+    conf, state = tmp_path / "conf.json", tmp_path / "state"
+    conf.write_text(json.dumps(server.options(file_root=str(tree))))
+    state.mkdir()
+    before = os.umask(0o027)
+    try:
+        assert _s3_run.run("site", str(conf), str(state)) == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in state.iterdir()}
+    assert modes == {"last.json": 0o644, "s3_sync.prom": 0o644}
 
 
 ENDED = """
@@ -623,19 +1072,71 @@ def test_a_host_without_proc_trusts_no_clock(server, tree, tmp_path, monkeypatch
     assert not sync(server, tree, **options)["changed"]
 
 
+def test_headers_that_threads_remember_at_a_time_stay_those_of_their_objects(tmp_path):
+    class Slow(list):
+        def append(self, item):
+            time.sleep(0.02)
+            super().append(item)
+
+    cache = _tree_cache.Cache(None, ())
+    cache._sets = Slow()
+    told = {
+        f"{number}": _s3_answers.Head(
+            1, "e", 0, 9.0, {"content-type": f"t/{number}"}, {}, "STANDARD", None, None, {}, None
+        )
+        for number in range(8)
+    }
+    threads = [threading.Thread(target=cache.remember_head, args=(path, head, "then")) for path, head in told.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {path: cache.head(path, "e", "then").headers for path in told} == {path: told[path].headers for path in told}
+
+
 @pytest.mark.parametrize(
-    ("kind", "remote"),
-    [("nfs4", True), ("fuse.sshfs", True), ("virtiofs", True), ("prl_fs", True), ("ext4", False), ("overlay", False)],
-)
-def test_whose_clock_is_the_host_s(kind, remote):
+    ("kind", "keeps"),
+    [
+        ("nfs4", True), ("nfs", True), ("fuse.sshfs", False), ("virtiofs", False), ("prl_fs", False), ("vfat", False), ("exfat", False),
+        ("9p", False), ("cifs", False), ("ext4", None), ("overlay", None),
+    ],
+)  # fmt: skip
+def test_whose_clock_is_the_host_s_and_who_keeps_a_change_time(kind, keeps):
     row = f"36 35 98:0 / /srv rw,noatime master:1 - {kind} /dev/root rw,errors=continue"
-    assert (_tree_cache.remote_devices(row) == {"98:0"}) is remote
+    assert _tree_cache.remote_devices(row).get("98:0") is keeps
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypatch, known):
+    """sshfs, vfat: cp -p and rsync -t of other bytes of the same size leave nothing that shows."""
+    monkeypatch.setattr(_tree_cache, "RACE", 0.0)
+    real = _tree_cache.identity
+    monkeypatch.setattr(_tree_local, "identity", lambda about: real(about)._replace(ctime=about.st_mtime_ns))
+    path = tmp_path / "site/a.txt"
+    write(path, b"before", age=3600)
+    device = os.stat(path).st_dev
+    remote = {f"{os.major(device)}:{os.minor(device)}": False} if known else None
+    if known:
+        monkeypatch.setattr(_s3_sync, "remote_devices", lambda _mounts: remote)
+    else:
+        look = _s3_sync.Look
+        monkeypatch.setattr(_s3_sync, "Look", lambda *about: look(*about[:-1], None))
+    options = {"cache": str(tmp_path / "cache")}
+    for _run in range(2):
+        sync(server, path.parent, **options)
+    about = os.stat(path)
+    path.write_bytes(b"after!")
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert sync(server, path.parent, **options)["uploaded"] == 1
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"file_root": "a\0b"}, "file_root must be a path"),
+        ({"file_root": ""}, "file_root must be the path of a tree, got ''"),
+        ({"file_root": " "}, "file_root must be the path of a tree, got ' '"),
+        ({"file_root": "", "mode": "pull", "delete": True}, "file_root must be the path of a tree, got ''"),
         ({"progress_file": "/nowhere/progress"}, "progress_file '/nowhere/progress' cannot be written"),
         ({"file_root": "/typo"}, "file_root '/typo' is not there: nothing was changed"),
         ({"permission": "public-read"}, "no ACL is ever sent"),
@@ -643,14 +1144,33 @@ def test_whose_clock_is_the_host_s(kind, remote):
         ({"bucket": "No_Bucket"}, "bucket must be 3-63 of a-z"),
         ({"max_delete": {"count": -1}}, "max_delete must have a count of 0 or more"),
         ({"kms_key_id": "k"}, "kms_key_id needs encryption: aws:kms, got None"),
+        (
+            {"encryption": "aws:kms", "kms_key_id": "alias/site"},
+            "kms_key_id is the alias 'alias/site', by which S3 names the key of no object: give the key's id or ARN",
+        ),
+        ({"encryption": "aws:kms", "kms_key_id": "arn:aws:kms:eu-central-1:1:alias/site"}, "give the key's id or ARN"),
         ({"concurrency": 0}, "concurrency must be from 1 to 64, got 0"),
         ({"headers": [{"patterns": []}]}, "headers[0].patterns must name at least one glob"),
         (
             {"headers": [{"patterns": ["*"], "cache_control": "a\nb"}]},
             "headers[0].cache_control must be printable ASCII",
         ),
+        ({"headers": [{"patterns": ["*"], "content_type": "a "}]}, "headers[0].content_type must be printable ASCII"),
+        ({"headers": [{"patterns": ["*"], "metadata": {"a": " b"}}]}, "headers[0].metadata.a must be printable ASCII"),
+        (
+            {"headers": [{"patterns": ["*"], "metadata": {"a\n": "b"}}]},
+            "headers[0].metadata must have names of letters",
+        ),
+        ({"headers": [{"patterns": ["*"], "metadata": {"a:b": "b"}}]}, "as headers have, got 'a:b'"),
+        ({"headers": [{"patterns": ["*"], "metadata": {"": "b"}}]}, "as headers have, got ''"),
+        ({"cache_control": "max-age=60\n"}, "cache_control must be printable ASCII without blanks at its ends"),
+        ({"cache_control": "max-age=60\r\nx-amz-acl: public-read"}, "cache_control must be printable ASCII"),
+        ({"mime_map": {".x": "text/x\n"}}, "mime_map['.x'] must be printable ASCII"),
+        ({"encryption": "aws:kms", "kms_key_id": "k\n"}, "kms_key_id must be printable ASCII"),
         ({"include": ["[z-a]"]}, "include must be a list of globs"),
         ({"file_mode": "rw"}, "file_mode must be an octal number in quotes"),
+        ({"file_mode": "420"}, "such as '0644', got '420': without quotes YAML makes 0644 the number 420"),
+        ({"file_mode": "644"}, "such as '0644', got '644'"),
         ({"endpoint_url": "s3.example.com"}, "endpoint_url must be http:// or https://"),
         ({"access_key": None}, "secret_key needs access_key"),
         ({"secret_key": "wrong"}, "403 SignatureDoesNotMatch"),
@@ -658,8 +1178,9 @@ def test_whose_clock_is_the_host_s(kind, remote):
 )
 def test_bad_input_is_one_sentence(server, tree, options, said):
     told = {**server.options(), "file_root": str(tree), **options}
-    with pytest.raises(_s3_sync.Refused) as caught:
-        _s3_sync.sync(told)
-    assert said in str(caught.value)
-    assert SECRET not in str(caught.value)
+    for check in (True, False):
+        with pytest.raises(_s3_sync.Refused) as caught:
+            _s3_sync.sync(told, check)
+        assert said in str(caught.value)
+        assert SECRET not in str(caught.value)
     assert writes(server) == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pathlib
+import subprocess
 
 import yaml
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS
@@ -40,3 +43,32 @@ def test_every_option_is_passed_on():
     for task in tasks:
         if "samefiles.aws.s3_sync" in task:
             assert set(task["samefiles.aws.s3_sync"]) == set(ARGUMENTS) - KEYS
+
+
+def test_each_side_has_its_syncs_whatever_they_are_called():
+    syncs = [
+        {"name": "web", "side": "controller"},
+        {"name": "web", "side": "host"},
+        {"name": "logs"},
+        {"name": "logs", "schedule": {"when": "daily"}},
+        {"name": "late", "side": "controller", "schedule": {"when": "daily"}},
+    ]
+    names = ["s3_sync_of_controller", "s3_sync_of_host", "s3_sync_now", "s3_sync_both_sides"]
+    shown = "{{ [" + ", ".join(names) + "] | to_json }}"
+    argv = [
+        "ansible",
+        "localhost",
+        "-m",
+        "ansible.builtin.debug",
+        "-a",
+        f"msg='{shown}'",
+        "-e",
+        f"@{ROLE}/vars/main.yml",
+    ]
+    argv += ["-e", json.dumps({"s3_sync_syncs": syncs, "s3_sync_phase": "assets"})]
+    done = subprocess.run(
+        argv, env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_FORCE_COLOR": "0"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told = json.loads(json.loads(done.stdout[done.stdout.index("{") :])["msg"])
+    assert told == [[syncs[0], syncs[4]], syncs[1:4], syncs[1:3], ["late"]]
