@@ -15,6 +15,7 @@ from lab.progress import say
 from lab.settings import DEFAULT_LAB, MOST_FILE_SYSTEMS, MOST_SERVERS, REGION, ROOT, Lab, LabError
 
 TRANSPORTS = ("stunnel", "plain", "efs-utils")
+STORAGES = ("efs", "s3")
 
 
 def _inventory(lab: Lab) -> pathlib.Path:
@@ -67,7 +68,8 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
         "Transport": wanted.transport,
         "SiteUrl": lab.site_url,
     }
-    tags |= {"Bucket": lab.bucket, "S3Endpoint": lab.s3_endpoint}
+    tags |= {"Storage": wanted.storage, "Bucket": lab.bucket}
+    tags |= {"S3Endpoint": lab.s3_endpoint, "S3BrowserEndpoint": lab.s3_browser_endpoint}
     if wanted.package:
         tags["EfsUtilsChecksum"] = wanted.package
     identities = record.servers(main, tags)
@@ -113,22 +115,29 @@ def _hosts(text: str | None) -> int | None:
     return int(text)
 
 
+def _one_of(name: str, words: tuple[str, ...], given: str | None) -> None:
+    """Refuse a word that is none of those that a variable of `make lab` takes."""
+    if given not in (None, *words):
+        raise LabError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {given!r}")
+
+
 def up(arguments: argparse.Namespace) -> None:
     """Start the lab, or make it what the arguments say."""
     hosts = _hosts(arguments.hosts)
-    if arguments.transport not in (None, *TRANSPORTS):
-        raise LabError(
-            f"TRANSPORT must be {', '.join(TRANSPORTS[:-1])} or {TRANSPORTS[-1]}, got {arguments.transport!r}"
-        )
+    _one_of("TRANSPORT", TRANSPORTS, arguments.transport)
+    _one_of("STORAGE", STORAGES, arguments.storage)
     engine.prerequisites()
     wanted = state.load(arguments.lab) or state.Wanted(state.free_index(arguments.lab))
     lab = Lab(arguments.lab, wanted.index)
     wanted.hosts = wanted.hosts if hosts is None else hosts
     wanted.transport = arguments.transport or wanted.transport
+    wanted.storage = arguments.storage or wanted.storage
     _package(lab, arguments.efs_utils_package, wanted)
     _converge(lab, wanted)
+    files = f"files in S3, bucket {lab.bucket}" if wanted.storage == "s3" else "files on EFS"
     say(
-        f"lab {lab.name}: {wanted.hosts} servers, site at {lab.site_url}, AWS API at {lab.aws_endpoint}, S3 at {lab.s3_endpoint}"
+        f"lab {lab.name}: {wanted.hosts} servers, site at {lab.site_url}, {files}; AWS API at {lab.aws_endpoint}, "
+        f"S3 at {lab.s3_endpoint}"
     )
 
 
@@ -204,6 +213,8 @@ def status(arguments: argparse.Namespace) -> None:
         "region": REGION,
         "file_system": record.identity_of(state.MAIN_FILE_SYSTEM),
         "bucket": lab.bucket,
+        "storage": wanted.storage,
+        "s3_browser_endpoint": lab.s3_browser_endpoint,
         "inventory": str(_inventory(lab)),
         "hosts": hosts,
     }
@@ -215,12 +226,19 @@ def fill(arguments: argparse.Namespace) -> None:
     lab, wanted = _open(arguments.lab)
     servers = [f"http://{lab.server(number + 1).address}" for number in range(wanted.hosts)]
     pictures.fill(lab.site_url, servers)
-    print(f"The site: {lab.site_url}")
+    files = f"in the bucket {lab.bucket}" if wanted.storage == "s3" else "on EFS"
+    print(f"The site: {lab.site_url} (files {files})")
 
 
 def inventory(arguments: argparse.Namespace) -> None:
     """Print the path of the lab's inventory."""
     print(_inventory(_open(arguments.lab)[0]))
+
+
+def playbooks(arguments: argparse.Namespace) -> None:
+    """Print the playbooks that make the site of the lab: with files in S3 the bucket comes first."""
+    wanted = _open(arguments.lab)[1]
+    print(*(["playbooks/bucket.yml"] if wanted.storage == "s3" and wanted.hosts else []), "site.yml")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -232,6 +250,7 @@ def parser() -> argparse.ArgumentParser:
     # strings, checked in up(): argparse answers a wrong value with a page of usage
     one.add_argument("--hosts", metavar="NUMBER")
     one.add_argument("--transport", metavar="|".join(TRANSPORTS))
+    one.add_argument("--storage", metavar="|".join(STORAGES))
     one.add_argument("--efs-utils-package", metavar="FILE.deb")
     one.set_defaults(run=up)
     for name, function in (
@@ -239,6 +258,7 @@ def parser() -> argparse.ArgumentParser:
         ("down", down),
         ("status", status),
         ("inventory", inventory),
+        ("playbooks", playbooks),
         ("pictures", fill),
     ):
         commands.add_parser(name, help=function.__doc__).set_defaults(run=function)
@@ -255,7 +275,7 @@ def main() -> None:
     """Run one command; a LabError becomes one sentence."""
     arguments = parser().parse_args()
     try:
-        if arguments.run in (status, inventory):
+        if arguments.run in (status, inventory, playbooks):
             arguments.run(arguments)
             return
         with state.locked():

@@ -12,6 +12,7 @@ import time
 import boto3
 import botocore.config
 import botocore.exceptions
+from ansible_collections.samefiles.aws.plugins.module_utils import _bucket, _bucket_aws, _bucket_plan
 
 from lab import engine, parts
 from lab.aws import ACCESS_KEY, SECRET_KEY
@@ -21,8 +22,9 @@ from lab.progress import step
 from lab.settings import REGION, ROOT, Lab, LabError
 
 ROLE = "samefiles-web"
-PREFIXES = ["hosts/", "gallery/"]
-"""What the servers' role may use of the bucket: files of the hosts themselves, and the site's."""
+KEY_PREFIX = "gallery"
+PREFIXES = ["hosts/", f"{KEY_PREFIX}/", "public/"]
+"""What the servers' role may use of the bucket: files of the hosts themselves, the site's, and its published ones."""
 WEED = pathlib.Path(sys.executable).with_name("weed")
 DEADLINE = 60  # seconds; SeaweedFS starts in 2-4
 
@@ -88,47 +90,35 @@ def _wait(lab: Lab, s3) -> set[str]:
             time.sleep(0.3)
 
 
-def policy(bucket_name: str) -> dict:
-    """Nobody gets anything that is not encrypted on its way."""
-    arn = f"arn:aws:s3:::{bucket_name}"
-    deny = {
-        "Sid": "TlsOnly",
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": "s3:*",
-        "Resource": [arn, f"{arn}/*"],
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    }
-    return {"Version": "2012-10-17", "Statement": [deny]}
-
-
 def bucket(lab: Lab) -> None:
-    """The lab's bucket: closed to the public, its owner's alone, versioned, encrypted, over TLS only."""
-    s3, name = client(lab), lab.bucket
-    if name not in _wait(lab, s3):
-        place = {"LocationConstraint": REGION}
-        s3.create_bucket(Bucket=name, CreateBucketConfiguration=place, ObjectOwnership="BucketOwnerEnforced")
-    closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
-    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=closed)
-    s3.put_bucket_ownership_controls(
-        Bucket=name, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    )
-    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    encrypted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=encrypted)
-    cors = {
-        "AllowedOrigins": [lab.site_url],
-        "AllowedMethods": ["GET", "HEAD", "PUT"],
-        "AllowedHeaders": ["*"],
-        "ExposeHeaders": ["ETag"],
-        "MaxAgeSeconds": 3000,
-    }
-    s3.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [cors]})
-    stale = {
-        "ID": "stale-uploads",
-        "Status": "Enabled",
-        "Filter": {"Prefix": ""},
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2},
-    }
-    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [stale]})
-    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy(name)))
+    """The lab's bucket, by the code of the module samefiles.aws.bucket, which then finds nothing to change.
+
+    A prefix that playbooks/bucket.yml has opened stays open: that is the user's decision, not the lab's.
+    """
+    s3 = client(lab)
+    _wait(lab, s3)
+    there = _bucket_aws.Bucket(s3, lab.bucket)
+    try:
+        state = there.read()
+        public = _bucket.open_prefix(lab.bucket, state)
+        told = {
+            "bucket": lab.bucket,
+            "create": True,
+            "region": REGION,
+            "key_prefix": KEY_PREFIX,
+            "public_prefix": public,
+            "public_access_confirmed": bool(public),
+            "cors_origins": [lab.site_url],
+            "encryption": "AES256",
+            "kms_key_id": "",
+            "versioning": True,
+            "keep_deleted_days": 30,
+        }
+        wanted = _bucket.wish(told)
+        steps = _bucket_plan.plan(wanted, state)
+        if steps:
+            there.apply(wanted, state, steps)
+    except _bucket.BucketError as fault:
+        raise LabError(str(fault)) from None
+    finally:
+        s3.close()

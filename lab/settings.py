@@ -10,9 +10,9 @@ import re
 REGION = "eu-central-1"
 ZONES = ("eu-central-1a", "eu-central-1b")
 DEFAULT_LAB = "lab"
-# Numbers that are always the same; any other name gets the first number that is free.
-FIXED = {DEFAULT_LAB: 0, "test": 1, "plain": 2}
 MOST_LABS = 16
+# Numbers that are always the same; any other name gets the first number that is free.
+FIXED = {DEFAULT_LAB: 0, "test": 1, "plain": 2, "webapp": MOST_LABS - 1}
 MOST_SERVERS = 40
 MOST_FILE_SYSTEMS = 20
 USER = "admin"  # as on Debian's own machine image
@@ -108,6 +108,11 @@ class Lab:
     def s3_endpoint(self) -> str:
         """The endpoint of S3, for this machine and for the servers."""
         return f"https://{self.s3_address}"
+
+    @property
+    def s3_browser_endpoint(self) -> str:
+        """The endpoint of S3 for browsers on this machine, which do not know the lab's CA."""
+        return f"http://{self.s3_address}:8080"
 
     @property
     def bucket(self) -> str:

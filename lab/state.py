@@ -18,11 +18,12 @@ MAIN_FILE_SYSTEM = "files"
 
 @dataclasses.dataclass
 class Wanted:
-    """The record lab.json: how many servers, which file systems, which transport."""
+    """The record lab.json: how many servers, which file systems, which transport, which storage of the site."""
 
     index: int
     hosts: int = 2
     transport: str = "stunnel"
+    storage: str = "efs"  # where the site keeps its files
     package: str | None = None  # SHA-256 of the efs-utils package in the state folder
     file_systems: list[dict] = dataclasses.field(
         default_factory=lambda: [{"name": MAIN_FILE_SYSTEM, "number": 0, "access_points": []}]

@@ -15,7 +15,19 @@ import pytest
 import testinfra
 
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-CONVERGE = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".config/molecule/converge.yml")
+ROOT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+CONVERGE = ROOT / ".config/molecule/converge.yml"
+# Molecule ends with a page of its own; `make molecule` prints this after it.
+FAILED = ROOT / ".cache/molecule-failed"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what failed, with the end of its story."""
+    if report.failed:
+        FAILED.parent.mkdir(exist_ok=True)
+        story = report.longreprtext.splitlines()[-25:]
+        with FAILED.open("a", encoding="utf-8") as file:
+            file.write("\n".join([f"FAILED {report.nodeid} ({report.when})", *story, "", ""]))
 
 
 @dataclasses.dataclass

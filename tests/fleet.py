@@ -59,6 +59,12 @@ class Server:
         """How many Ansible modules ran here since it was booted, as its journal counts them."""
         return int(self.run('journalctl --no-pager -o cat | grep -c "Invoked wit[h]" || true'))
 
+    def moved(self) -> int:
+        """Bytes that came and went over its network since it was booted."""
+        rows = self.run("cat /proc/net/dev").splitlines()[2:]
+        fields = [row.replace(":", " ").split() for row in rows if not row.strip().startswith("lo:")]
+        return sum(int(row[1]) + int(row[9]) for row in fields)
+
     def mount(self, path: str = "/srv/files") -> str:
         """The row of the kernel's mount table for a path, the topmost; "" when nothing is mounted."""
         rows = [row for row in self.run("cat /proc/self/mountinfo").splitlines() if row.split(" ")[4] == path]

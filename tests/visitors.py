@@ -53,6 +53,58 @@ def upload(url: str, name: str, blocks, size: int, pause: float = 0.0) -> dict:
         return json.loads(body)[0]
 
 
+def _json(url: str, path: str, body: bytes, seconds: float = 60.0) -> dict:
+    """POST; what a 201 told. Any other answer raises."""
+    connection = connect(url, seconds)
+    with contextlib.closing(connection):
+        kind = {"Content-Type": "application/json", "Accept": "application/json"}
+        connection.request("POST", path, body, kind)
+        answer = connection.getresponse()
+        told = answer.read()
+        if answer.status != 201:
+            raise AssertionError(f"POST {path} of {url}: {answer.status} {told[:300]!r}")
+        return json.loads(told)
+
+
+def put(ticket: dict, blocks, seconds: float = 120.0) -> tuple[int, bytes]:
+    """Send blocks of bytes to S3 with a ticket; Content-Length, which the ticket is for, must be among its headers."""
+    parts = urllib.parse.urlsplit(ticket["url"])
+    connection = connect(ticket["url"], seconds)
+    with contextlib.closing(connection):
+        connection.request("PUT", f"{parts.path}?{parts.query}", blocks, ticket["headers"])
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def direct(url: str, name: str, blocks, size: int, sha256: str = "", seconds: float = 120.0) -> dict:
+    """Upload one file as the page does with S3: a ticket of the site, the bytes to S3, the site's word that it is there."""
+    wanted = {"name": name, "size": size, **({"sha256": sha256} if sha256 else {})}
+    ticket = _json(url, "/tickets", json.dumps(wanted).encode())
+    status, said = put({**ticket, "headers": {**ticket["headers"], "Content-Length": str(size)}}, blocks, seconds)
+    if status != 200:
+        raise AssertionError(f"PUT of {name}: {status} {said[:300]!r}")
+    return _json(url, f"/tickets/{ticket['key']}", b"")
+
+
+def redirect(url: str, path: str) -> str:
+    """Where a site sends who asks for a file; an answer but 302 raises."""
+    connection = connect(url, 30)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 302:
+            raise AssertionError(f"{path} from {url}: {answer.status}")
+        return answer.headers["Location"]
+
+
+def by_url(url: str, path: str):
+    """The blocks of a file in S3, by the link that a site gives."""
+    link = redirect(url, path)
+    parts = urllib.parse.urlsplit(link)
+    return download(link, f"{parts.path}?{parts.query}")
+
+
 def download(url: str, path: str):
     """The blocks of a file; an answer but 200 raises."""
     connection = connect(url, 120)

@@ -5,6 +5,7 @@
 - The public-access block, stored and enforced: it knows none. A bucket begins with all four switches on, as on AWS.
 - Where a bucket is (it says nothing), and the ETag of a copy (without quotes).
 - A batch delete whose keys it would rewrite to those of other objects.
+- An object that does not exist, to those without credentials: AWS tells only those who may list.
 """
 
 from __future__ import annotations
@@ -145,6 +146,8 @@ class Front(http.server.BaseHTTPRequestHandler):
     """One connection from HAProxy."""
 
     protocol_version = "HTTP/1.1"
+    # head and body go in two packets: the second must not wait for HAProxy's word that it has the first (40 ms)
+    disable_nagle_algorithm = True
     blocks = Blocks()
     kept: dict[tuple[str, str, str], tuple[float, list[Row]]] = {}
 
@@ -178,7 +181,7 @@ class Front(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _route(self) -> None:
-        anonymous = not (
+        anonymous = self.anonymous = not (
             "Authorization" in self.headers or "X-Amz-Signature" in self.query or "Signature" in self.query
         )
         if anonymous and self.blocks.on(self.bucket, "RestrictPublicBuckets"):
@@ -217,6 +220,9 @@ class Front(http.server.BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         answer = self._ask()
+        if self.anonymous and self.key and answer.status == 404:
+            self.there.close()
+            raise Refusal(403, "AccessDenied", "Access Denied")
         copied = "x-amz-copy-source" in self.headers and answer.status == 200
         body = answer.read() if copied else None
         if copied:

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.samefiles.aws.plugins.module_utils import _proof, _site
+from ansible_collections.samefiles.aws.plugins.module_utils import _proof, _proof_page, _site
 
 RESULTS = {"type": "list", "elements": "dict", "default": []}
 ARGUMENTS = {
@@ -22,7 +22,15 @@ ARGUMENTS = {
     "writes": RESULTS,
     "reads": RESULTS,
     "folder": {"type": "path"},
-    "site": {"type": "dict", "options": {"url": {"type": "str"}, "password": {"type": "str", "no_log": True}}},
+    "site": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "storage": {"type": "str", "choices": ["efs", "s3"], "default": "efs"},
+            "ca_file": {"type": "str"},
+        },
+    },
     "run": {"type": "str"},
     "balancer": {"type": "dict"},
     "gone": RESULTS,
@@ -46,8 +54,9 @@ def _through_balancer(site: dict, run: str, keys: dict[str, str]) -> dict:
     if not site["url"]:
         return found
     until = time.monotonic() + _DEADLINE
+    token = _proof.token(run, _proof.BALANCER, "site")
     try:
-        keys[_proof.BALANCER] = _site.upload(site, "proof-balancer.txt", _proof.token(run, _proof.BALANCER, "site"))
+        keys[_proof.BALANCER] = _site.upload(site, "proof-balancer.txt", token, page=site["url"])
     except OSError as fault:
         told = fault.strerror or str(fault)
         found["problems"].append(f"{_proof.BALANCER}: uploading a file through {site['url']} failed: {told}")
@@ -80,7 +89,7 @@ class ActionModule(ActionBase):
         if given["folder"] and not self._task.check_mode:
             when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
             _write(given["folder"], "proof.json", json.dumps(proof, indent=2) + "\n")
-            _write(given["folder"], "proof.html", _proof.page(proof, when))
+            _write(given["folder"], "proof.html", _proof_page.page(proof, when))
         result.update(
             changed=False,
             run=secrets.token_hex(8),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils import _archive
 ARGUMENTS = {
     "source": {"type": "path", "required": True},
     "builder": {"type": "path"},
+    "builder_reads": {"type": "list", "elements": "path", "default": []},
     "cache": {"type": "path", "default": "~/.cache/samefiles/webapp"},
 }
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -38,7 +40,15 @@ def _build(builder: str, archive: str) -> None:
     os.replace(part, archive)
 
 
-def _archive_of(source: str, builder: str | None, cache: str) -> str:
+def _name(source: str, more: list[str]) -> str:
+    """The name of the archive that is made from these files."""
+    total = hashlib.sha256(_archive.digest(source).encode())
+    for path in sorted(more):
+        total.update(f"{os.path.basename(path)} {_archive.checksum(path)}".encode())
+    return f"{total.hexdigest()[:32]}.tar.gz"
+
+
+def _archive_of(source: str, builder: str | None, more: list[str], cache: str) -> str:
     if os.path.isfile(source) and not builder:
         if not source.endswith(_ARCHIVES):
             raise AnsibleActionFail(f"source must be a folder or an archive ({', '.join(_ARCHIVES)}), got {source!r}")
@@ -48,7 +58,7 @@ def _archive_of(source: str, builder: str | None, cache: str) -> str:
             f"source must be a folder or an archive on the controller, got {source!r}, which is none"
         )
     os.makedirs(cache, exist_ok=True)
-    archive = os.path.join(cache, f"{_archive.digest(source)[:32]}.tar.gz")
+    archive = os.path.join(cache, _name(source, more))
     # the hosts of a play ask side by side, for the same archive most often: one makes it, the others wait
     with open(os.path.join(cache, ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -71,6 +81,6 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         cache = os.path.expanduser(given["cache"])
-        archive = _archive_of(given["source"], given["builder"], cache)
+        archive = _archive_of(given["source"], given["builder"], given["builder_reads"], cache)
         result.update(changed=False, archive=archive, checksum=_archive.checksum(archive))
         return result

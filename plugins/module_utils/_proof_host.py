@@ -180,11 +180,11 @@ def _site_calls(host: str, calls: dict, deadline: float, doing: str) -> tuple[di
 
 
 def site_write(site: dict, host: str, run: str, deadline: float) -> dict:
-    """Upload this host's file through its own front; {"key"} or {"problems"}."""
+    """Upload this host's file through its own front: {"key"} or {"problems"}, and the bucket, "" for none."""
     data = _proof.token(run, host, "site")
     call = {"key": lambda: _site.upload(site, f"proof-{host}.txt", data)}
     values, problems = _site_calls(host, call, deadline, "uploading a file to its own site")
-    return {**values, "problems": problems}
+    return {**values, "bucket": site.get("bucket") or "" if _site.in_s3(site) else "", "problems": problems}
 
 
 def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline: float) -> dict:
@@ -195,6 +195,12 @@ def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline
         for writer, key in keys.items()
     }
     readings, problems = _site_calls(host, calls, wait + deadline, "fetching a file from its own site")
+    if _site.in_s3(site):  # where a link alone proves nothing of the server
+        call = {"": lambda: _site.unlisted(site, list(keys.values()), until)}
+        lists, faults = _site_calls(host, call, wait + deadline, "listing the files of its own site")
+        problems += faults
+        for writer in [writer for writer, key in keys.items() if key in lists.get("", [])]:
+            readings[writer] = {"same": False, "lag_ms": None, "fault": "it is not in the list of files"}
     return {"site": readings, "problems": problems}
 
 
@@ -214,4 +220,9 @@ def site_gone(site: dict, host: str, keys: dict, wait: float, deadline: float) -
         for writer, is_gone in values.items()
         if not is_gone
     ]
+    if _site.in_s3(site):
+        call = {"": lambda: _site.still_listed(site, list(keys.values()), until)}
+        lists, faults = _site_calls(host, call, wait + deadline, "listing the files of its own site")
+        there = [writer for writer, key in keys.items() if key in lists.get("", [])]
+        problems += faults + [f"{host}: still lists the file of {writer}, which was deleted" for writer in there]
     return {"problems": problems}

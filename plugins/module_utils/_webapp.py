@@ -25,7 +25,9 @@ class File:
     group: int = 0  # the file belongs to root and this group
     secret: bool = False  # its text is never shown
     unit: str = ""  # the unit that has to learn of a change
-    how: str = "reload"  # how it learns: reload (softly), restart, or next_start (not before it starts anew)
+    # how it learns: reload (softly), reload_first (before requests are led to another release), restart, or next_start (not
+    # before it starts anew)
+    how: str = "reload"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,20 @@ class Account:
     name: str
     uid: int
     gid: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Leftover:
+    """A file that should not be there any more; a unit's is removed once the unit has been told to stop."""
+
+    path: str
+    drain: int = 0  # seconds that the unit's last requests have; 0: it has none, and is waited for
+
+    @property
+    def unit(self) -> str:
+        """The unit that the file is, "" when it is none."""
+        folder, _slash, name = self.path.rpartition("/")
+        return name if folder == UNIT_FOLDER else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +64,7 @@ class Wanted:
     keep: int = 3  # releases on the disk, the current one included
     account: Account | None = None
     unneeded: tuple[str, ...] = ()  # units of packages that would take the site's port at the next boot
+    absent: tuple[Leftover, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -62,6 +79,7 @@ class Facts:
     releases: list[str] = dataclasses.field(default_factory=list)  # whole ones, the oldest first
     current: str | None = None  # the release that requests are led to
     files: dict[str, tuple[str, int]] = dataclasses.field(default_factory=dict)  # those of ours: text and mode by path
+    leftovers: set[str] = dataclasses.field(default_factory=set)  # paths of files that should not be there
     enabled: set[str] = dataclasses.field(default_factory=set)  # units that start at boot
     states: dict[str, str] = dataclasses.field(default_factory=dict)  # of systemd, by unit: active, inactive, failed …
 
@@ -71,6 +89,10 @@ class Facts:
     def runs(self, unit: str) -> bool:
         """Whether a unit is up."""
         return self.states.get(unit) == "active"
+
+    def is_up(self, unit: str) -> bool:
+        """Whether a unit is up or on its way there, or fails and is started again."""
+        return self.states.get(unit, "inactive") not in ("inactive", "failed", "deactivating")
 
 
 @dataclasses.dataclass
@@ -153,33 +175,39 @@ def _file_steps(wanted: Wanted, facts: Facts) -> list[Step]:
     return steps
 
 
-def _app_steps(wanted: Wanted, facts: Facts) -> list[Step]:
-    """Start the wanted release beside the one that serves, and lead requests to it once it answers."""
+def _app_steps(wanted: Wanted, facts: Facts, first: list[Step]) -> list[Step]:
+    """Start the wanted release beside the one that serves, and lead requests to it once it answers and `first` is done."""
     unit, steps = app_unit(wanted.release), []
     if not facts.runs(unit):
         steps.append(Step("start_app", unit, f"start {unit} and wait until it answers", wanted.release))
     if unit not in facts.enabled:
         steps.append(Step("enable", unit, f"enable {unit}"))
+    steps += first
     if facts.current != wanted.release:
         before = f" instead of {facts.current}" if facts.current else ""
         steps.append(Step("flip", wanted.root, f"lead requests to release {wanted.release}{before}", wanted.release))
     return steps
 
 
-def _unit_steps(wanted: Wanted, facts: Facts, changed: set[str]) -> list[Step]:
-    """Enable and start the units beside the app, and tell those that run of their changed files."""
-    steps = []
+def _unit_steps(wanted: Wanted, facts: Facts, changed: set[str]) -> tuple[list[Step], list[Step]]:
+    """Enable and start the units beside the app, and tell those that run of their changed files.
+
+    Returns what is done before requests are led to another release, and what is done then.
+    """
+    first, steps = [], []
+    # what another release needs beside it runs before it serves; on a bare host nothing hurries
+    starts = first if facts.current else steps
     for unit in wanted.units:
         if unit not in facts.enabled:
-            steps.append(Step("enable", unit, f"enable {unit}"))
+            starts.append(Step("enable", unit, f"enable {unit}"))
         hows = {file.how for file in wanted.files if file.unit == unit and file.path in changed} - {"next_start"}
         if not facts.runs(unit):
-            steps.append(Step("start", unit, f"start {unit}"))
+            starts.append(Step("start", unit, f"start {unit}"))
         elif "restart" in hows:
             steps.append(Step("restart", unit, f"restart {unit}"))
         elif hows:
-            steps.append(Step("tell", unit, f"reload {unit}"))
-    return steps
+            (first if "reload_first" in hows else steps).append(Step("tell", unit, f"reload {unit}"))
+    return first, steps
 
 
 def _others(wanted: Wanted, facts: Facts) -> list[Step]:
@@ -187,14 +215,30 @@ def _others(wanted: Wanted, facts: Facts) -> list[Step]:
     ended = set()
     for unit in sorted(set(facts.states) | facts.enabled):
         release = release_of(unit)
-        if release and release != wanted.release:
-            up = facts.states.get(unit, "inactive") not in ("inactive", "failed", "deactivating")
-            if up or unit in facts.enabled:
-                ended.add(release)
+        if release and release != wanted.release and (facts.is_up(unit) or unit in facts.enabled):
+            ended.add(release)
     return [
         Step("retire", app_unit(release), f"stop {app_unit(release)} when its last request has ended", release)
         for release in sorted(ended)
     ]
+
+
+def _leftovers(wanted: Wanted, facts: Facts) -> list[Step]:
+    """End the units that nothing asks any more, and remove what they were made of."""
+    steps = []
+    for item in wanted.absent:
+        if item.unit and (item.path in facts.leftovers or item.unit in facts.enabled or facts.is_up(item.unit)):
+            when = " when its last request has ended" if item.drain else ""
+            steps.append(Step("end", item.unit, f"stop {item.unit}{when}, and remove it", item.drain))
+        elif item.path in facts.leftovers:
+            steps.append(Step("remove", item.path, f"remove {item.path}"))
+    return steps
+
+
+def ending(unit: str, place: str, drain: int) -> str:
+    """The text of a unit that only has to end: it gets time for its last requests, and its file at `place` goes with it."""
+    head = unit if unit.endswith("\n") else unit + "\n"
+    return f"{head}[Service]\nTimeoutStopSec={drain}\nExecStopPost=+/bin/rm -f {place}\n"
 
 
 def _old(wanted: Wanted, facts: Facts) -> list[Step]:
@@ -226,8 +270,8 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
             Step("unpack", wanted.folder, f"unpack release {wanted.release} into {wanted.folder}", wanted)
         )
     files = _file_steps(wanted, facts)
-    live = files + _app_steps(wanted, facts)
-    live += _unit_steps(wanted, facts, {step.target for step in files if step.kind == "write"})
+    first, units = _unit_steps(wanted, facts, {step.target for step in files if step.kind == "write"})
+    live = files + _app_steps(wanted, facts, first) + units
     live += [
         Step("disable", unit, f"disable {unit}, which would take the site's port at the next boot")
         for unit in wanted.unneeded
@@ -235,7 +279,7 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
     ]
     if live:
         live.append(Step("answers", wanted.root, "see that the site answers and its units stay up", wanted.units))
-    live += _others(wanted, facts) + _old(wanted, facts)
+    live += _others(wanted, facts) + _leftovers(wanted, facts) + _old(wanted, facts)
     if safe and facts.current:
         plan.pending = [step.text for step in live]
     else:

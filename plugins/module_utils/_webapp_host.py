@@ -7,16 +7,14 @@ from __future__ import annotations
 import compileall
 import contextlib
 import grp
-import http.client
 import os
 import pwd
 import shutil
-import socket
 import stat
 import tarfile
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process, _steps, _webapp
+from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process, _steps, _webapp, _webapp_ask
 from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
 from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
 
@@ -24,45 +22,15 @@ _GIVE_UP = 4  # starts that failed before a release counts as broken
 # seconds: between the flip and the end of the old release, so that requests on their way get in; and for which a unit must
 # keep its process
 _SETTLE = 2.0
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str, seconds: float):
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def answers(place: str | int, path: str, seconds: float = 5.0) -> str:
-    """Ask a unix socket (a path) or a port of this host for a path; "" when it says 200, else what it said."""
-    local = isinstance(place, int)
-    connection = (
-        http.client.HTTPConnection("127.0.0.1", place, timeout=seconds) if local else _UnixConnection(place, seconds)
-    )
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read(300).decode("utf-8", "replace").strip()
-        return "" if answer.status == 200 else f"{answer.status} {' '.join(text.split())}"
-    except (OSError, http.client.HTTPException) as fault:
-        return str(fault) or type(fault).__name__
-    finally:
-        connection.close()
+_RUN_UNITS = "/run/systemd/system"  # units that end with the next boot at the latest
 
 
 # facts
 
 
 def _enabled() -> set[str]:
-    with contextlib.suppress(FileNotFoundError):
-        return set(os.listdir(os.path.join(_webapp.UNIT_FOLDER, "multi-user.target.wants")))
-    return set()
+    folder = os.path.join(_webapp.UNIT_FOLDER, "multi-user.target.wants")
+    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
 
 
 def _states(units: tuple[str, ...], deadline: float) -> dict[str, str]:
@@ -99,6 +67,7 @@ def read(wanted: _webapp.Wanted, deadline: float) -> _webapp.Facts:
         releases=_releases(wanted.root),
         current=_current(wanted.root),
         files=files,
+        leftovers={item.path for item in wanted.absent if os.path.lexists(item.path)},
         enabled=_enabled(),
         states=_states(wanted.units + wanted.unneeded, deadline),
         users={user.pw_name: (user.pw_uid, user.pw_gid) for user in pwd.getpwall()},
@@ -154,8 +123,13 @@ class Executor(_steps.Executor):
             raise Failed(f"{step.text} failed: {done.said()}")
 
     def _group(self, step: Step) -> None:
-        self.undo.append(lambda: self._command(step, "groupdel", step.target))
+        self.undo.append(lambda: self._drop_group(step))
         self._command(step, "groupadd", "--system", "--gid", str(step.value.gid), step.target)
+
+    def _drop_group(self, step: Step) -> None:
+        # userdel has taken the user's own group along
+        if step.target in {group.gr_name for group in grp.getgrall()}:
+            self._command(step, "groupdel", step.target)
 
     def _user(self, step: Step) -> None:
         self.undo.append(lambda: self._command(step, "userdel", step.target))
@@ -186,14 +160,27 @@ class Executor(_steps.Executor):
         self.undo.append(lambda: self._put(file.path, *before) if before else os.unlink(file.path))
         self._put(file.path, file.text, file.mode, file.group)
 
+    def _await_end(self, unit: str) -> None:
+        """A unit that still ends its last requests cannot be started again before it has."""
+        until = time.monotonic() + self.start_deadline
+        argv = ["systemctl", "show", "--property=ActiveState", "--value", unit]
+        while _process.run(argv, self.deadline).out == "deactivating":
+            if time.monotonic() > until:
+                raise Failed(
+                    f"{unit} still ends the last requests of its former time, after {self.start_deadline} s: run again when "
+                    f"`systemctl status {unit}` says that it is inactive"
+                )
+            time.sleep(0.5)
+
     def _start_app(self, step: Step) -> None:
         unit, socket_unit = step.target, _webapp.app_unit(step.value, "socket")
+        self._await_end(unit)
         self.undo.append(lambda: self._systemctl("stop", unit, socket_unit))
         self._systemctl("start", unit)
         until = time.monotonic() + self.start_deadline
         said = ""
         while time.monotonic() < until:
-            said = answers(f"/run/webapp/{step.value}.sock", self.health)
+            said = _webapp_ask.answers(f"/run/webapp/{step.value}.sock", self.health)
             if not said:
                 return
             shown = _process.run(["systemctl", "show", "--property=NRestarts", "--value", unit], self.deadline).out
@@ -227,6 +214,7 @@ class Executor(_steps.Executor):
         os.rename(part, link)
 
     def _start(self, step: Step) -> None:
+        self._await_end(step.target)
         self.undo.append(lambda: self._systemctl("stop", step.target))
         self._systemctl("start", step.target)
 
@@ -249,10 +237,10 @@ class Executor(_steps.Executor):
 
     def _answers(self, step: Step) -> None:
         until = time.monotonic() + 15
-        said = answers(self.port, self.health)
+        said = _webapp_ask.answers(self.port, self.health)
         while said and time.monotonic() < until:
             time.sleep(0.3)
-            said = answers(self.port, self.health)
+            said = _webapp_ask.answers(self.port, self.health)
         if said:
             front = self._last_words("webapp-front.service")
             raise Failed(
@@ -260,6 +248,8 @@ class Executor(_steps.Executor):
                 f"webapp-front.service: {front}"
             )
         self._stay_up(step.value)
+        # the new release serves, and the former one is about to end: what fails from here on takes nothing of that back
+        self.undo = []
 
     def _processes(self, units: tuple[str, ...]) -> dict[str, str]:
         """The state and the main process of units."""
@@ -276,11 +266,35 @@ class Executor(_steps.Executor):
                 raise Failed(f"{unit} does not stay up; its last words: {self._last_words(unit)}")
 
     def _retire(self, step: Step) -> None:
-        # nothing that follows can fail the switch, so this is not taken back
         time.sleep(_SETTLE)
         units = (_webapp.app_unit(step.value, "socket"), step.target)
         self._systemctl("disable", "--quiet", "--no-reload", step.target)
         self._systemctl("stop", "--no-block", *units)
+
+    def _end(self, step: Step) -> None:
+        """Stop a unit for good. One that may take its time goes on from a file in /run, which the unit itself removes."""
+        unit, drain = step.target, step.value
+        path, place = (os.path.join(folder, unit) for folder in (_webapp.UNIT_FOLDER, _RUN_UNITS))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(_webapp.UNIT_FOLDER, "multi-user.target.wants", unit))
+        if not drain:
+            self._stop(unit)
+        elif os.path.exists(path) and self._is_up(unit):
+            os.makedirs(_RUN_UNITS, mode=0o755, exist_ok=True)
+            self._put(place, _webapp.ending(_host.text_of(path), place, drain), 0o644)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        self._systemctl("daemon-reload")
+        if drain:
+            self._stop(unit, "--no-block")
+
+    def _is_up(self, unit: str) -> bool:
+        shown = _process.run(["systemctl", "show", "--property=ActiveState", "--value", unit], self.deadline).out
+        return shown not in ("inactive", "failed")
+
+    def _stop(self, unit: str, *how: str) -> None:
+        if self._is_up(unit):  # systemd does not know one that has no file and does not run
+            self._systemctl("stop", *how, unit)
 
     def _prune(self, step: Step) -> None:
         shutil.rmtree(step.target)

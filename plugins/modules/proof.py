@@ -62,6 +62,19 @@ options:
       password:
         description: The password for uploads.
         type: str
+      storage:
+        description:
+          - Where the site keeps its files. With V(s3), V(write) uploads straight to S3 with a ticket of this host, V(read)
+            follows this host's links there and looks for the files in its list.
+        type: str
+        choices: [efs, s3]
+        default: efs
+      bucket:
+        description: The bucket of V(s3), for the report.
+        type: str
+      ca_file:
+        description: The file with the CA certificates that S3's is checked against.
+        type: str
   uploads:
     description: The RV(samefiles.aws.proof_report#module:uploads) - keys by who uploaded them.
     type: dict
@@ -128,6 +141,10 @@ key:
   description: The key of the file that was uploaded.
   returned: when O(step=write) and O(site)
   type: str
+bucket:
+  description: The bucket in which the site's files are; empty where they are on the share.
+  returned: when O(step=write) and O(site)
+  type: str
 site:
   description: As RV(read), for the files of the site, by who uploaded them.
   returned: when O(step=read) and O(site)
@@ -178,6 +195,9 @@ def main() -> None:
         "url": {"type": "str", "required": True},
         "host": {"type": "str"},
         "password": {"type": "str", "no_log": True},
+        "storage": {"type": "str", "choices": ["efs", "s3"], "default": "efs"},
+        "bucket": {"type": "str"},
+        "ca_file": {"type": "str"},
     }
     module = AnsibleModule(
         argument_spec={

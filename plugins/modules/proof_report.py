@@ -52,6 +52,16 @@ options:
       password:
         description: The password for uploads.
         type: str
+      storage:
+        description:
+          - Where the site keeps its files. With V(s3) they are uploaded to S3 and read there, as browsers do; and S3 is
+            asked whether it lets pages of O(site.url) upload.
+        type: str
+        choices: [efs, s3]
+        default: efs
+      ca_file:
+        description: The file with the CA certificates that the site's and S3's are checked against.
+        type: str
   run:
     description: The RV(run) of the beginning, for O(site).
     type: str

@@ -59,10 +59,11 @@ options:
         type: str
       how:
         description:
-          - How the unit learns of it. V(next_start) leaves a unit that runs alone, for units whose restart would break
-            requests; the change holds from its next start on.
+          - How the unit learns of it. V(reload_first) reloads it before requests are led to another release, where the
+            former one can do with the changed file and the new one cannot do without it. V(next_start) leaves a unit that
+            runs alone, for units whose restart would break requests; the change holds from its next start on.
         type: str
-        choices: [reload, restart, next_start]
+        choices: [reload, reload_first, restart, next_start]
         default: reload
   units:
     description: The units beside the app that start at boot and run, in the order in which they start.
@@ -92,6 +93,23 @@ options:
     type: list
     elements: str
     default: []
+  absent:
+    description:
+      - What an earlier way to serve the app may have left. A unit among these files is stopped and does not start at boot any
+        more.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where the file lies.
+        type: path
+        required: true
+      drain:
+        description:
+          - Of a unit that serves, the seconds that its last requests have. It is told to stop, and not waited for.
+        type: int
+        default: 0
   root:
     description: The folder that holds C(releases) and the link C(current).
     type: path
@@ -193,7 +211,7 @@ FILE = {
     "mode": {"type": "str", "default": "0644"},
     "group": {"type": "str"},
     "unit": {"type": "str"},
-    "how": {"type": "str", "choices": ["reload", "restart", "next_start"], "default": "reload"},
+    "how": {"type": "str", "choices": ["reload", "reload_first", "restart", "next_start"], "default": "reload"},
 }
 ARGUMENTS = {
     "archive": {"type": "path", "required": True},
@@ -216,6 +234,12 @@ ARGUMENTS = {
         },
     },
     "unneeded": {"type": "list", "elements": "str", "default": []},
+    "absent": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"path": {"type": "path", "required": True}, "drain": {"type": "int", "default": 0}},
+    },
     "root": {"type": "path", "default": "/opt/webapp"},
     "keep": {"type": "int", "default": 3},
     "port": {"type": "int", "default": 80},
@@ -261,6 +285,7 @@ def _wanted(module: AnsibleModule) -> _webapp.Wanted:
         given["keep"],
         account,
         tuple(given["unneeded"]),
+        tuple(_webapp.Leftover(**item) for item in given["absent"]),
     )
 
 

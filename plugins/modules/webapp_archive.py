@@ -25,6 +25,12 @@ options:
       - A Python program that makes the archive from O(source), and is called with the path where it has to lie. Without it
         the folder O(source) itself is packed.
     type: path
+  builder_reads:
+    description:
+      - Files that O(builder) reads beside those in O(source). A change of one makes another archive.
+    type: list
+    elements: path
+    default: []
   cache:
     description: The folder on the controller that keeps finished archives.
     type: path

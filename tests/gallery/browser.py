@@ -11,9 +11,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from needs import needs
 from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = needs(CHROMIUM is not None, "Chromium (Debian: apt-get install chromium)")
+TILES = "[...document.querySelectorAll('#grid .tile')]"
+NAMES = f"{TILES}.map(tile => tile.querySelector('.name').textContent)"
+SHOWN = f"{TILES}.map(tile => tile.querySelector('img')).every(image => image && image.complete && image.naturalWidth)"
 _FLAGS = "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --remote-debugging-port=0 --disable-dev-shm-usage"
 _KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
 
@@ -45,6 +50,29 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "DOM", "Network", "Log"):
             self.call(f"{domain}.enable")
+
+    def refresh(self) -> None:
+        """Leave the page, and forget what tests have set and seen."""
+        self.call("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank'")
+        self.size(1280, 860)
+        self.slow(-1)
+        self.prefer()
+        self.call("Emulation.setScriptExecutionDisabled", value=False)
+        self.events.clear()
+
+    def complaints(self, *but: str) -> list[tuple]:
+        """What the browser found wrong with the page, but for what has one of these texts in it."""
+        self.run("1")  # collects what is still to be told
+        told = [event["params"]["entry"] for event in self.events if event["method"] == "Log.entryAdded"]
+        # the dialog's autofocus is for when it opens; who clicks while the page still loads hears of it
+        but += ("Autofocus processing was blocked",)
+        return [(one["text"], one.get("url")) for one in told if not any(text in one["text"] for text in but)]
+
+    def requested(self, method: str = "") -> list[str]:
+        """The addresses that the page has asked for."""
+        told = [event["params"]["request"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        return [request["url"] for request in told if method in ("", request["method"])]
 
     def call(self, method: str, **parameters):
         """One command of the protocol; events that come meanwhile are kept."""
@@ -142,3 +170,15 @@ class Browser:
         data = self.call("Page.captureScreenshot", format="png")["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))
+
+
+def upload(page: Browser, paths: list[str]) -> None:
+    """Choose files on the page, and wait until all of them are stored."""
+    before = page.run(f"{TILES}.length")
+    page.choose(paths)
+    page.wait(f"{TILES}.length === {before + len(paths)} && !document.querySelector('.busy') && {SHOWN}")
+
+
+def asked(page: Browser, method: str = "GET") -> list[str]:
+    """The paths that the page has asked for."""
+    return [address.split("/", 3)[3] for address in page.requested(method)]

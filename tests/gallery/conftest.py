@@ -8,15 +8,47 @@ import shutil
 import tempfile
 
 import pytest
+from browser import launch
 from front import Fronted, Own
 from gallery.efs import Efs
+from gallery.place import Place
+from gallery.s3 import S3
+from gallery.settings import from_environment
+from pictures import dozen
+from s3_site import running, show
 from serving import Server
+from weed import Weed, environment, forget_aws
 
 
-@pytest.fixture(params=["efs"])
-def storage(request, tmp_path):
+@pytest.fixture(scope="session")
+def weed():
+    """S3 with a role for the servers."""
+    store = Weed()
+    yield store
+    store.end()
+
+
+@contextlib.contextmanager
+def new_s3(weed: Weed, monkeypatch, **more: str):
+    """An empty storage in S3, used with the role's temporary credentials."""
+    forget_aws(monkeypatch)
+    for name, text in environment(weed.role(name="tidy")).items():
+        monkeypatch.setenv(name, text)
+    told = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **weed.settings(**more)}
+    settings = from_environment({f"GALLERY_{name}": text for name, text in told.items()})
+    place = Place(settings)
+    yield S3(place, settings)
+    place.close()
+
+
+@pytest.fixture(params=["efs", "s3"])
+def storage(request, tmp_path, monkeypatch):
     """An empty storage of each kind."""
-    return {"efs": lambda: Efs(str(tmp_path / "files"))}[request.param]()
+    if request.param == "efs":
+        yield Efs(str(tmp_path / "files"))
+        return
+    with new_s3(request.getfixturevalue("weed"), monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +88,44 @@ def start_own():
 def server(start):
     """A gallery that everybody may write to."""
     return start()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser for all tests; each begins with refresh()."""
+    with launch() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory):
+    """Three pictures on disk."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = []
+    for (name, data), _number in zip(dozen(120, 90), range(3)):
+        (folder / name).write_bytes(data + bytes(60_000))
+        paths.append(str(folder / name))
+    return paths
+
+
+@pytest.fixture(scope="session")
+def site(weed):
+    """A site with storage s3."""
+    with running(weed) as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium, site):
+    """The page of a site with storage s3, empty; nothing may have gone wrong in it but what a test has asked for."""
+    chromium.refresh()
+    for way in (site.s3, site.inner, site.front):
+        way.calm()
+    for entry in site.servers[1].get("/files?limit=200").json["files"]:
+        assert site.servers[1].request("DELETE", entry["url"]).status == 204
+    show(chromium, site.front.address)
+    yield chromium
+    # that a request failed, or was refused, is what these tests are about
+    assert chromium.complaints("Failed to load resource", "blocked by CORS policy") == []
+    own = ("http://127.0.0.1:", "blob:http://127.0.0.1:")
+    assert [url for url in chromium.requested() if not url.startswith(own)] == []

@@ -54,6 +54,7 @@ def render(template: str, **settings) -> str:
     told = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
     told.update(yaml.safe_load((ROLE / "vars/main.yml").read_text()))
     told.update({"__webapp_gallery": True, "inventory_hostname": "web-01"}, **settings)
+    told["__webapp_s3"] = told["__webapp_gallery"] and told["webapp_storage"] == "s3"  # as vars/main.yml has it
     loader = jinja2.FileSystemLoader(ROLE / "templates")
     # as Ansible reads templates
     found = jinja2.Environment(

@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 
-FILES = pathlib.Path(__file__).resolve().parents[2] / "roles" / "webapp" / "files"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FILES = ROOT / "roles" / "webapp" / "files"
 BOUNDARY = "limit-of-parts"
 
 
@@ -64,18 +65,31 @@ def free_port() -> int:
 
 
 class Server:
-    """One gallery, on a unix socket unless a PORT is given; `files` is its folder of files."""
+    """One gallery, on a unix socket unless a PORT is given; `files` is its folder of files, where it has one.
 
-    def __init__(self, folder: pathlib.Path, python: tuple[str, ...] = ("-m", "gallery"), **settings: str) -> None:
+    aws is what else stands in its environment: credentials.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        python: tuple[str, ...] = ("-m", "gallery"),
+        aws: dict | None = None,
+        **settings: str,
+    ) -> None:
         self.files = folder / "files"
         self.socket = str(folder / "s")
         self.log = folder / "log"
         self.port = int(settings.get("PORT", "0"))
-        told = {"NAME": "web-01", "FOLDER": str(self.files), "PUBLIC_UPLOADS": "true", **settings}
+        told = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **settings}
+        if told.get("STORAGE") != "s3":
+            told.setdefault("FOLDER", str(self.files))
         if not self.port:
             told["SOCKET"] = self.socket
-        path = os.pathsep.join([str(FILES), str(pathlib.Path(__file__).parent)])
+        here = pathlib.Path(__file__).parent
+        path = os.pathsep.join(str(place) for place in (FILES, here, ROOT / ".ansible" / "collections"))
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.update(aws or {})
         environment.update({f"GALLERY_{name}": value for name, value in told.items()})
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([sys.executable, *python], env=environment, stderr=log, cwd=folder)
@@ -169,7 +183,7 @@ def head_of(plain: socket.socket) -> bytes:
 def check(answer: Answer, status: int, said: str) -> None:
     """A refusal for a program: one sentence, marked with the server's name."""
     assert answer.status == status, answer.body
-    assert said in answer.error
+    assert said in answer.error, answer.error
     assert answer.error[-1] == "."
     assert "\n" not in answer.error
     assert answer.headers["X-Served-By"] == "web-01"

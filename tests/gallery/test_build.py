@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 import tarfile
 
 import pytest
-from serving import FILES
+from serving import FILES, ROOT
+from weed import Provider
 
 _SPEC = importlib.util.spec_from_file_location("build_gallery", FILES / "build.py")
 build = importlib.util.module_from_spec(_SPEC)
@@ -55,6 +57,49 @@ def test_it_runs_with_nothing_else_at_hand(built, tmp_path, start):
     server = start("-I", "-S", "-B", str(tmp_path / "app"))
     assert server.upload("a.txt", b"x").status == 201
     assert b"a.txt" in server.get("/").body
+
+
+def host_packages(folder: pathlib.Path) -> str:
+    """A folder with nothing but botocore and what it needs, as the host's package has it."""
+    folder.mkdir()
+    for name in ("botocore", "jmespath", "dateutil", "urllib3", "six"):
+        spec = importlib.util.find_spec(name)
+        place = pathlib.Path(spec.origin)
+        place = place.parent if place.name == "__init__.py" else place
+        (folder / place.name).symlink_to(place)
+    return str(folder)
+
+
+def test_it_runs_on_s3_with_nothing_but_the_hosts_botocore(built, tmp_path, start, weed):
+    app = tmp_path / "app"
+    with tarfile.open(built[0]) as archive:
+        archive.extractall(app)
+    # a collection on the host, which must not come between
+    other = tmp_path / "host" / "ansible_collections"
+    host = host_packages(tmp_path / "host")
+    (other / "samefiles/aws/plugins/module_utils").mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('of the host')")
+    program = f"import runpy, sys; sys.path[:0] = [{str(app)!r}]; sys.path += [{host!r}]; runpy.run_path({str(app)!r}, run_name='__main__')"
+    provider = Provider(weed, 900)  # keys of the environment would need no botocore
+    server = start("-I", "-S", "-B", "-c", program, aws=provider.environment(), **weed.settings())
+    entry = server.upload("a.txt", b"x").json[0]
+    assert b"a.txt" in server.get("/").body
+    assert server.get(entry["url"]).status == 302
+    assert server.request("DELETE", entry["url"]).status == 204
+    provider.end()
+
+
+def test_the_engine_in_it_is_the_collections_own(built):
+    engine = "ansible_collections/samefiles/aws/plugins/module_utils"
+    with tarfile.open(built[0]) as archive:
+        names = [name for name in archive.getnames() if name.startswith("ansible_collections/")]
+        for name in names:
+            own = ROOT / "plugins/module_utils" / os.path.basename(name)
+            text = archive.extractfile(name).read()
+            assert text == (b"" if name.endswith("__init__.py") else own.read_bytes())
+    assert f"{engine}/_s3_web.py" in names
+    folders = {os.path.dirname(name) for name in names}
+    assert {f"{folder}/__init__.py" for folder in folders} <= set(names)  # packages all of them
 
 
 def make(folder, files):

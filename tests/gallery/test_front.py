@@ -200,7 +200,7 @@ def test_a_balancer_asks_for_the_health_by_address(named, path):
         assert plain.recv(200).startswith(b"HTTP/1.1 200 ")
 
 
-def until(condition, seconds: float = 10) -> None:
+def until(condition, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -244,3 +244,21 @@ def test_a_preview_that_comes_while_its_file_is_deleted_goes_too(tmp_path, monke
     gallery._calls = calls.Calls(2, 5.0)
     asyncio.run(gallery._remove(entry.key))
     assert listed(storage.previews()) == []
+
+
+def test_missed_keys_are_few_and_soon_forgotten():
+    now = [100.0]
+    missed = previews.Missed(3, 60.0, lambda: now[0])
+    for key in "abcd":
+        missed.add(key)
+        now[0] += 1
+    assert [key in missed for key in "abcdx"] == [False, True, True, True, False]
+    missed.forget("c")
+    missed.forget("x")
+    assert [key in missed for key in "bcd"] == [True, False, True]
+    now[0] = 161.5  # b was missed at 101, d at 103
+    assert [key in missed for key in "bd"] == [False, True]
+    missed.add("b")  # which makes it the last to go
+    for key in "ef":
+        missed.add(key)
+    assert [key in missed for key in "bdef"] == [True, False, True, True]

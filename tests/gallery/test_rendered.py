@@ -63,7 +63,12 @@ def test_there_are_no_more_workers_than_cores(tmp_path, cores, workers):
 
 GIVEN = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
 BASE = {"webapp_server_names": ["files.example.com"], "webapp_folder": "/srv/files/gallery"}
-OTHER = {"webapp_mount": "", "webapp_media": {"/more/": "/srv/files/more"}, "webapp_balancers": ["10.0.0.0/8"]}
+OTHER = {
+    "webapp_storage": "s3",
+    "webapp_mount": "",
+    "webapp_media": {"/more/": "/srv/files/more"},
+    "webapp_balancers": ["10.0.0.0/8"],
+}
 
 
 def other(name: str):

@@ -41,7 +41,7 @@ def test_good_values(variable, text, field, value):
         ("MOUNT", "/srv/other", "below GALLERY_MOUNT, /srv/other"),
         ("MOUNT", "/srv/files/gallery", "below GALLERY_MOUNT"),
         ("SOCKET", "run/s", "absolute path"),
-        ("STORAGE", "floppy", "the only storage is efs"),
+        ("STORAGE", "floppy", "the storages are efs and s3"),
         ("PORT", "70000", "at most 65535"),
         ("PORT", "-1", "whole number"),
         ("PORT", "http", "whole number"),
@@ -65,6 +65,63 @@ def test_bad_values(variable, text, said):
     assert said in str(caught.value)
     assert f"GALLERY_{variable}" in str(caught.value) or variable == "PUBLIC_UPLOADS"
     assert str(caught.value)[-1] == "."
+
+
+S3 = {"GALLERY_NAME": "web-01", "GALLERY_STORAGE": "s3", "GALLERY_BUCKET": "bkt", "GALLERY_PUBLIC_UPLOADS": "true"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"KEY_PREFIX": "sites/one/"},
+        {"PUBLIC_PREFIX": "public", "PUBLIC_ACCESS": "true"},
+        {"PUBLIC_PREFIX": "gallery-public"},
+        {"MAX_BYTES": "5368709120", "TICKET_LIFE": "43200", "LINK_LIFE": "604800"},
+        {"ENDPOINT_URL": "https://s3.example.com:8443", "BROWSER_ENDPOINT_URL": "http://localhost/"},
+    ],
+)
+def test_good_settings_of_s3(more):
+    settings = from_environment({**S3, **{f"GALLERY_{name}": text for name, text in more.items()}})
+    assert (settings.bucket, settings.folder) == ("bkt", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("BUCKET", "", "GALLERY_BUCKET is not set; it is required"),
+        ("FOLDER", "/srv/files", "must be empty with storage s3"),
+        ("MOUNT", "/srv", "must be empty with storage s3"),
+        ("KEY_PREFIX", "/gallery", "joined by '/'"),
+        ("KEY_PREFIX", "a//b", "joined by '/'"),
+        ("KEY_PREFIX", "../x", "joined by '/'"),
+        ("KEY_PREFIX", "", "joined by '/'"),
+        ("PUBLIC_PREFIX", "a b", "joined by '/'"),
+        ("PUBLIC_PREFIX", "gallery", "beside GALLERY_KEY_PREFIX, gallery"),
+        ("PUBLIC_PREFIX", "gallery/public", "beside GALLERY_KEY_PREFIX, gallery"),
+        ("PUBLIC_ACCESS", "true", "GALLERY_PUBLIC_PREFIX, which is not set"),
+        ("ENDPOINT_URL", "s3.example.com", "http:// or https://"),
+        ("ENDPOINT_URL", "https://user@s3.example.com", "http:// or https://"),
+        ("BROWSER_ENDPOINT_URL", "https://s3.example.com/x", "http:// or https://"),
+        ("CA_BUNDLE", "ca.pem", "absolute path"),
+        ("MAX_BYTES", "5368709121", "at most 5 GiB"),
+        ("TICKET_LIFE", "43201", "1 second to 12 hours"),
+        ("LINK_LIFE", "604801", "2 seconds to 7 days"),
+        ("LINK_LIFE", "1", "2 seconds to 7 days"),
+        ("TEMPORARY_AGE", "900", "longer than GALLERY_TICKET_LIFE"),
+        ("READY_EVERY", "0", "greater than 0"),
+    ],
+)
+def test_bad_settings_of_s3(variable, text, said):
+    with pytest.raises(BadSetting) as caught:
+        from_environment({**S3, f"GALLERY_{variable}": text})
+    assert said in str(caught.value)
+    assert f"GALLERY_{variable}" in str(caught.value)
+
+
+def test_a_public_prefix_must_not_hold_the_own_one():
+    with pytest.raises(BadSetting, match="beside GALLERY_KEY_PREFIX, public/gallery"):
+        from_environment({**S3, "GALLERY_KEY_PREFIX": "public/gallery", "GALLERY_PUBLIC_PREFIX": "public"})
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -107,8 +108,12 @@ def test_the_site_s_bucket(lab, client):
     rule = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"][0]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     assert client.get_bucket_cors(Bucket=name)["CORSRules"][0]["AllowedOrigins"] == [lab.site_url]
-    stale = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"][0]
+    rules = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    incoming, stale, deleted, public = rules
+    assert (incoming["Filter"], incoming["Expiration"]) == ({"Prefix": "gallery/incoming/"}, {"Days": 1})
     assert stale["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+    assert [rule["Filter"] for rule in (deleted, public)] == [{"Prefix": "gallery/"}, {"Prefix": "public/"}]
+    assert [rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in (deleted, public)] == [30, 30]
     assert client.get_bucket_location(Bucket=name)["LocationConstraint"] == REGION
 
 
@@ -125,15 +130,17 @@ def test_without_tls_the_site_s_bucket_is_closed(lab, client):
     assert session(lab, keys).get_object(Bucket=lab.bucket, Key="hosts/tls")["Body"].read() == b"x"
 
 
-def anonymous(lab, path: str, method: str = "GET") -> int:
-    import ssl
+def trust(lab) -> ssl.SSLContext:
+    """What the lab's own certificates are checked against."""
+    return ssl.create_default_context(cafile=lab.state / "tls/ca.pem")
 
-    context = ssl.create_default_context(cafile=lab.state / "tls/ca.pem")
+
+def anonymous(lab, path: str, method: str = "GET") -> int:
     try:
         request = urllib.request.Request(
             f"{lab.s3_endpoint}/{path}", method=method, data=b"x" if method == "PUT" else None
         )
-        return urllib.request.urlopen(request, context=context, timeout=10).status
+        return urllib.request.urlopen(request, context=trust(lab), timeout=10).status
     except urllib.error.HTTPError as fault:
         return fault.code
 
@@ -193,6 +200,27 @@ def test_what_it_does_not_have_harms_nothing(client, bucket):
         client.put_bucket_website(Bucket="never-made", WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}})
     assert bucket in {item["Name"] for item in client.list_buckets()["Buckets"]}
     assert "never-made" not in {item["Name"] for item in client.list_buckets()["Buckets"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x-amz-copy-source", "for-tests/secret"),
+        ("x-amz-meta-a", "b"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-acl", "public-read"),
+    ],
+)
+def test_a_header_that_an_address_has_not_signed_is_refused(lab, client, bucket, name, text):
+    """The front takes copies another way; who has an address for one upload must not read other objects by it."""
+    client.put_object(Bucket=bucket, Key="secret", Body=b"a secret")
+    url = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a"})
+    told = urllib.request.Request(url, method="PUT", data=b"x", headers={name: text, "Content-Type": ""})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(told, context=trust(lab), timeout=10)
+    caught.value.close()
+    assert caught.value.code == (400 if name == "x-amz-acl" else 403)
+    assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]] == ["secret"]
 
 
 def test_a_copy_tells_its_etag_in_quotes(client, bucket):
@@ -300,8 +328,11 @@ def test_a_kill_loses_nothing(lab, client):
     engine.docker("kill", name)
     engine.docker("start", name)
     back()
-    assert set(client.get_public_access_block(Bucket=lab.bucket)["PublicAccessBlockConfiguration"].values()) == {True}
-    assert json.loads(client.get_bucket_policy(Bucket=lab.bucket)["Policy"])["Statement"][0]["Sid"] == "TlsOnly"
+    block = client.get_public_access_block(Bucket=lab.bucket)["PublicAccessBlockConfiguration"]
+    assert set(block.values()) == {True}
+    assert (
+        json.loads(client.get_bucket_policy(Bucket=lab.bucket)["Policy"])["Statement"][0]["Sid"] == "SamefilesTlsOnly"
+    )
 
 
 def test_the_lab_s_credentials_are_in_no_log_of_it(lab):

@@ -27,6 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
         (["--hosts=-1"], "HOSTS must be a number from 0 to 40, got '-1'"),
         (["--hosts=41"], "HOSTS must be a number from 0 to 40, got '41'"),
         (["--transport=foo"], "TRANSPORT must be stunnel, plain or efs-utils, got 'foo'"),
+        (["--storage=nfs"], "STORAGE must be efs or s3, got 'nfs'"),
     ],
 )
 def test_a_wrong_word_costs_one_sentence(words, said):
@@ -34,6 +35,23 @@ def test_a_wrong_word_costs_one_sentence(words, said):
     with pytest.raises(LabError) as error:
         arguments.run(arguments)
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("storage", "hosts", "said"),
+    [("efs", 2, "site.yml"), ("s3", 2, "playbooks/bucket.yml site.yml"), ("s3", 0, "site.yml")],
+)
+def test_a_site_with_its_files_in_s3_needs_its_bucket_first(monkeypatch, capsys, storage, hosts, said):
+    monkeypatch.setattr(state, "load", lambda name: state.Wanted(15, hosts=hosts, storage=storage))
+    command.playbooks(argparse.Namespace(lab="unit"))
+    assert capsys.readouterr().out == said + "\n"
+
+
+def test_a_record_without_a_storage_is_of_a_lab_with_efs(monkeypatch, tmp_path):
+    monkeypatch.setattr(state, "STATE", tmp_path)
+    (tmp_path / "unit").mkdir()
+    (tmp_path / "unit/lab.json").write_text('{"index": 15, "hosts": 2, "transport": "plain"}')
+    assert state.load("unit").storage == "efs"
 
 
 def test_without_moto_no_lab_runs(monkeypatch, capsys):

@@ -7,7 +7,7 @@ import html.parser
 import json
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _live, _plan, _proof
+from ansible_collections.samefiles.aws.plugins.module_utils import _live, _plan, _proof, _proof_page
 from model import FS, OTHER
 
 HOSTS = ["web-01", "web-02", "web-03"]
@@ -108,7 +108,7 @@ def test_two_mounts_of_one_folder_have_tokens_of_their_own():
 def test_one_host_alone_agrees_with_itself():
     proof = _proof.judge(**good(["web-01"]))
     assert proof["agree"] is True
-    assert "The one server serves its files" in _proof.page(proof, "now")
+    assert "The one server serves its files" in _proof_page.page(proof, "now")
 
 
 def test_the_table():
@@ -134,11 +134,46 @@ def test_the_site_is_part_of_the_proof():
     proof = _proof.judge(**with_site())
     assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 16)
     assert "uploaded through balancer" in _proof.table(proof)
-    assert "The site" in _proof.page(proof, "now")
+    assert "The site" in _proof_page.page(proof, "now")
     answers = with_site()
     answers["site"]["url"] = ""  # there is no balancer
     proof = _proof.judge(**answers)
     assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 9)
+
+
+def in_s3(hosts=HOSTS) -> dict:
+    """Answers of hosts that have no mount, and their files in a bucket."""
+    answers = with_site(hosts)
+    for host in hosts:
+        answers["looks"][host]["mounts"] = []
+        answers["writes"][host] = {"written": {}, "bucket": "bkt", "problems": []}
+        answers["reads"][host]["read"] = {}
+    return answers
+
+
+def test_a_fleet_without_mounts_is_proved_by_its_site():
+    proof = _proof.judge(**in_s3())
+    assert (proof["agree"], proof["mounts"], proof["site"]["bucket"], proof["site"]["storage"]) == (
+        True,
+        [],
+        "bkt",
+        "s3",
+    )
+    assert _proof.table(proof).startswith("the site, its files in the bucket bkt\n")
+    page = _proof_page.page(proof, "now")
+    assert "All 3 servers serve the same files" in page
+    assert "files in the bucket <code>bkt</code> of S3" in page
+    assert "straight to S3" in page
+    assert "before they existed" not in page
+    json.dumps(proof)
+
+
+def test_servers_with_files_in_different_places_do_not_agree():
+    answers = in_s3()
+    answers["writes"]["web-02"]["bucket"] = ""
+    proof = _proof.judge(**answers)
+    assert proof["agree"] is False
+    assert proof["problems"] == ["the site: the servers keep its files in different places: the share, the bucket bkt"]
 
 
 def not_served(answers):
@@ -195,7 +230,7 @@ def test_the_page_says_it_and_loads_nothing(fault, title):
         fault(answers)
     proof = _proof.judge(**answers)
     page = Page()
-    page.feed(_proof.page(proof, "2026-11-25"))
+    page.feed(_proof_page.page(proof, "2026-11-25"))
     assert (page.loads, "script" in page.tags) == ([], False)
     assert page.words.count(title) == 2
     for problem in proof["problems"]:
@@ -208,7 +243,7 @@ def test_names_on_the_page_are_only_names():
     answers = good([name, "web-02"], "/srv/<b>")
     answers["reads"]["web-02"]["read"]["/srv/<b>"][name] = {"same": False, "fault": "<i>"}
     page = Page()
-    page.feed(_proof.page(_proof.judge(**answers), "now"))
+    page.feed(_proof_page.page(_proof.judge(**answers), "now"))
     assert not {"img", "b", "i"} & set(page.tags)
     assert name in page.words
 

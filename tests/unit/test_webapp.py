@@ -9,6 +9,7 @@ import os
 import tarfile
 
 import pytest
+from ansible_collections.samefiles.aws.plugins.action import webapp_archive
 from ansible_collections.samefiles.aws.plugins.module_utils import (
     _archive,
     _process,
@@ -119,6 +120,72 @@ def test_a_unit_whose_restart_would_break_requests_learns_at_its_next_start():
     steps = _webapp.make(wanted, facts, False).steps
     assert kinds(steps) == "write reload start answers"
     assert steps[0].text == f"change {file.path}"
+
+
+def test_units_that_a_release_needs_run_before_it_serves():
+    facts = serving(OLD)
+    facts.enabled.discard(UNITS[0])
+    facts.states[UNITS[0]] = "inactive"
+    assert kinds(_webapp.make(WANTED, facts, False).steps) == "unpack start_app enable enable start flip answers retire"
+
+
+LEFT = (
+    _webapp.Leftover("/etc/systemd/system/webapp-probe.service"),
+    _webapp.Leftover("/etc/systemd/system/webapp-files.service", 900),
+    _webapp.Leftover("/etc/webapp/files.conf"),
+)
+WITHOUT = dataclasses.replace(WANTED, units=UNITS[1:], absent=LEFT)
+
+
+def test_what_an_earlier_way_to_serve_left_is_ended_and_removed_last():
+    facts = serving(OLD, leftovers={item.path for item in LEFT})
+    facts.states["webapp-probe.service"] = "active"
+    plan = _webapp.make(WITHOUT, facts, False)
+    assert kinds(plan.steps) == "unpack start_app enable flip answers retire end end remove"
+    assert [(step.target, step.value) for step in plan.steps if step.kind == "end"] == [
+        ("webapp-probe.service", 0),
+        ("webapp-files.service", 900),
+    ]
+    staged = _webapp.make(WITHOUT, facts, True)
+    assert kinds(staged.steps) == "unpack"
+    assert staged.pending[-1] == "remove /etc/webapp/files.conf"
+
+
+@pytest.mark.parametrize(
+    ("state", "leftovers", "steps"),
+    [
+        ("inactive", set(), ""),
+        # it ends its last requests, from a file in /run
+        ("deactivating", set(), ""),
+        # what an interrupted run left
+        ("active", set(), "end"),
+        ("activating", set(), "end"),
+        ("inactive", {LEFT[1].path}, "end"),
+        ("inactive", {LEFT[2].path}, "remove"),
+    ],
+)
+def test_what_is_gone_already_is_left_alone(state, leftovers, steps):
+    facts = serving(states=unit("webapp-files.service", state), leftovers=leftovers)
+    facts.enabled.discard("webapp-files.service")
+    assert kinds(_webapp.make(WITHOUT, facts, False).steps) == steps
+
+
+def test_a_unit_that_only_ends_keeps_its_settings_and_takes_its_file_along():
+    text = _webapp.ending("[Service]\nTimeoutStopSec=20", "/run/systemd/system/a.service", 900)
+    assert text.splitlines() == [
+        "[Service]",
+        "TimeoutStopSec=20",
+        "[Service]",
+        "TimeoutStopSec=900",
+        "ExecStopPost=+/bin/rm -f /run/systemd/system/a.service",
+    ]
+
+
+@pytest.mark.parametrize(("how", "steps"), [("reload", "flip tell"), ("reload_first", "tell flip")])
+def test_a_front_may_have_to_learn_before_requests_are_led_to_the_new_release(how, steps):
+    files = (*FILES[:1], dataclasses.replace(FILES[1], text="new", how=how), *FILES[2:])
+    plan = _webapp.make(dataclasses.replace(WANTED, files=files), serving(OLD), False)
+    assert kinds(plan.steps) == f"unpack write start_app enable {steps} answers retire"
 
 
 @pytest.mark.parametrize(
@@ -293,3 +360,19 @@ def test_what_is_no_archive_is_told(tmp_path):
     (tmp_path / "bad.tar.gz").write_bytes(b"nonsense")
     with pytest.raises(_steps.Failed, match="cannot be read"):
         _webapp_host.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
+
+
+def test_what_a_builder_reads_beside_the_source_makes_another_archive(tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/main").write_text("app")
+    (tmp_path / "engine").write_text("one")
+    builder = tmp_path / "build.py"
+    builder.write_text(
+        "import sys; open(sys.argv[1], 'w').write(open(sys.argv[0].replace('build.py', 'engine')).read())"
+    )
+    given = (str(tmp_path / "app"), str(builder), [str(tmp_path / "engine")], str(tmp_path / "cache"))
+    first = webapp_archive._archive_of(*given)
+    assert webapp_archive._archive_of(*given) == first
+    (tmp_path / "engine").write_text("two")
+    with open(webapp_archive._archive_of(*given)) as made:
+        assert made.read() == "two"

@@ -100,7 +100,7 @@ class _FileAnswer(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         except Problem as problem:  # too late for another answer: the server cuts the connection
-            _LOG.warning("reading %s: %s", self._reader.entry.key, problem.sentence)
+            _LOG.warning("reading %s: %s", self._reader.entry.key, problem)
         finally:
             await self._calls.finish(self._reader.close)
 

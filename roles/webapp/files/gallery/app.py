@@ -23,6 +23,7 @@ from gallery.answers import client_of, file_answer, preview_answer, problem_json
 from gallery.calls import Calls
 from gallery.pages import Pages
 from gallery.problems import Problem, away, missing, shown
+from gallery.ready import Watch
 from gallery.settings import Settings
 from gallery.storage import Page, Storage
 
@@ -31,6 +32,7 @@ _THREADS = 16  # calls of the storage at once
 _UPLOADS = 32  # uploads at once: each needs about 2 MB of memory
 _OF_ONE = 16  # of them for one client, so that no one takes them all; people behind one address share them
 _PAGE, _MOST = 60, 200  # entries of a page, and the most that a client may ask for
+_LONG = 60.0  # seconds that a clean-up may take
 _TIDY = 600  # seconds from one clean-up to the next
 
 
@@ -44,7 +46,8 @@ class Gallery:
         self._password = password
         self._pages = Pages(settings)
         self._uploads: collections.Counter[str] = collections.Counter()  # under way, by client
-        self._calls: Calls  # made when the event loop runs
+        self._calls: Calls  # made when the event loop runs, as are the rooms for uploads
+        self._direct = self._tickets = self._watch = None  # with storage s3 alone
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -58,36 +61,52 @@ class Gallery:
             Route("/view/{key}", self._view),
             Route("/view/{key}/delete", self._confirm, methods=["GET"]),
             Route("/view/{key}/delete", self._delete_by_form, methods=["POST"]),
+            Route("/tickets", self._ticket, methods=["POST"]),
+            Route("/tickets/{key}", self._confirm_ticket, methods=["POST"]),
             Route(guard.SIGN_IN, self._sign_in),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/static/{name}", self._static),
         ]
         handlers = {Problem: self._explain, HTTPException: self._explain_http, Exception: self._explain_crash}
-        before = [Middleware(guard.Guard, password=self._password, refuse=self._explain)]
+        guarded = {"password": self._password, "refuse": self._explain, "origin": self._storage.origin}
+        before = [Middleware(guard.Guard, **guarded)]
         return Starlette(routes=routes, middleware=before, exception_handlers=handlers, lifespan=self._life)
 
     @contextlib.asynccontextmanager
     async def _life(self, _app: Starlette) -> AsyncIterator[None]:
         self._calls = Calls(_THREADS, self._settings.deadline)
-        tidying = asyncio.get_running_loop().create_task(self._tidy())
+        self._rooms = uploads.Rooms()
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self._tidy())]
+        if self._settings.storage == "s3":
+            # only here: efs needs nothing of it
+            from gallery.direct import Direct
+            from gallery.incoming import Incoming
+            from gallery.tickets import Tickets
+
+            self._direct = Direct(self._storage, self._calls)
+            self._tickets = Tickets(self._settings, Incoming(self._storage, self._settings), self._calls)
+            self._watch = Watch(self._storage.look, self._settings.ready_every, self._settings.ready_deadline)
+            tasks.append(loop.create_task(self._watch.run()))
         yield
-        tidying.cancel()
+        for task in tasks:
+            task.cancel()
 
     async def _tidy(self) -> None:
         while True:
             try:
                 for storage in (self._storage, self._previews):
-                    await self._calls.run(storage.tidy, self._settings.temporary_age)
+                    await self._calls.run(storage.tidy, self._settings.temporary_age, deadline=_LONG)
             except Problem as problem:
-                _LOG.warning("cleaning up: %s", problem.sentence)
+                _LOG.warning("cleaning up: %s", problem)
             await asyncio.sleep(_TIDY)
 
     # what went wrong
 
     async def _explain(self, request: Request, problem: Problem) -> Response:
         if problem.status >= 500:
-            _LOG.warning("%s %s: %s", request.method, request.url.path, problem.sentence)
+            _LOG.warning("%s %s: %s", request.method, request.url.path, problem)
         return self._pages.problem(problem) if wants_page(request) else problem_json(problem)
 
     async def _explain_http(self, request: Request, fault: HTTPException) -> Response:
@@ -103,12 +122,14 @@ class Gallery:
 
     async def _index(self, request: Request) -> Response:
         after, page, problem = self._after(request), Page(), None
-        found = status.read(self._settings.status)
+        found = self._ready()
         try:
-            if found.away:  # the probe has waited already: nobody else needs to
+            if found.away:  # whoever looks after the storage has waited already: nobody else needs to
                 raise away(found.sentence)
             page = await self._calls.run(self._storage.list, after, _PAGE)
         except Problem as fault:
+            if not found.away:  # else the log knows it from whoever looks
+                _LOG.warning("GET /: %s", fault)
             problem = fault
         return self._pages.index(page, after, problem)
 
@@ -156,8 +177,10 @@ class Gallery:
         return JSONResponse({**answer, "next": page.after} if page.after else answer)
 
     async def _upload(self, request: Request) -> Response:
+        if self._watch and self._watch.found().away:
+            raise away(self._watch.found().sentence)  # a large part would wait a minute for what is known
         with self._slot(client_of(request)):
-            entries = await uploads.receive(request, self._settings, self._calls, self._storage)
+            entries = await uploads.receive(request, self._settings, self._calls, self._storage, self._rooms)
         if wants_page(request):
             return RedirectResponse("/", 303)
         return JSONResponse([entry.as_json() for entry in entries], 201)
@@ -177,14 +200,34 @@ class Gallery:
             self._uploads[client] -= 1
             self._uploads += collections.Counter()  # forgets whoever has none
 
+    async def _ticket(self, request: Request) -> Response:
+        return await self._of_s3().ask(request)
+
+    async def _confirm_ticket(self, request: Request) -> Response:
+        return await self._of_s3().confirm(request)
+
+    def _of_s3(self):
+        if self._tickets is None:
+            raise Problem(404, "There are no tickets here: upload to POST /files, as a form does.")
+        return self._tickets
+
     async def _file(self, request: Request) -> Response:
-        return await file_answer(request, self._calls, self._storage, self._key(request))
+        key = self._key(request)
+        if self._direct:
+            # browsers heed the attribute `download` of a link only within a site
+            return await self._direct.file(request.method, key, "download" in request.query_params)
+        return await file_answer(request, self._calls, self._storage, key)
 
     async def _thumb(self, request: Request) -> Response:
         key = self._key(request)
-        found = await self._calls.run(previews.read, self._previews, key)
-        if found:
-            return preview_answer(request, *found)
+        if self._direct:
+            there = await self._direct.thumb(request.method, key)
+            if there:
+                return there
+        else:
+            found = await self._calls.run(previews.read, self._previews, key)
+            if found:
+                return preview_answer(request, *found)
         # uploaded without a script, or too small to need one
         return self._pages.instead_of_preview(await self._calls.run(self._storage.stat, key))
 
@@ -194,6 +237,8 @@ class Gallery:
         await self._calls.run(previews.delete, self._previews, key)
         await self._calls.run(self._storage.delete, key)
         await self._calls.run(previews.delete, self._previews, key)
+        if self._direct:
+            self._direct.forget(key)
 
     async def _delete(self, request: Request) -> Response:
         await self._remove(self._key(request))
@@ -204,8 +249,11 @@ class Gallery:
     async def _healthz(self, _request: Request) -> Response:
         return JSONResponse({"ok": True})
 
+    def _ready(self) -> status.Readiness:
+        return self._watch.found() if self._watch else status.read(self._settings.status)
+
     async def _readyz(self, _request: Request) -> Response:
-        found = status.read(self._settings.status)
+        found = self._ready()
         if found.ready:
             return JSONResponse({"ok": True})
         return JSONResponse({"ok": False, "error": found.sentence}, 503)

@@ -27,15 +27,19 @@ class Calls:
         self._pool = ThreadPoolExecutor(threads, "storage")
         self._threads = threads
         self._deadline = deadline
-        self._begun: dict[object, float] = {}  # when each call that runs now has begun
+        self._until: dict[object, float] = {}  # when each call that runs now is late
 
-    async def run(self, function: Callable, *arguments, undo: Callable | None = None):
-        """What the function returns. Too late it is of no use to the caller any more: undo(result) is called then."""
+    async def run(self, function: Callable, *arguments, undo: Callable | None = None, deadline: float = 0.0):
+        """What the function returns. Too late it is of no use to the caller any more: undo(result) is called then.
+
+        deadline is this call's own, when it is longer than the others'.
+        """
         if self._all_hang():
             raise away(_AWAY)
-        job = self._pool.submit(self._work, function, *arguments)
+        seconds = max(deadline, self._deadline)
+        job = self._pool.submit(self._work, seconds, function, *arguments)
         try:
-            return await self._outcome(job, self._deadline)
+            return await self._outcome(job, seconds)
         except (asyncio.TimeoutError, asyncio.CancelledError) as fault:
             if not job.cancel() and undo is not None:
                 job.add_done_callback(lambda late: self._take_back(late, undo))
@@ -46,23 +50,23 @@ class Calls:
     async def finish(self, function: Callable) -> None:
         """Call a function that cleans up, whenever a thread is free; the caller waits a second at most."""
         try:
-            await self._outcome(self._pool.submit(self._work, function), min(1.0, self._deadline))
+            await self._outcome(self._pool.submit(self._work, self._deadline, function), min(1.0, self._deadline))
         except asyncio.TimeoutError:
             pass
         except (OSError, Problem) as fault:
             _LOG.warning("cleaning up: %s", fault)
 
     def _all_hang(self) -> bool:
-        late = time.monotonic() - self._deadline
-        return sum(begun < late for begun in list(self._begun.values())) >= self._threads
+        now = time.monotonic()
+        return sum(until < now for until in list(self._until.values())) >= self._threads
 
-    def _work(self, function: Callable, *arguments):
+    def _work(self, seconds: float, function: Callable, *arguments):
         token = object()
-        self._begun[token] = time.monotonic()
+        self._until[token] = time.monotonic() + seconds
         try:
             return function(*arguments)
         finally:
-            del self._begun[token]
+            del self._until[token]
 
     async def _outcome(self, job: Future, seconds: float):
         waiting = asyncio.wrap_future(job)
@@ -76,4 +80,4 @@ class Calls:
 
     def _take_back(self, job: Future, undo: Callable) -> None:
         if not job.cancelled() and job.exception() is None:
-            self._pool.submit(self._work, undo, job.result())
+            self._pool.submit(self._work, self._deadline, undo, job.result())

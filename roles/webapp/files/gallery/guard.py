@@ -22,15 +22,22 @@ _ASK = {"WWW-Authenticate": 'Basic realm="gallery", charset="UTF-8"'}
 SIGN_IN = "/login"
 """A page that asks for the password, so that a browser has it before it sends a large file."""
 _SECURITY = {
-    # pictures of uploads that are under way are blobs of the page itself
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
     # with "no-referrer" browsers would send "Origin: null" with our own forms
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
+
+
+def policy(origin: str) -> str:
+    """What pages may load. origin is where files lie that browsers fetch themselves; "" for none but our own."""
+    away = f" {origin}" if origin else ""
+    # pictures of uploads that are under way are blobs of the page itself
+    return (
+        f"default-src 'self'; img-src 'self' blob:{away}; connect-src 'self'{away}; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
 
 
 def require_own_origin(headers: Headers) -> None:
@@ -57,11 +64,12 @@ def require_password(headers: Headers, password: str) -> None:
 class Guard:
     """ASGI middleware. password() is asked at each write, so that a changed one holds at once; "" lets everybody write.
 
-    await refuse(request, problem) makes the answer to a refusal.
+    await refuse(request, problem) makes the answer to a refusal; origin() tells where files lie beside this site.
     """
 
-    def __init__(self, app: ASGIApp, password: Callable[[], str], refuse) -> None:
+    def __init__(self, app: ASGIApp, password: Callable[[], str], refuse, origin: Callable[[], str]) -> None:
         self._app = app
+        self._origin = origin
         self._password = password
         self._refuse = refuse
 
@@ -76,6 +84,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _SECURITY.items():
                     headers.setdefault(name, value)
+                headers.setdefault("Content-Security-Policy", policy(self._origin()))
             await send(message)
 
         try:

@@ -62,6 +62,11 @@ def made_at(key: str) -> float:
     return (_LAST - number) / 1_000_000
 
 
+def time_part(at: float) -> str:
+    """What the keys of a moment, in seconds since 1970, begin with: older keys sort behind it."""
+    return _base32(_LAST - int(at * 1_000_000), _TIME)
+
+
 def folders(key: str) -> tuple[str, str]:
     """The outer and the inner folder that hold a key."""
     return key[:3], key[3:5]

@@ -9,6 +9,10 @@ whole, and nothing that goes wrong with one fails the file.
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+
 from gallery import kinds
 from gallery.problems import Problem
 from gallery.storage import Entry, Storage, Writer
@@ -26,6 +30,31 @@ font-family="system-ui, sans-serif" text-anchor="middle">
 <text x="160" y="160" font-size="24">{size}</text>
 </svg>
 """
+
+
+class Missed:
+    """The last so many keys under which no preview was found, each for so many seconds. Several threads may use it."""
+
+    def __init__(self, most: int = 10_000, life: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._life, self._clock = most, life, clock
+        self._lock = threading.Lock()
+        self._until: dict[str, float] = {}  # the oldest first
+
+    def __contains__(self, key: str) -> bool:
+        return self._until.get(key, 0.0) > self._clock()
+
+    def add(self, key: str) -> None:
+        """Remember one, and forget the oldest."""
+        with self._lock:
+            self._until.pop(key, None)
+            self._until[key] = self._clock() + self._life
+            if len(self._until) > self._most:
+                del self._until[next(iter(self._until))]
+
+    def forget(self, key: str) -> None:
+        """There is one now."""
+        with self._lock:
+            self._until.pop(key, None)
 
 
 def kind_of(data: bytes) -> str:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 
 class Problem(Exception):
-    """A request that cannot be done: the HTTP status that says so, and one sentence that says why."""
+    """A request that cannot be done: the HTTP status that says so, and one sentence that says why.
 
-    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(sentence)
+    As a text it is what the log is told: whole, where the sentence leaves out what is not for visitors.
+    """
+
+    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None, whole: str = "") -> None:
+        super().__init__(whole or sentence)
         self.status = status
         self.sentence = sentence
         self.headers = headers or {}
@@ -20,9 +23,9 @@ def missing(key: str) -> Problem:
     return Problem(404, f"There is no file {shown(key)}: it was deleted, or it never existed.")
 
 
-def away(sentence: str) -> Problem:
-    """The storage cannot be used now; the sentence says why."""
-    return Problem(503, sentence, {"Retry-After": "5"})
+def away(sentence: str, whole: str = "") -> Problem:
+    """The storage cannot be used now; the sentence says why, and whole is for the log."""
+    return Problem(503, sentence, {"Retry-After": "5"}, whole)
 
 
 def shown(text: str) -> str:

@@ -67,6 +67,16 @@ def _configuration(settings: Settings, storage: Storage, password: Callable[[], 
     )
 
 
+def _storage(settings: Settings) -> Storage:
+    if settings.storage == "efs":
+        return Efs(settings.folder, settings.mount)
+    # only here: efs needs nothing of it
+    from gallery.place import Place
+    from gallery.s3 import S3
+
+    return S3(Place(settings), settings)
+
+
 def serve(environment: Mapping[str, str], make_storage=None) -> None:
     """Serve until SIGTERM, then finish what is under way; make_storage(settings) is for tests.
 
@@ -82,7 +92,7 @@ def serve(environment: Mapping[str, str], make_storage=None) -> None:
 
     password()  # a file that is missing or empty is told at the start
     listening = passed or _own_socket(settings)
-    storage = make_storage(settings) if make_storage else Efs(settings.folder, settings.mount)
+    storage = (make_storage or _storage)(settings)
     server = uvicorn.Server(_configuration(settings, storage, password))
     server.run(sockets=[listening])
     if not server.started:

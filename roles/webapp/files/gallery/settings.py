@@ -9,6 +9,9 @@ import re
 from collections.abc import Mapping
 
 _PREFIX = "GALLERY_"
+_PREFIX_OF_KEYS = re.compile("([A-Za-z0-9_-][A-Za-z0-9_.-]*/)+")
+# one PUT, and one CopyObject: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_LARGEST = 5 * 1024**3
 _TYPES = ("avif", "bin", "csv", "gif", "jpeg", "jpg", "mp3", "mp4", "pdf", "png", "txt", "webp", "zip")
 
 
@@ -22,12 +25,36 @@ class Settings:
 
     name: str
     """The host's name in the inventory: the header X-Served-By and the badge show it."""
-    folder: str
-    """Where the files lie, for example /srv/files/gallery. It is made if only its parent exists."""
+    folder: str = ""
+    """efs: where the files lie, for example /srv/files/gallery. It is made if only its parent exists."""
     mount: str = ""
-    """The path at which NFS must be mounted, for example /srv/files; empty: no mount is required."""
+    """efs: the path at which NFS must be mounted, for example /srv/files; empty: no mount is required."""
     storage: str = "efs"
-    """The kind of storage: efs."""
+    """The kind of storage: efs or s3."""
+    bucket: str = ""
+    """s3: the bucket."""
+    key_prefix: str = "gallery"
+    """s3: below it lie incoming/, files/ and previews/."""
+    public_prefix: str = ""
+    """s3: below it lie the files instead, for example public."""
+    public_access: bool = False
+    """s3: true: the bucket's policy lets everybody read below the public prefix, so links are plain addresses."""
+    region: str = ""
+    """s3: the bucket's region; empty: where botocore finds it."""
+    endpoint_url: str = ""
+    """s3: where requests go; empty: Amazon's address for the region."""
+    browser_endpoint_url: str = ""
+    """s3: where browsers go, if it is another place than servers use."""
+    ca_bundle: str = ""
+    """s3: the file with the certificates that the endpoint is judged by; empty: the system's."""
+    ticket_life: float = 900.0
+    """s3: seconds in which an upload must begin after it was asked for."""
+    link_life: float = 3600.0
+    """s3: seconds for which a link holds that was made just now; it is the same for half of them."""
+    ready_every: float = 10.0
+    """s3: seconds from one look at the bucket to the next."""
+    ready_deadline: float = 5.0
+    """s3: seconds that such a look may take."""
     title: str = "Gallery"
     """What the page is called."""
     socket: str = ""
@@ -80,15 +107,18 @@ def _extensions(text: str) -> tuple[str, ...]:
     return found
 
 
+_REQUIRED = {"efs": ["folder"], "s3": ["bucket"]}
 _READERS = {"str": str, "int": _whole, "float": _seconds, "bool": _truth, "tuple[str, ...]": _extensions}
 
 
 def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
     """What must hold: (holds, variable, what is needed)."""
-    paths = ("folder", "mount", "socket", "status", "password_file")
-    within = not settings.mount or settings.folder.startswith(settings.mount.rstrip("/") + "/")
+    paths = ("folder", "mount", "socket", "status", "password_file", "ca_bundle")
+    within = (
+        settings.storage != "efs" or not settings.mount or settings.folder.startswith(settings.mount.rstrip("/") + "/")
+    )
     return [
-        (settings.storage == "efs", "STORAGE", "the only storage is efs"),
+        (settings.storage in ("efs", "s3"), "STORAGE", "the storages are efs and s3"),
         (re.fullmatch("[!-~]{1,255}", settings.name) is not None, "NAME", "printable ASCII without blanks is needed"),
         *(((getattr(settings, path) or "/")[0] == "/", path.upper(), "an absolute path is needed") for path in paths),
         (within, "FOLDER", f"it must lie below GALLERY_MOUNT, {settings.mount}"),
@@ -100,7 +130,36 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
             "PASSWORD_FILE",
             "it must be set, unless GALLERY_PUBLIC_UPLOADS is true",
         ),
+        *(_rules_of_s3(settings) if settings.storage == "s3" else ()),
     ]
+
+
+def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
+    """What must hold with storage s3."""
+    own, public = settings.key_prefix.rstrip("/") + "/", settings.public_prefix.rstrip("/") + "/"
+    prefix = "words of letters, digits, '_', '.' and '-', joined by '/', are needed"
+    apart = not settings.public_prefix or not (own.startswith(public) or public.startswith(own))
+    addresses = ("endpoint_url", "browser_endpoint_url")
+    return [
+        (not settings.folder, "FOLDER", "it must be empty with storage s3"),
+        (not settings.mount, "MOUNT", "it must be empty with storage s3"),
+        (_PREFIX_OF_KEYS.fullmatch(own) is not None, "KEY_PREFIX", prefix),
+        (not settings.public_prefix or _PREFIX_OF_KEYS.fullmatch(public) is not None, "PUBLIC_PREFIX", prefix),
+        (apart, "PUBLIC_PREFIX", f"it must lie beside GALLERY_KEY_PREFIX, {settings.key_prefix}"),
+        (
+            bool(settings.public_prefix) or not settings.public_access,
+            "PUBLIC_ACCESS",
+            "it opens GALLERY_PUBLIC_PREFIX, which is not set",
+        ),
+        *((re.fullmatch("(https?://[^/?#@]+/?)?", getattr(settings, name)) is not None, name.upper(),
+           "http:// or https:// and a host are needed") for name in addresses),
+        (settings.max_bytes <= _LARGEST, "MAX_BYTES", "S3 takes at most 5 GiB in one request, 5368709120"),
+        # what became of a ticket is remembered until the bucket's lifecycle rule clears up, a day later
+        (1 <= settings.ticket_life <= 43200, "TICKET_LIFE", "1 second to 12 hours are possible"),
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html
+        (2 <= settings.link_life <= 604800, "LINK_LIFE", "2 seconds to 7 days are possible"),
+        (settings.temporary_age > settings.ticket_life, "TEMPORARY_AGE", "it must be longer than GALLERY_TICKET_LIFE"),
+    ]  # fmt: skip
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -116,9 +175,11 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             values[field.name] = _READERS[str(field.type)](text)
         except ValueError as fault:
             raise BadSetting(f"{variable} is {text!r}: {fault}.") from None
-    for variable, field in fields.items():
-        if field.default is dataclasses.MISSING and not values.get(field.name):
-            raise BadSetting(f"{variable} is not set; it is required.")
+    required = [field.name for field in fields.values() if field.default is dataclasses.MISSING]
+    required += _REQUIRED.get(values.get("storage", "efs"), [])
+    for name in required:
+        if not values.get(name):
+            raise BadSetting(f"{_PREFIX}{name.upper()} is not set; it is required.")
     settings = Settings(**values)
     for holds, name, needed in _rules(settings):
         if not holds:

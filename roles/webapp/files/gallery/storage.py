@@ -63,7 +63,10 @@ class Writer(abc.ABC):
 
     @abc.abstractmethod
     def write(self, block: bytes) -> None:
-        """Append bytes; best about a megabyte at a time."""
+        """Append bytes; best as many at a time as the storage's block."""
+
+    def end(self) -> None:  # noqa: B027 - who holds none has nothing to do
+        """No more bytes come: hold none of them in memory until publish()."""
 
     @abc.abstractmethod
     def publish(self, key: str = "") -> Entry:
@@ -75,7 +78,7 @@ class Writer(abc.ABC):
 
 
 class Reader(abc.ABC):
-    """An open file: its bytes can be read to the end, even if it is deleted meanwhile."""
+    """An open file: its bytes can be read to the end, even if it is deleted meanwhile (s3: the first 64 KiB)."""
 
     entry: Entry
 
@@ -90,6 +93,11 @@ class Reader(abc.ABC):
 
 class Storage(abc.ABC):
     """Files by key."""
+
+    block = 1024 * 1024
+    """Bytes that write() is best given at a time."""
+    patience = 0.0
+    """Seconds that write() and publish() may take, where they may take longer than other calls."""
 
     @abc.abstractmethod
     def put(self, name: str) -> Writer:
@@ -114,6 +122,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def previews(self) -> Storage:
         """A storage for the previews of this one's files, under the same keys. No listing of this one shows them."""
+
+    def origin(self) -> str:
+        """Where files lie that browsers fetch themselves, as a browser calls it; "" when they get them from here."""
+        return ""
 
     def stat(self, key: str) -> Entry:
         """The entry of a file; status 404 when there is none."""

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Uploads: the bytes of a form flow from the network into the storage, a megabyte at a time, and are kept nowhere else."""
+"""Uploads: the bytes of a form flow from the network into the storage, a block at a time, and are kept nowhere else."""
 
 from __future__ import annotations
 
@@ -9,99 +9,53 @@ import logging
 import time
 from collections.abc import AsyncIterator
 
-from python_multipart.exceptions import ParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from gallery import keys, kinds, previews
 from gallery.calls import Calls
-from gallery.problems import Problem, shown
+from gallery.forms import Parts
+from gallery.problems import Problem, away, shown
 from gallery.settings import Settings
 from gallery.storage import Entry, Storage, Writer
 
 _LOG = logging.getLogger("gallery")
-FIELD = "file"
-_CALLBACKS = ("on_part_begin", "on_header_field", "on_header_value", "on_header_end", "on_headers_finished")
-_CALLBACKS += ("on_part_data", "on_part_end", "on_end")
-_BLOCK = 1024 * 1024  # bytes that are written at a time
-_HEADERS = 8192  # bytes that the headers of a part may have
+_SMALL = 256 * 1024  # bytes that each upload may hold in memory; for more it needs a room
+_ROOMS = 6  # blocks of a storage that are in memory at once
+_PATIENCE = 50.0  # seconds that an upload waits for a room; nginx waits for us a minute
 # bytes a second: a third of what the slowest phone network in use (EDGE) sends, so only who means to is slower
 _LEAST = 4096
-_BROKEN = "The upload is no well-formed multipart/form-data: send the files as a form does."
 _EARLY = "The upload ended before it was complete: send it again."
 
 
-class Parts:
-    """Turns the bytes of a form into events: ("begin", filename) or ("preview", None), ("data", bytes), ("end", None)."""
+class Rooms:
+    """Memory for blocks. S3 takes parts of 5 MiB at least: uploads take turns with them, each for one part."""
 
-    def __init__(self, content_type: str) -> None:
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
-        if kind.lower() != b"multipart/form-data" or not boundary:
-            raise Problem(415, "Uploads are sent as multipart/form-data with a boundary, as a form sends them.")
-        self.complete = False
-        self._events: list[tuple] = []
-        self._header = self._value = b""
-        self._disposition = b""
-        self._header_bytes = 0
-        calls = {name: getattr(self, f"_{name}") for name in _CALLBACKS}
-        self._parser = MultipartParser(boundary, calls)
+    def __init__(self, most: int = _ROOMS, patience: float = _PATIENCE) -> None:
+        self._free, self._patience = asyncio.Semaphore(most), patience
 
-    def feed(self, chunk: bytes) -> list[tuple]:
-        """The events that these bytes complete."""
+    async def take(self) -> None:
+        """Wait for one; status 503 when none becomes free."""
+        # not wait_for(): before Python 3.12 that may swallow a cancellation, and lose what it waited for
+        taking = asyncio.ensure_future(self._free.acquire())
         try:
-            self._parser.write(chunk)
-        except ParseError:
-            raise Problem(400, _BROKEN) from None
-        events, self._events = self._events, []
-        return events
+            await asyncio.wait({taking}, timeout=self._patience)
+        finally:
+            if not taking.done():
+                taking.cancel()
+        if taking.cancelled() or not taking.done():
+            raise away("Many uploads are under way on this server: try again in a moment.")
 
-    def _on_part_begin(self) -> None:
-        self._disposition = b""
-        self._header_bytes = 0
-
-    def _grow(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > _HEADERS:
-            raise Problem(400, f"The headers of a part are longer than {_HEADERS} bytes: shorten the file name.")
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._grow(end - start)
-        self._header += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._grow(end - start)
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._header = self._value = b""
-
-    def _on_headers_finished(self) -> None:
-        try:
-            _kind, options = parse_options_header(self._disposition)
-            field, filename = (options.get(name, b"").decode("utf-8") for name in (b"name", b"filename"))
-        except (UnicodeError, ValueError):
-            raise Problem(400, "A file name is not UTF-8: rename the file.") from None
-        if field not in (FIELD, previews.FIELD):
-            raise Problem(400, f"The form has a field {shown(field)}; the files belong into the field {FIELD}.")
-        self._events.append(("begin", filename) if field == FIELD else ("preview", None))
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._events.append(("data", data[start:end]))
-
-    def _on_part_end(self) -> None:
-        self._events.append(("end", None))
-
-    def _on_end(self) -> None:
-        self.complete = True
+    def give(self) -> None:
+        """Give one back."""
+        self._free.release()
 
 
 class _Intake:
     """The files of one request: all of them are kept, or none. A preview stands behind its file, and may be missing."""
 
-    def __init__(self, settings: Settings, calls: Calls, storage: Storage) -> None:
+    def __init__(self, settings: Settings, calls: Calls, storage: Storage, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._room = False  # whether this has one
         self._settings = settings
         self._calls = calls
         self._storage = storage
@@ -116,7 +70,7 @@ class _Intake:
     async def handle(self, what: str, value) -> None:
         """Take one event of Parts."""
         if what == "begin":
-            self._begin(value)
+            await self._begin(value)
         elif what == "preview":
             self._begin_preview()
         elif what == "data":
@@ -124,8 +78,10 @@ class _Intake:
         else:
             await self._end()
 
-    def _begin(self, filename: str) -> None:
+    async def _begin(self, filename: str) -> None:
         self._files += 1
+        if self._writers:  # what it may hold of the last file is held for each of them
+            await self._calls.run(self._writers[-1].end, deadline=self._storage.patience)
         if self._files > self._settings.max_files:
             raise Problem(413, f"One request takes at most {self._settings.max_files} files: send the others after it.")
         self._name = keys.safe_name(filename, self._settings.types)
@@ -146,8 +102,12 @@ class _Intake:
             self._preview += data[: previews.LARGEST + 1 - len(self._preview)]
             return
         self._buffer += data
-        if len(self._buffer) >= _BLOCK:
-            await self._flush(self._size == len(self._buffer))
+        if len(self._buffer) >= self._storage.block:
+            await self._flush()
+            self._leave()
+        elif len(self._buffer) > _SMALL and not self._room and self._storage.block > Storage.block:
+            await self._rooms.take()
+            self._room = True
 
     async def _end(self) -> None:
         if self._preview is not None:
@@ -155,18 +115,27 @@ class _Intake:
             return
         if not self._size:
             raise Problem(400, f"{shown(self._name)} is empty: there is nothing to keep.")
-        await self._flush(self._size == len(self._buffer))
+        large = len(self._buffer) > _SMALL
+        await self._flush()
+        if large:
+            await self._calls.run(self._writers[-1].end, deadline=self._storage.patience)
+        self._leave()
 
-    async def _flush(self, first: bool) -> None:
+    async def _flush(self) -> None:
         block, self._buffer = self._buffer, bytearray()
-        if first:
+        if self._size == len(block):  # the first of its file
             extension = keys.extension_of(self._name)
             if not kinds.fits(extension, block[: kinds.HEAD]):
                 raise Problem(415, f"{shown(self._name)} is no {extension} picture inside: its first bytes differ.")
             put = self._storage.put
             self._writers.append(await self._calls.run(put, self._name, undo=lambda late: late.abort()))
         if block:
-            await self._calls.run(self._writers[-1].write, block)
+            await self._calls.run(self._writers[-1].write, block, deadline=self._storage.patience)
+
+    def _leave(self) -> None:
+        if self._room:
+            self._room = False
+            self._rooms.give()
 
     async def _keep(self, data: bytes) -> None:
         """Write the preview of the picture before it. What is none, or cannot be written, is left out: the file counts."""
@@ -179,7 +148,7 @@ class _Intake:
         try:
             self._previews[number] = await self._calls.run(previews.begin, place, self._name, data, undo=Writer.abort)
         except Problem as problem:
-            _LOG.warning("the preview of %s: %s", self._name, problem.sentence)
+            _LOG.warning("the preview of %s: %s", self._name, problem)
 
     async def publish(self) -> list[Entry]:
         """Make all files visible."""
@@ -187,7 +156,7 @@ class _Intake:
             raise Problem(400, "The form holds no file: choose one.")
         entries = []
         for number, writer in enumerate(self._writers):
-            entries.append(await self._calls.run(writer.publish))
+            entries.append(await self._calls.run(writer.publish, deadline=self._storage.patience))
             if number in self._previews:
                 await self._publish_preview(entries[-1].key, self._previews[number])
         return entries
@@ -196,11 +165,13 @@ class _Intake:
         try:
             await self._calls.run(previews.publish, self._storage, key, writer)
         except Problem as problem:
-            _LOG.warning("the preview of %s: %s", key, problem.sentence)
+            _LOG.warning("the preview of %s: %s", key, problem)
             await self._calls.finish(writer.abort)
 
     async def abort(self) -> None:
         """Leave nothing behind. All at once: while the storage hangs, each would wait its second behind the others."""
+        self._buffer = bytearray()
+        self._leave()
         writers = (*self._previews.values(), *self._writers)
         await asyncio.gather(*(self._calls.finish(writer.abort) for writer in writers))
 
@@ -253,10 +224,20 @@ async def _chunks(request: Request, timeout: float) -> AsyncIterator[bytes]:
             raise Problem(400, _EARLY) from None
 
 
-async def receive(request: Request, settings: Settings, calls: Calls, storage: Storage) -> list[Entry]:
+async def read(request: Request, most: int, timeout: float) -> bytes:
+    """A small body, or its first bytes, one more than the most."""
+    body = bytearray()
+    async for chunk in _chunks(request, timeout):
+        body += chunk
+        if len(body) > most:
+            break
+    return bytes(body[: most + 1])
+
+
+async def receive(request: Request, settings: Settings, calls: Calls, storage: Storage, rooms: Rooms) -> list[Entry]:
     """Store all files of a form; returns their entries in the form's order."""
     parts = Parts(request.headers.get("content-type", ""))
-    intake = _Intake(settings, calls, storage)
+    intake = _Intake(settings, calls, storage, rooms)
     try:
         async for chunk in _chunks(request, settings.body_timeout):
             for what, value in parts.feed(chunk):

@@ -1,21 +1,15 @@
 // Copyright: samefiles.aws contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the page does beyond links and forms: uploads with progress, deleting in place, more without a new page.
+// What the page does beyond links and forms: deleting in place, more without a new page, comparing the servers. Uploads are in
+// uploads.js and tickets.js.
 "use strict";
 
-const TOGETHER = 3; // uploads at a time
 const QUESTIONS = 12; // enough that a balancer asks every server of a small fleet
 const COMPARED = 60; // the newest files, as many as a page shows
-const SIDE = 480; // pixels of a preview's longer side
-const PREVIEW = 64 * 1024; // bytes of a preview at most, as the server has it
-const DRAWN = 128 * 1024 * 1024; // bytes of a picture that is drawn here; no camera makes larger ones
 const RETRY = 5000; // milliseconds from one look at a storage that is away to the next
 const find = (id) => document.getElementById(id);
 const form = find("upload");
 const grid = find("grid");
-const waiting = [];
-let running = 0;
-let signedIn = null;
 
 const say = (text) => { find("said").textContent = text; };
 // whole addresses: beside a page address with a password in it, browsers refuse relative ones
@@ -72,156 +66,6 @@ function fill(tile, entry, word) {
 
 function showEmpty() { find("empty").hidden = grid.childElementCount > 0; }
 
-// uploads
-
-function refusal(file) {
-  if (!words(form.dataset.types).has(extension(file.name))) return "This kind of file is not taken here.";
-  if (file.size > Number(form.dataset.most)) return `It is larger than ${sizeText(Number(form.dataset.most))}.`;
-  return file.size ? "" : "It is empty.";
-}
-
-function add(file) {
-  const tile = makeTile(file.name);
-  const image = tile.querySelector("img");
-  if (image) image.src = URL.createObjectURL(file);
-  tile.classList.add("busy");
-  tile.querySelector(".frame").removeAttribute("href");
-  tile.querySelector(".caption").append(find("progress").content.cloneNode(true));
-  const remove = document.createElement("button");
-  remove.type = "button";
-  remove.className = "remove";
-  remove.ariaLabel = `Cancel ${file.name}`;
-  remove.append(...tile.querySelector(".remove").childNodes);
-  tile.querySelector("progress").ariaLabel = `Upload of ${file.name}`;
-  tile.querySelector(".remove").replaceWith(remove);
-  const upload = { file, tile, request: null, dropped: false };
-  remove.addEventListener("click", () => drop(upload));
-  tile.querySelector(".again").addEventListener("click", () => queue(upload));
-  grid.prepend(tile);
-  showEmpty();
-  queue(upload);
-}
-
-function drop(upload) {
-  upload.dropped = true; // it may be neither waiting nor on its way just now
-  if (upload.request) upload.request.abort();
-  const place = waiting.indexOf(upload);
-  if (place >= 0) waiting.splice(place, 1);
-  upload.tile.remove();
-  showEmpty();
-}
-
-function queue(upload) {
-  upload.tile.classList.remove("failed");
-  upload.tile.querySelector(".again").hidden = true;
-  upload.tile.querySelector("progress").hidden = false;
-  upload.tile.querySelector(".facts").textContent = `${sizeText(upload.file.size)} · waiting`;
-  const why = refusal(upload.file);
-  if (why) { fail(upload, why, false); return; }
-  waiting.push(upload);
-  next();
-}
-
-function next() {
-  while (running < TOGETHER && waiting.length) send(waiting.shift());
-}
-
-// the password is asked for before the first bytes are sent, not after the last
-function ready() {
-  if (!form.dataset.signIn) return Promise.resolve(true);
-  signedIn ??= fetchHere(form.dataset.signIn, { redirect: "manual" }).then((answer) => {
-    if (answer.status !== 401) return true;
-    signedIn = null;
-    return false;
-  }, () => true);
-  return signedIn;
-}
-
-// A small picture of a picture, for the grid; null for what is small itself, or cannot be drawn here.
-async function makePreview(file) {
-  if (file.size <= PREVIEW || file.size > DRAWN || !words(form.dataset.images).has(extension(file.name))) return null;
-  try {
-    const picture = await createImageBitmap(file);
-    const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
-    const canvas = document.createElement("canvas");
-    canvas.width = Math.max(1, Math.round(picture.width * scale));
-    canvas.height = Math.max(1, Math.round(picture.height * scale));
-    const pen = canvas.getContext("2d");
-    pen.imageSmoothingQuality = "high";
-    pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-    picture.close();
-    for (const [type, quality] of [["image/webp", 0.8], ["image/jpeg", 0.8], ["image/jpeg", 0.5]]) {
-      if (type === "image/jpeg") { // which knows no transparency
-        pen.globalCompositeOperation = "destination-over";
-        pen.fillStyle = "#fff";
-        pen.fillRect(0, 0, canvas.width, canvas.height);
-      }
-      const blob = await new Promise((done) => { canvas.toBlob(done, type, quality); });
-      // a browser that cannot write a type writes PNG
-      if (blob && blob.type === type && blob.size <= PREVIEW) return blob;
-    }
-  } catch {
-    // the browser does not know this kind of picture, or has no memory for it
-  }
-  return null;
-}
-
-async function send(upload) {
-  running += 1;
-  const allowed = await ready();
-  const preview = allowed && !upload.dropped ? await makePreview(upload.file) : null;
-  if (allowed && !upload.dropped) await transfer(upload, preview);
-  else if (!upload.dropped) fail(upload, "Uploading needs the password.", true);
-  running -= 1;
-  next();
-}
-
-function transfer(upload, preview) {
-  return new Promise((done) => {
-    const request = upload.request = new XMLHttpRequest();
-    const body = new FormData();
-    body.append("file", upload.file);
-    if (preview) body.append("preview", preview, "preview"); // behind its file
-    request.upload.addEventListener("progress", (event) => progress(upload, event.loaded / event.total));
-    request.addEventListener("load", () => finish(upload));
-    request.addEventListener("error", () => fail(upload, "The connection broke.", true));
-    request.addEventListener("loadend", () => { upload.request = null; done(); });
-    request.responseType = "json";
-    request.open("POST", `${location.origin}/files`);
-    request.setRequestHeader("Accept", "application/json");
-    request.send(body);
-  });
-}
-
-function progress(upload, part) {
-  const percent = Math.floor(100 * part);
-  upload.tile.querySelector("progress").value = percent;
-  upload.tile.querySelector(".facts").textContent = percent < 100 ? `${percent} % of ${sizeText(upload.file.size)}` : "being stored";
-}
-
-function finish(upload) {
-  const { request, tile } = upload;
-  if (request.status !== 201) {
-    const why = request.response && request.response.error;
-    fail(upload, why || `The server answered ${request.status}.`, request.status >= 500 || [408, 429].includes(request.status));
-    return;
-  }
-  const preview = tile.querySelector("img");
-  if (preview) URL.revokeObjectURL(preview.src);
-  const entry = request.response[0];
-  tile.replaceWith(fill(makeTile(entry.name), entry, "just now"));
-  const server = request.getResponseHeader("X-Served-By");
-  say(`${entry.name} is stored, by ${server}, and on every server at once.`);
-}
-
-function fail(upload, why, again) {
-  upload.tile.classList.add("failed");
-  upload.tile.querySelector("progress").hidden = true;
-  upload.tile.querySelector(".again").hidden = !again;
-  upload.tile.querySelector(".facts").textContent = why;
-  say(`${upload.file.name} was not stored. ${why}`);
-}
-
 // deleting
 
 function confirmDelete(tile) {
@@ -252,6 +96,8 @@ async function erase(tile) {
 // more of the list
 
 async function more(link) {
+  if (link.ariaBusy) return; // two quick clicks ask once
+  link.ariaBusy = "true";
   let told;
   try {
     const answer = await fetchHere(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
@@ -260,8 +106,11 @@ async function more(link) {
   } catch {
     say("The connection broke while older files were fetched: try again.");
     return;
+  } finally {
+    link.ariaBusy = null;
   }
-  const tiles = told.files.map((entry) => fill(makeTile(entry.name), entry, ""));
+  const shown = new Set([...grid.children].map((tile) => tile.dataset.key));
+  const tiles = told.files.filter((entry) => !shown.has(entry.key)).map((entry) => fill(makeTile(entry.name), entry, ""));
   grid.append(...tiles);
   if (tiles.length) tiles[0].querySelector("a").focus();
   if (told.next) link.href = `/?after=${told.next}`;

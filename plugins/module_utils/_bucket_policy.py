@@ -1,0 +1,183 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bucket's policy: the two statements that are ours, whether two say the same, and which let everybody in."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+
+TLS_ONLY, PUBLIC_READ = "SamefilesTlsOnly", "SamefilesPublicRead"
+OURS = (TLS_ONLY, PUBLIC_READ)
+VERSION = "2012-10-17"
+
+# Conditions on these keep a statement from being public, as Amazon judges it.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+_NARROW = {
+    "aws:sourceip", "aws:sourcearn", "aws:sourcevpc", "aws:sourcevpce", "aws:sourceowner", "aws:sourceaccount", "aws:userid",
+    "aws:principalarn", "aws:principalaccount", "aws:principalorgid", "aws:principalorgpaths", "s3:dataaccesspointaccount",
+    "s3:dataaccesspointarn", "s3:x-amz-server-side-encryption-aws-kms-key-id",
+}  # fmt: skip
+_NARROWING = ("stringequals", "stringlike", "arnequals", "arnlike", "ipaddress")
+# Amazon takes broader networks for everybody. It judges each by itself; here they are joined first, so that halves are the whole.
+_BROADEST = {4: 8, 6: 32}
+_MAPPED = ipaddress.ip_network("::ffff:0:0/96")  # IPv4 as IPv6, which some servers hold to be the same
+
+
+def tls_only(bucket: str, partition: str) -> dict:
+    """Nobody gets anything that is not encrypted on its way."""
+    arn = f"arn:{partition}:s3:::{bucket}"
+    return {
+        "Sid": TLS_ONLY,
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def public_read(bucket: str, partition: str, prefix: str) -> dict:
+    """Everybody reads what lies below one prefix, and lists nothing."""
+    return {
+        "Sid": PUBLIC_READ,
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:{partition}:s3:::{bucket}/{prefix}/*",
+    }
+
+
+def _many(value) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _word(value) -> str:
+    """A value as text: AWS gives true for "true" as it likes."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _condition(found) -> list:
+    if not isinstance(found, dict):
+        return [_word(found)]
+    return sorted(
+        (operator.lower(), key.lower(), sorted(map(_word, _many(values))))
+        for operator, keys in found.items()
+        for key, values in (keys.items() if isinstance(keys, dict) else [("", keys)])
+    )
+
+
+def _principal(found) -> list:
+    """Who is meant; "*" and {"AWS": "*"} are the same."""
+    if not isinstance(found, dict):
+        found = {"AWS": found}
+    return sorted((kind, sorted(map(_word, _many(names)))) for kind, names in found.items())
+
+
+def meaning(statement) -> str:
+    """What a statement says, in one form for all its spellings: AWS gives lists of one as text, in an order of its own."""
+    if not isinstance(statement, dict):
+        return json.dumps(statement, sort_keys=True, default=str)
+    said: dict = {}
+    for name, value in statement.items():
+        if name in ("Principal", "NotPrincipal"):
+            said[name] = _principal(value)
+        elif name == "Condition":
+            said[name] = _condition(value)
+        elif name in ("Action", "NotAction"):
+            said[name] = sorted(_word(one).lower() for one in _many(value))
+        else:
+            said[name] = sorted(map(_word, _many(value)))
+    return json.dumps({name: value for name, value in said.items() if value != []}, sort_keys=True)
+
+
+def statements(policy: dict | None) -> list:
+    """The statements of a policy."""
+    return _many((policy or {}).get("Statement", []))
+
+
+def sid(statement) -> str:
+    """The name of a statement, "" without one."""
+    return str(statement.get("Sid", "")) if isinstance(statement, dict) else ""
+
+
+def of(policy: dict | None, name: str) -> list[dict]:
+    """The statements with a Sid; AWS has at most one, other servers may have more."""
+    return [one for one in statements(policy) if sid(one) == name]
+
+
+def foreign(policy: dict | None) -> list:
+    """The statements that are not ours."""
+    return [one for one in statements(policy) if sid(one) not in OURS]
+
+
+def with_ours(policy: dict | None, wanted: list[dict]) -> dict:
+    """The policy with exactly these statements of ours: those that are there stay where they are, and so do all others."""
+    by_sid = {one["Sid"]: one for one in wanted}
+    made = []
+    for one in statements(policy):
+        name = sid(one)
+        if name not in OURS:
+            made.append(one)
+        elif name in by_sid:
+            made.append(by_sid.pop(name))
+    rest = {name: value for name, value in (policy or {}).items() if name != "Statement"}
+    return {"Version": VERSION, **rest, "Statement": made + list(by_sid.values())}
+
+
+def same(policy: dict | None, wanted: list[dict]) -> bool:
+    """Whether the statements of ours are exactly these."""
+    there = sorted(meaning(one) for one in statements(policy) if sid(one) in OURS)
+    return there == sorted(map(meaning, wanted))
+
+
+def _network(word: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network as it is meant, whatever its spelling. Raises ValueError for what is none."""
+    found = ipaddress.ip_network(word, strict=False)
+    if found.version == 6 and found.overlaps(_MAPPED):
+        first = int(found.network_address) & 0xFFFFFFFF
+        return ipaddress.ip_network((first, max(found.prefixlen - 96, 0)), strict=False)
+    return found
+
+
+def _known_addresses(words: list[str]) -> bool:
+    """Whether networks are few enough to be known: none that cannot be read, and none too broad."""
+    try:
+        found = [_network(word) for word in words]
+    except ValueError:
+        return False
+    return all(
+        network.prefixlen >= least
+        for version, least in _BROADEST.items()
+        for network in ipaddress.collapse_addresses(one for one in found if one.version == version)
+    )
+
+
+def _fixed(key: str, words: list[str]) -> bool:
+    """Whether the values of a condition are fixed ones; a policy variable is whatever the request says."""
+    if not words or any("*" in word or "?" in word or "${" in word for word in words):
+        return False
+    return key != "aws:sourceip" or _known_addresses(words)
+
+
+def _narrow(condition) -> bool:
+    """Whether a condition leaves only those whom its author knows."""
+    if not isinstance(condition, dict):
+        return False
+    for operator, keys in condition.items():
+        if operator.lower() not in _NARROWING or not isinstance(keys, dict):
+            continue
+        for key, values in keys.items():
+            if key.lower() in _NARROW and _fixed(key.lower(), [_word(value) for value in _many(values)]):
+                return True
+    return False
+
+
+def is_public(statement) -> bool:
+    """Whether a statement lets people in whom nobody named."""
+    if not isinstance(statement, dict) or statement.get("Effect") != "Allow":
+        return False
+    who = statement.get("Principal")
+    named = _many(who.get("AWS", [])) if isinstance(who, dict) else _many(who)
+    anybody = "NotPrincipal" in statement or any("*" in _word(one) for one in named)
+    return anybody and not _narrow(statement.get("Condition"))

@@ -1,0 +1,203 @@
+#!/usr/bin/python
+# Copyright: samefiles.aws contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module bucket."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: bucket
+short_description: Close an S3 bucket, open one prefix of it on demand, and prove both
+version_added: 0.1.0
+description:
+  - Makes a bucket that no CloudFormation stack owns fit for a site. It is its owner's alone (C(BucketOwnerEnforced)), closed to
+    the public, over TLS only, encrypted, versioned; pages of the site may upload to it, and what nobody finished goes by itself.
+  - It owns the public-access block, the ownership controls, the default encryption, versioning, the statements
+    C(SamefilesTlsOnly) and C(SamefilesPublicRead) of the policy, the CORS rule C(samefiles-browser), and the lifecycle rules
+    C(samefiles-incoming), C(samefiles-stale-uploads), C(samefiles-deleted) and C(samefiles-deleted-public). All other statements and rules stay as they are.
+  - The bucket is read whole first. Check mode reads the same and tells the same actions; after a change everything is read
+    again until it is as planned, and what is not so is a failure.
+  - Public access takes two switches, O(public_prefix) and O(public_access_confirmed). At no time is the bucket more open than
+    before and after. To open, the block is lifted and then the statement set; to close, the statement goes first. An end in the
+    middle leaves it closed, or as it was, and the next run goes on. Where O(prove) fails, what this run has opened is closed again,
+    and the error says so, or that it could not be; a prefix that was open already stays open. Only a run that is killed while it
+    proves leaves open what it has opened.
+  - A bucket whose policy has another public statement is never opened, for that would open the other one as well.
+  - No object is touched but those of O(prove).
+options:
+  bucket:
+    description: Name of the bucket.
+    type: str
+    required: true
+  create:
+    description: Whether a bucket that does not exist is made, in O(region).
+    type: bool
+    default: false
+  key_prefix:
+    description: Where the site keeps its files, a path. Below its C(incoming/) nothing stays longer than a day.
+    type: str
+    default: gallery
+  public_prefix:
+    description: The prefix that everybody may read once that is confirmed; a path beside O(key_prefix). The whole bucket, or a
+      pattern, is refused.
+    type: str
+    default: ""
+  public_access_confirmed:
+    description: Whether everybody on the internet may read all that lies below O(public_prefix). Without it the prefix is
+      closed like the rest. Where the bucket encrypts with C(aws:kms) it is refused, since S3 gives such objects to nobody
+      without credentials.
+    type: bool
+    default: false
+  cors_origins:
+    description: The site as its users' browsers know it, such as V(https://files.example.com); its pages may GET, HEAD and PUT.
+      Without one the rule is removed.
+    type: list
+    elements: str
+    default: []
+  encryption:
+    description: How S3 encrypts new objects that say nothing else. Without it the bucket keeps what it has, and gets V(AES256)
+      if it has nothing; to lead a bucket from V(aws:kms) back, say V(AES256).
+    type: str
+    choices: [AES256, "aws:kms"]
+  kms_key_id:
+    description: The key for O(encryption=aws:kms); without it Amazon's own of the account.
+    type: str
+  versioning:
+    description: Whether versions of objects that are replaced or deleted are kept. V(false) suspends it; S3 never ends it.
+    type: bool
+    default: true
+  keep_deleted_days:
+    description: Days after which what was deleted or replaced below O(key_prefix) and O(public_prefix) goes for good, where
+      versions are kept; V(0) keeps it for ever.
+    type: int
+    default: 30
+  prove:
+    description: Whether it is proved from outside who gets what. Two small objects are put below C(proof/) of O(key_prefix) and
+      O(public_prefix), asked for without credentials, and removed for good. In check mode it is left out.
+    type: bool
+    default: false
+  browser_endpoint_url:
+    description: Where browsers reach S3, if not where this module does; O(prove) asks there too.
+    type: str
+extends_documentation_fragment: [samefiles.aws.s3]
+requirements:
+  - botocore 1.29 or newer
+notes:
+  - The public-access block of the account, or of its organization, is not changed, and S3 does not tell it with the bucket.
+    Where it forbids public policies the task fails and the bucket stays closed, which check mode cannot foresee.
+  - The default encryption is set anew only where it differs. A botocore older than 1.41 does not know C(BlockedEncryptionTypes)
+    and then sends it no more.
+attributes:
+  check_mode:
+    description: Reads all and tells the same actions; nothing is set, and nothing proved.
+    support: full
+  diff_mode:
+    description: Shows the settings before and after.
+    support: full
+seealso:
+  - module: samefiles.aws.s3_sync
+author:
+  - samefiles.aws contributors (@samefiles)
+"""
+
+EXAMPLES = r"""
+- name: Make a bucket for a site, closed to the public
+  samefiles.aws.bucket:
+    bucket: example-site
+    create: true
+    region: eu-central-1
+    cors_origins: ["https://files.example.com"]
+  delegate_to: localhost
+  run_once: true
+
+- name: Open one prefix to everybody, and prove that nothing else is open
+  samefiles.aws.bucket:
+    bucket: example-site
+    cors_origins: ["https://files.example.com"]
+    public_prefix: public
+    public_access_confirmed: true
+    prove: true
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words; one for each difference.
+  returned: always
+  type: list
+  elements: str
+public_prefix:
+  description: The prefix that everybody may read, empty without one.
+  returned: success
+  type: str
+proof:
+  description: What holds for those without credentials, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["everybody reads what lies below public/", "nobody lists the bucket"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.samefiles.aws.plugins.module_utils import _bucket, _bucket_aws, _bucket_plan, _bucket_proof
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import CONNECTION
+
+ARGUMENTS = {
+    "bucket": {"type": "str", "required": True},
+    "create": {"type": "bool", "default": False},
+    "key_prefix": {"type": "str", "default": "gallery", "no_log": False},
+    "public_prefix": {"type": "str", "default": ""},
+    "public_access_confirmed": {"type": "bool", "default": False},
+    "cors_origins": {"type": "list", "elements": "str", "default": []},
+    "encryption": {"type": "str", "choices": ["AES256", "aws:kms"]},
+    "kms_key_id": {"type": "str", "no_log": False},
+    "versioning": {"type": "bool", "default": True},
+    "keep_deleted_days": {"type": "int", "default": 30},
+    "prove": {"type": "bool", "default": False},
+    "browser_endpoint_url": {"type": "str"},
+    **CONNECTION,
+}
+
+
+def run(options: dict, check: bool) -> dict:
+    """Read, plan, apply, prove; the result. Raises BucketError."""
+    _bucket.wish(options)  # whatever is wrong with the options is told before anything is asked
+    browser = options["browser_endpoint_url"] or ""
+    if browser:
+        _bucket.for_browsers(browser, options["bucket"], "")
+    bucket, where = _bucket_aws.login(options)
+    wanted = _bucket.wish({**options, "region": where.region}, _bucket_aws.partition(where.region))
+    before = bucket.read()
+    steps = _bucket_plan.plan(wanted, before)
+    actions = [action for step in steps for action in step.actions]
+    after = _bucket_plan.after(before, steps)
+    if steps and not check:
+        bucket.apply(wanted, before, steps)
+    result = {
+        "changed": bool(steps),
+        "actions": actions,
+        "public_prefix": wanted.public_prefix,
+        "proof": [],
+        "diff": {"before": _bucket.view(before), "after": _bucket.view(after)},
+    }
+    if options["prove"] and not check:
+        with bucket.or_closed(wanted, before, list(actions)):
+            result["proof"] = _bucket_proof.prove(bucket, where, wanted, browser)
+    return result
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        result = run(module.params, module.check_mode)
+    except _bucket.BucketError as fault:
+        module.fail_json(msg=str(fault), changed=bool(fault.done), actions=list(fault.done))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""gallery whose clients are told after a few seconds that their upload is still being stored: python -m hasty SECONDS."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gallery import tickets
+from gallery.server import serve
+
+tickets.PATIENCE = float(sys.argv[1])
+serve(os.environ)

@@ -1,0 +1,45 @@
+"""The conditions that name an ETag, asked of a real S3: what is not the upload that was seen is neither replaced nor copied."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_web
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Changed
+from conftest import new_s3
+from gallery import closing, keys
+from weed import BUCKET
+
+
+@pytest.fixture
+def upload(weed, monkeypatch):
+    """A storage, the key of an upload, the place where it lies, and its ETag before somebody wrote it anew."""
+    with new_s3(weed, monkeypatch) as storage:
+        key = keys.new_key("a.txt")
+        place = storage.incoming(key)
+        old = weed.client.put_object(Bucket=BUCKET, Key=place, Body=b"first")["ETag"].strip('"')
+        weed.client.put_object(Bucket=BUCKET, Key=place, Body=b"second")
+        yield storage, key, place, old
+
+
+def bytes_of(weed, place: str) -> bytes:
+    return weed.client.get_object(Bucket=BUCKET, Key=place)["Body"].read()
+
+
+def test_a_ticket_is_closed_only_over_the_upload_that_was_seen(upload, weed):
+    storage, _key, place, old = upload
+    bucket = storage.place.bucket()
+    with pytest.raises(Changed) as caught:
+        closing.after_upload(bucket, place, old)
+    assert (caught.value.status, bytes_of(weed, place)) == (412, b"second")
+    closing.after_upload(bucket, place, _s3_web.head(bucket, place).etag)
+    assert bytes_of(weed, place) == b""
+
+
+def test_only_the_upload_that_was_seen_is_copied(upload, weed):
+    storage, key, place, old = upload
+    bucket = storage.place.bucket()
+    with pytest.raises(Changed) as caught:
+        _s3_web.copy(bucket, place, old, storage.object(key), storage.headers(key, b""))
+    assert (caught.value.status, weed.keys(storage.object(key))) == (412, [])
+    _s3_web.copy(bucket, place, _s3_web.head(bucket, place).etag, storage.object(key), storage.headers(key, b""))
+    assert bytes_of(weed, storage.object(key)) == b"second"
