@@ -8,7 +8,7 @@ import os
 import re
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sums, _tree_local
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sums, _tree_local, _tree_scan
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head, Listed, when
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew
@@ -59,7 +59,7 @@ class Look:
         differ, problems = {}, {}
         for path, outcome in self._crew.map(lambda path: self._compare(path, there[path]), unknown):
             if isinstance(outcome, Exception):
-                problems[path] = f"{_tree_local.shown(path)}: {outcome}"
+                problems[path] = f"{_tree_scan.shown(path)}: {outcome}"
             elif isinstance(outcome, BaseException):
                 raise outcome
             elif outcome:
@@ -144,11 +144,11 @@ class Look:
                 found[path] = head
         for path, outcome in self._crew.map(lambda path: self._head(path, there[path]), unknown):
             if isinstance(outcome, Exception):
-                problems.append(f"{_tree_local.shown(path)}: {outcome}")
+                problems.append(f"{_tree_scan.shown(path)}: {outcome}")
             elif isinstance(outcome, BaseException):
                 raise outcome
             elif outcome is None or outcome.etag != there[path].etag:
-                problems.append(f"{_tree_local.shown(path)}: the object was changed by somebody else while this ran")
+                problems.append(f"{_tree_scan.shown(path)}: the object was changed by somebody else while this ran")
             else:
                 found[path] = self._heads[path]
         return found, problems

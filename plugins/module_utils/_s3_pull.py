@@ -10,11 +10,12 @@ import re
 import time
 from typing import NamedTuple
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_sums, _tree_local
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Begun, Bucket, Changed, Torn
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_sums, _tree_local, _tree_scan
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress, in_turn
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, by_size, explain
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Begun, Changed, Torn
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sums import Sum
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache, Identity
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
@@ -112,9 +113,7 @@ class Pull:
             return
         for path, outcome in self._tree.settle([(path, one.part) for path, one in staged.items()], self._found).items():
             if isinstance(outcome, Exception):
-                said = (
-                    f"{_tree_local.shown(path)}: {outcome.strerror}" if isinstance(outcome, OSError) else str(outcome)
-                )
+                said = f"{_tree_scan.shown(path)}: {outcome.strerror}" if isinstance(outcome, OSError) else str(outcome)
                 self.done.problems.append(said)
                 continue
             one = staged[path]
@@ -223,7 +222,7 @@ class Pull:
             except _tree_local.Unsteady as fault:
                 self.done.problems.append(str(fault))
             except OSError as fault:
-                self.done.problems.append(f"{_tree_local.shown(item.path)} was not deleted: {fault.strerror}")
+                self.done.problems.append(f"{_tree_scan.shown(item.path)} was not deleted: {fault.strerror}")
 
 
 def _write(descriptor: int, data, start: int) -> None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
+from collections.abc import Iterator
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _tree_local, _trees
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, Changed, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_parts, _tree_local, _tree_scan, _trees
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Stored
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress, in_turn
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import TRIES
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_parts import Part, Upload
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Changed, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Cache
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_local import Tree
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Rules, is_page
@@ -36,14 +40,25 @@ class Done:
 def explain(path: str, fault: Exception) -> str:
     """A failure as one sentence."""
     if isinstance(fault, Changed):
-        return f"{_tree_local.shown(path)} was changed in the bucket by somebody else while this ran: run it again"
-    return f"{_tree_local.shown(path)}: {fault}"
+        return f"{_tree_scan.shown(path)} was changed in the bucket by somebody else while this ran: run it again"
+    return f"{_tree_scan.shown(path)}: {fault}"
 
 
 def by_size(items: list, crew: Crew, big: Crew, part: int) -> list[tuple[Crew, list]]:
     """Who takes which of the items that are sent or fetched whole: fewer at a time of the larger ones, for each is in memory."""
     small = [item for item in items if item.size <= _SMALL]
     return [(crew, small), (big, [item for item in items if _SMALL < item.size <= part])]
+
+
+@contextlib.contextmanager
+def _given_up(upload: Upload) -> Iterator[Upload]:
+    """An upload that is given up when what needs it fails."""
+    try:
+        yield upload
+    except BaseException:
+        with contextlib.suppress(S3Error):
+            upload.abort()
+        raise
 
 
 class Push:
@@ -94,7 +109,7 @@ class Push:
             try:
                 with self._tree.reading(item.path) as (descriptor, now):
                     if now.size > 2 * self._bucket.part:
-                        raise _tree_local.Unsteady(f"{_tree_local.shown(item.path)} grew while this ran")
+                        raise _tree_local.Unsteady(f"{_tree_scan.shown(item.path)} grew while this ran")
                     data = _tree_local.read_at(descriptor, 0, now.size)
                 break
             except _tree_local.Unsteady:
@@ -119,40 +134,33 @@ class Push:
         self._send_parts(item)
 
     def _send_parts(self, item: Send) -> None:
-        key, begin, upload = self._rules.prefix + item.path, time.time_ns(), ""
+        key, begin = self._rules.prefix + item.path, time.time_ns()
         headers = _trees.put_headers(self._rules, item.path)
-        try:
+        with contextlib.ExitStack() as undo:
             with self._tree.reading(item.path) as (descriptor, now):
-                if now.size > _s3_bucket.LARGEST:
+                if now.size > _s3_parts.LARGEST:
                     raise S3Error(f"{now.size} bytes are more than S3 stores in one object (5 TiB): split it")
-                upload = self._bucket.begin(key, headers)
-                told = self._parts(item.path, upload, headers, descriptor, now.size)
+                upload = undo.enter_context(_given_up(Upload.begin(self._bucket, key, headers)))
+                parts = self._parts(item.path, upload, descriptor, now.size)
             # from here on the file may change: what was read of it is one state, and all of it is sent
-            etags = [etag for etag, _xml in told]
-            stored = self._bucket.finish(key, upload, [xml for _etag, xml in told], etags, item.expect)
-        except BaseException:
-            if upload:
-                with contextlib.suppress(S3Error):
-                    self._bucket.abort(key, upload)
-            raise
+            stored = upload.finish(parts, item.expect)
         if self._rules.verify:
-            self._bucket.confirm(key, stored, now.size, _s3_bucket.parts_etag(etags), None)
+            self._bucket.confirm(key, stored, now.size, _s3_parts.parts_etag(parts), None)
         self._cache.remember_file(item.path, now, begin, tag=stored.etag)
 
-    def _parts(self, path: str, upload: str, headers: dict, descriptor: int, size: int) -> list[tuple[str, str]]:
-        """Send an open file in parts; ETag of each, and what the end of the upload says of it."""
-        step = _s3_bucket.part_size(size, self._bucket.part)
+    def _parts(self, path: str, upload: Upload, descriptor: int, size: int) -> list[Part]:
+        """Send an open file in parts."""
+        step = _s3_parts.part_size(size, self._bucket.part)
         count = -(-size // step)
         # parts that had to be larger are fewer at a time: each is in memory
         fewer = max(1, self._big.size * self._bucket.part // step)
         crew = self._big if fewer >= self._big.size else Crew(fewer)
 
-        def send(number: int) -> tuple[str, str]:
+        def send(number: int) -> Part:
             start = number * step
-            body = _tree_local.read_at(descriptor, start, min(step, size - start))
-            return self._bucket.put_part(self._rules.prefix + path, upload, number + 1, body, headers)
+            return upload.put(number + 1, _tree_local.read_at(descriptor, start, min(step, size - start)))
 
-        parts: dict[int, tuple[str, str]] = {}
+        parts: dict[int, Part] = {}
         try:
             for number, outcome in crew.map(send, range(count)):
                 if isinstance(outcome, BaseException):
@@ -172,7 +180,7 @@ class Push:
 
     def _rehead(self, item: Reheader) -> None:
         key, conditional = self._rules.prefix + item.path, self._rules.conditional
-        small = item.size <= _s3_bucket.LARGEST_COPY
+        small = item.size <= _s3_parts.LARGEST_COPY
         stored = self._bucket.copy(key, item.etag, item.headers, conditional) if small else self._copy_parts(key, item)
         known = self._cache.file(item.path)
         if (
@@ -180,19 +188,14 @@ class Push:
         ):  # the copy has the same bytes, perhaps another ETag
             self._cache.remember_file(item.path, known.identity, known.hashed, tag=stored.etag)
 
-    def _copy_parts(self, key: str, item: Reheader) -> _s3_bucket.Stored:
-        step = _s3_bucket.part_size(item.size, 1 << 30)
-        upload = self._bucket.begin(key, item.headers)
-        try:
-            xml = [
-                self._bucket.copy_part(key, upload, number + 1, item.etag, start, min(start + step, item.size))
+    def _copy_parts(self, key: str, item: Reheader) -> Stored:
+        step = _s3_parts.part_size(item.size, 1 << 30)
+        with _given_up(Upload.begin(self._bucket, key, item.headers)) as upload:
+            parts = [
+                upload.copy(number + 1, item.etag, start, min(start + step, item.size))
                 for number, start in enumerate(range(0, item.size, step))
             ]
-            return self._bucket.finish(key, upload, xml, [], item.etag if self._rules.conditional else None)
-        except BaseException:
-            with contextlib.suppress(S3Error):
-                self._bucket.abort(key, upload)
-            raise
+            return upload.finish(parts, item.etag if self._rules.conditional else None)
 
     # deleting
 
@@ -216,7 +219,7 @@ class Push:
                 raise outcome
             failed = {key: f"{code} {message}".strip() for key, code, message in outcome}
             for key, told in failed.items():
-                self.done.problems.append(f"{_tree_local.shown(key)} was not deleted: {told}")
+                self.done.problems.append(f"{_tree_scan.shown(key)} was not deleted: {told}")
             self.done.deleted += [keys[key].path for key in batch if key not in failed]
             self._progress.count("deleted", len(self.done.deleted), len(items), 0)
 

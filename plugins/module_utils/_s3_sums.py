@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ansible_collections.samefiles.aws.plugins.module_utils import _tree_local
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_parts import part_sizes
 
 _MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
 
@@ -105,7 +106,7 @@ def exactly(bucket: Bucket, key: str, etag: str, size: int, one: Sum, descriptor
 
     A request for each part: parts may be of any sizes, and no other way tells an object of such from a file that differs.
     """
-    sizes = bucket.part_sizes(key, etag, size, one.count) if one.count > 1 else tried
+    sizes = part_sizes(bucket, key, etag, size, one.count) if one.count > 1 else tried
     if not sizes:
         return None
     return sizes != tried and one.fits(descriptor, sizes)

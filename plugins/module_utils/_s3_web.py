@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_sign
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head, Page
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, Changed, Denied, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Changed, Denied, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys, Where
 
 
-class Upload(NamedTuple):
+class Unfinished(NamedTuple):
     """An upload in parts that is neither finished nor given up."""
 
     key: str
@@ -119,7 +120,7 @@ def delete(bucket: Bucket, key: str) -> None:
     bucket.ask("DELETE", "DELETE", key, fine=(404,))
 
 
-def uploads(bucket: Bucket, prefix: str) -> list[Upload]:
+def uploads(bucket: Bucket, prefix: str) -> list[Unfinished]:
     """Up to 1,000 uploads in parts below a prefix that are under way or were left behind."""
     query = {"uploads": "", "prefix": prefix, "max-uploads": "1000", "encoding-type": "url"}
     text = bytes(bucket.ask("UPLOADS", "GET", "", query).body).decode("utf-8", "replace")
@@ -130,5 +131,7 @@ def uploads(bucket: Bucket, prefix: str) -> list[Upload]:
     for entry in re.findall(r"<Upload>(.*?)</Upload>", text, re.DOTALL):
         key = _s3_answers.field(entry, "Key")
         begun = _s3_answers.when(_s3_answers.field(entry, "Initiated"))
-        found.append(Upload(_s3_answers.unquote(key) if coded else key, _s3_answers.field(entry, "UploadId"), begun))
+        found.append(
+            Unfinished(_s3_answers.unquote(key) if coded else key, _s3_answers.field(entry, "UploadId"), begun)
+        )
     return found

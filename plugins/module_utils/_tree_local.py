@@ -11,13 +11,13 @@ import hashlib
 import os
 import re
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_cache import Identity, identity
 from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import PART, Chooser
+from ansible_collections.samefiles.aws.plugins.module_utils._tree_scan import Found, Scan, inside, shown
 
 BLOCK = 1 << 20
 _MANY = 16  # files from which on one sync of the whole file system costs less than one of each
@@ -32,37 +32,6 @@ class SourceError(Exception):
 
 class Unsteady(Exception):
     """A file that was not the same before and after it was read, or is gone."""
-
-
-class Found:
-    """A scan: identities of the files by path, links by path, and a sentence for all that cannot be synced."""
-
-    def __init__(self):
-        self.files: dict[str, Identity] = {}
-        self.problems: list[str] = []
-        self.skipped: list[str] = []
-        self.others: set[str] = set()  # paths that are there, but are no file that can be synced
-        self.links: set[str] = set()  # those of them that are links to be left alone
-        self.folders: set[str] = set()
-        self.went: set[str] = set()  # paths that were listed, and could not be looked at a moment later
-
-
-def _utf8(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def shown(path: str) -> str:
-    """A path in a sentence, whatever its bytes are."""
-    return ascii(path) if not _utf8(path) else repr(path)
-
-
-def _inside(path: str, folder: str) -> bool:
-    """Whether a real path is a real folder, or lies below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 class Tree:
@@ -97,105 +66,11 @@ class Tree:
 
     def scan(self) -> Found:
         """All files that take part. What cannot be synced is named; the rest is found all the same."""
-        found = Found()
         if self.single:
+            found = Found()
             found.files[self.single] = identity(os.stat(os.path.join(self.root, self.single)))
             return found
-        real = os.path.realpath(self.root)
-        todo: list[tuple[str, str, tuple[str, ...]]] = [("", self.root, ())]
-        while todo:
-            folder, full, above = todo.pop()
-            try:
-                with os.scandir(full) as entries:
-                    for entry in entries:
-                        # one string for all that know this path: a large tree has a hundred thousand
-                        path = sys.intern(f"{folder}/{entry.name}" if folder else entry.name)
-                        self._one(entry, path, above, real, todo, found)
-            except OSError as fault:
-                found.problems.append(f"{shown(folder or '.')} cannot be read ({fault.strerror})")
-        return found
-
-    def _one(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
-        try:
-            if entry.is_symlink():
-                self._link(entry, path, above, real, todo, found)
-            elif entry.is_dir(follow_symlinks=False):
-                found.folders.add(path)
-                if self._choose.enters(path):
-                    todo.append((path, entry.path, above))
-            elif self._choose.takes(path):
-                if not entry.is_file(follow_symlinks=False):
-                    found.others.add(path)
-                    found.problems.append(f"{shown(path)} is neither file nor folder nor link")
-                elif not _utf8(path):
-                    found.problems.append(f"the name {shown(path)} is not UTF-8, as keys must be")
-                else:
-                    found.files[path] = identity(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
-            self._second_look(entry, path, found)
-        except OSError as fault:
-            found.problems.append(f"{shown(path)} cannot be looked at ({fault.strerror})")
-
-    @staticmethod
-    def _second_look(entry: os.DirEntry, path: str, found: Found) -> None:
-        """Editors replace a file by removing it first: what is away for a moment is not missing."""
-        with contextlib.suppress(OSError):
-            about = os.lstat(entry.path)
-            if stat.S_ISREG(about.st_mode):
-                found.files[path] = identity(about)
-                return
-        found.went.add(path)
-
-    def _link(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> None:
-        """A link; above: the real folders of the links that led here."""
-        takes = self._choose.takes(path)  # the patterns may mean what is below it, though not itself
-        if not takes and not self._choose.enters(path):
-            return
-        # until it is known better, nothing that the other side has there is missing here
-        found.others.add(path)
-        folder = os.path.isdir(entry.path)
-        if not takes and not folder:
-            return
-        if self._symlinks == "skip":
-            found.links.add(path)
-            found.skipped.append(f"{shown(path)} is a link")
-            return
-        if self._symlinks == "error":
-            found.problems.append(f"{shown(path)} is a link: remove it, or set symlinks to follow or skip")
-            return
-        why = self._follow(entry, path, above, real, todo, found) if folder else self._file_of(entry, path, real, found)
-        if why:
-            found.problems.append(why)
-        else:
-            found.others.discard(path)
-
-    def _follow(self, entry: os.DirEntry, path: str, above: tuple, real: str, todo: list, found: Found) -> str:
-        """Scan the folder that a link leads to as well; a sentence when that cannot be."""
-        target, here = os.path.realpath(entry.path), os.path.realpath(os.path.dirname(entry.path))
-        if not _inside(target, real):
-            return f"the link {shown(path)} leads out of the tree, to {shown(target)}"
-        if any(_inside(place, target) for place in (*above, here)):
-            return f"the link {shown(path)} leads to a folder above it"
-        found.folders.add(path)
-        if self._choose.enters(path):
-            todo.append((path, entry.path, (*above, here)))
-        return ""
-
-    def _file_of(self, entry: os.DirEntry, path: str, real: str, found: Found) -> str:
-        """Take the file that a link leads to; a sentence when that cannot be."""
-        target = os.path.realpath(entry.path)
-        if not _inside(target, real):
-            return f"the link {shown(path)} leads out of the tree, to {shown(target)}"
-        try:
-            about = os.stat(entry.path)
-        except OSError as fault:
-            return f"the link {shown(path)} leads nowhere ({fault.strerror})"
-        if not stat.S_ISREG(about.st_mode):
-            return f"the link {shown(path)} leads to what is no file"
-        if not _utf8(path):
-            return f"the name {shown(path)} is not UTF-8, as keys must be"
-        found.files[path] = identity(about)
-        return ""
+        return Scan(self.root, self._symlinks, self._choose).run()
 
     def has(self, path: str) -> bool:
         """Whether something is at a path now that is no folder. Raises OSError when that cannot be seen."""
@@ -215,7 +90,7 @@ class Tree:
     def leads(self, path: str) -> str | None:
         """The path within the tree that a link leads to, be something there or not; None for a way out of it, or a circle."""
         real, target = os.path.realpath(self.root), os.path.realpath(f"{self.root}/{path}")
-        if not _inside(target, real) or os.path.islink(target):
+        if not inside(target, real) or os.path.islink(target):
             return None
         return os.path.relpath(target, real)
 

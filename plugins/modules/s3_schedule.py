@@ -104,8 +104,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.samefiles.aws.plugins.module_utils import (
     _process,
+    _s3_rules,
     _s3_run,
-    _s3_sync,
     _schedule,
     _schedule_host,
     _steps,
@@ -160,14 +160,14 @@ def _one(module: AnsibleModule, raw: dict, where: str) -> _schedule.Schedule:
     # the validator leaves an alias beside the option that it stands for
     changed = {key: value for key, value in options.items() if key in SYNC and value != SYNC[key].get("default")}
     try:
-        _s3_sync.rules_of(options)
-        _s3_sync.root_of(options)
+        _s3_rules.rules_of(options)
+        _s3_rules.root_of(options)
         if not os.path.isabs(options["file_root"]):  # the option's type has expanded ~ already
-            raise _s3_sync.Refused(
+            raise _s3_rules.Refused(
                 f"file_root must be absolute, for a timer runs in no folder of its own, got {options['file_root']!r}"
             )
-        _s3_sync.mode_of(options)
-    except _s3_sync.Refused as fault:
+        _s3_rules.mode_of(options)
+    except _s3_rules.Refused as fault:
         module.fail_json(msg=f"{where}: {fault}")
     return _schedule.Schedule(name, about.pop("when"), changed, side=str(raw.get("side") or "host"), **about)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_web
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Changed
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Changed
 from conftest import new_s3
 from gallery import closing, keys
 from weed import BUCKET

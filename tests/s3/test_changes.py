@@ -132,15 +132,15 @@ def test_sizes_about_the_limit_of_a_part(server, tmp_path, how, size):
 
 
 def test_parts_of_another_size(server, tmp_path, how):
-    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
+    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login, _s3_parts
 
     data = os.urandom(13 * MIB)
     write(tmp_path / "site/a.bin", data)
     where, keys = _s3_login.login("bkt", server.options())
     bucket = _s3_bucket.Bucket(where, keys)
-    upload = bucket.begin("a.bin", {"content-type": "application/octet-stream"})
-    parts = [bucket.put_part("a.bin", upload, n + 1, data[n * 5 * MIB : (n + 1) * 5 * MIB], {}) for n in range(3)]
-    bucket.finish("a.bin", upload, [xml for _etag, xml in parts], [etag for etag, _xml in parts], "")
+    upload = _s3_parts.Upload.begin(bucket, "a.bin", {"content-type": "application/octet-stream"})
+    parts = [upload.put(n + 1, data[n * 5 * MIB : (n + 1) * 5 * MIB]) for n in range(3)]
+    upload.finish(parts, "")
     bucket.close()
     assert sent(server, tmp_path / "site", how) == {}
     write(tmp_path / "site/a.bin", data[:-1] + bytes([data[-1] ^ 1]), age=5)

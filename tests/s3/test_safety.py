@@ -24,6 +24,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils import (
     _s3_sync,
     _tree_cache,
     _tree_local,
+    _tree_scan,
 )
 from server import SECRET, Fault, Refusal
 from synced import content, files, refused, sync, write, writes
@@ -501,7 +502,8 @@ def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeyp
             return frozen.setdefault("page", told)
         return told
 
-    monkeypatch.setattr(_tree_local, "identity", ticks)
+    for where in (_tree_local, _tree_scan):
+        monkeypatch.setattr(where, "identity", ticks)
     frozen["page"] = real(page.stat())._replace(mtime=time.time_ns(), ctime=time.time_ns())
     cache = {"cache": str(tmp_path / "cache")}
     sync(server, page.parent, **cache)
@@ -704,7 +706,7 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
     for name in ("a.txt", "b.txt"):
         write(tmp_path / "site" / name, b"before")
     sync(server, path.parent)
-    one, look = _tree_local.Tree._one, os.lstat
+    one, look = _tree_scan.Scan._one, os.lstat
 
     def replaced(self, entry, name, *rest):
         if name != "b.txt":
@@ -720,7 +722,7 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
             write(path, b"after!")
         return look(what, **more)
 
-    monkeypatch.setattr(_tree_local.Tree, "_one", replaced)
+    monkeypatch.setattr(_tree_scan.Scan, "_one", replaced)
     monkeypatch.setattr(os, "lstat", later)
     told = sync(server, path.parent, delete=True, max_delete=ALL)
     assert (told["uploaded"], told["deleted"]) == (int(again), 0)
@@ -1111,7 +1113,8 @@ def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypat
     """sshfs, vfat: cp -p and rsync -t of other bytes of the same size leave nothing that shows."""
     monkeypatch.setattr(_tree_cache, "RACE", 0.0)
     real = _tree_cache.identity
-    monkeypatch.setattr(_tree_local, "identity", lambda about: real(about)._replace(ctime=about.st_mtime_ns))
+    for where in (_tree_local, _tree_scan):
+        monkeypatch.setattr(where, "identity", lambda about: real(about)._replace(ctime=about.st_mtime_ns))
     path = tmp_path / "site/a.txt"
     write(path, b"before", age=3600)
     device = os.stat(path).st_dev

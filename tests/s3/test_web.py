@@ -6,7 +6,7 @@ import datetime
 import urllib.parse
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_sign, _s3_web, _s3_where
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_requests, _s3_sign, _s3_web, _s3_where
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
 from botocore import auth, awsrequest, credentials
@@ -109,7 +109,7 @@ def test_a_page_that_is_cut_short_is_asked_for_again(server, bucket):
     server.faults.append(Fault("cut", "LIST"))
     assert len(_s3_web.page(bucket, "f/", "", 2).objects) == 1
     server.faults.append(Fault("cut", "LIST", count=9))
-    with pytest.raises(_s3_bucket.S3Error, match="cut short"):
+    with pytest.raises(_s3_requests.S3Error, match="cut short"):
         _s3_web.page(bucket, "f/", "", 2)
 
 
@@ -129,10 +129,10 @@ def test_what_is_missing_is_told_from_what_is_forbidden(server, bucket):
     for ask in (_s3_web.head, lambda bucket, key: _s3_web.get(bucket, key, 3)):
         assert ask(bucket, "gone") is None
         assert ask(bucket, "the") is None
-        with pytest.raises(_s3_bucket.Denied):
+        with pytest.raises(_s3_requests.Denied):
             ask(bucket, "there")
     server.faults.append(Fault("403", "LIST", value="AccessDenied"))
-    with pytest.raises(_s3_bucket.Denied):
+    with pytest.raises(_s3_requests.Denied):
         _s3_web.head(bucket, "gone")
 
 
@@ -143,7 +143,7 @@ def test_a_copy_replaces_nothing(server, bucket):
     assert server.things["to"].sums["sha256"]
     assert (server.things["to"].data, server.things["to"].headers) == (b"12345", {"content-type": "image/png"})
     for source, tag, target in (("from", etag, "to"), ("from", "0" * 32, "new"), ("gone", etag, "new")):
-        with pytest.raises(_s3_bucket.Changed):
+        with pytest.raises(_s3_requests.Changed):
             _s3_web.copy(bucket, source, tag, target, {"content-type": "text/plain"})
     assert "new" not in server.things
 
@@ -153,7 +153,7 @@ def test_a_copy_is_tried_again(server, bucket, what):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault(what, "COPY"))
     # its first try was carried out: only who looks at the target knows that it was ours
-    with pytest.raises(_s3_bucket.Changed):
+    with pytest.raises(_s3_requests.Changed):
         _s3_web.copy(bucket, "from", etag, "to", {})
     assert server.things["to"].data == b"12345"
 
@@ -161,9 +161,9 @@ def test_a_copy_is_tried_again(server, bucket, what):
 @pytest.mark.parametrize(
     ("code", "made", "tries"),
     [
-        ("InternalError", _s3_bucket.S3Error, 3),  # tried again, to no avail
-        ("AccessDenied", _s3_bucket.Denied, 1),
-        ("PreconditionFailed", _s3_bucket.Changed, 1),
+        ("InternalError", _s3_requests.S3Error, 3),  # tried again, to no avail
+        ("AccessDenied", _s3_requests.Denied, 1),
+        ("PreconditionFailed", _s3_requests.Changed, 1),
     ],
 )
 def test_an_error_within_the_200_of_a_copy_is_what_its_code_says(server, bucket, code, made, tries):
@@ -178,7 +178,7 @@ def test_an_error_within_the_200_of_a_copy_is_what_its_code_says(server, bucket,
 def test_a_copy_about_which_nothing_is_said_is_a_failure(server, bucket):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault("empty", "COPY"))
-    with pytest.raises(_s3_bucket.S3Error, match="does not say"):
+    with pytest.raises(_s3_requests.S3Error, match="does not say"):
         _s3_web.copy(bucket, "from", etag, "to", {})
 
 
@@ -197,7 +197,7 @@ def test_uploads_under_way(server, bucket):
     (found,) = _s3_web.uploads(bucket, "f/")
     begun = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc).timestamp()
     assert found == ("f/a bü", "U&1", begun)
-    with pytest.raises(_s3_bucket.S3Error, match="no list of uploads"):
+    with pytest.raises(_s3_requests.S3Error, match="no list of uploads"):
         _s3_web.uploads(bucket, "f/")
 
 
@@ -209,5 +209,5 @@ def test_the_clock_is_the_servers(server, bucket):
 
 def test_a_refusal_is_told(server, bucket):
     server.faults.append(Fault("refuse", "LIST", value=Refusal(403, "AccessDenied")))
-    with pytest.raises(_s3_bucket.Denied, match="allow it to the role"):
+    with pytest.raises(_s3_requests.Denied, match="allow it to the role"):
         _s3_web.page(bucket, "", "", 1)

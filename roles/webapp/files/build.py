@@ -22,7 +22,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 _KEPT = (".py", ".html", ".css", ".js", ".svg", ".txt", ".md", ".rst")
 _ENGINE = "ansible_collections/samefiles/aws/plugins/module_utils"
 _ENGINE_FILES = (
-    "_s3_answers.py", "_s3_bucket.py", "_s3_login.py", "_s3_sign.py", "_s3_web.py", "_s3_where.py", "_s3_wire.py",
+    "_s3_answers.py", "_s3_bucket.py", "_s3_login.py", "_s3_parts.py", "_s3_requests.py", "_s3_sign.py", "_s3_web.py", "_s3_where.py", "_s3_wire.py",
 )  # fmt: skip
 # what differs from machine to machine, or is of no use at run time
 _DROPPED = (".pyc", ".pyi", ".c", ".typed")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_web
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Changed, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Changed, S3Error
 
 from gallery import closing, keys, kinds, links
 from gallery.problems import Problem, missing, shown

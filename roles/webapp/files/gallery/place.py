@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_login, _s3_web, _s3_where, _s3_wire
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket, Denied, Expired, Learnt, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Denied, Expired, Learnt, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys, Where
 
 from gallery.problems import Problem, away

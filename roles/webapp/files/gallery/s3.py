@@ -16,7 +16,8 @@ import time
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_web
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import LEAST_PART, Changed, Denied, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_parts import LEAST_PART, Part, Upload
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Changed, Denied, S3Error
 
 from gallery import closing, keys, kinds, links, previews
 from gallery.place import Place
@@ -47,8 +48,8 @@ class _Writer(Writer):
         self._name = name
         self._key = key  # of an upload in parts, or given
         self._stored = ""  # the key that may be in the bucket already
-        self._upload = ""
-        self._parts: list[tuple[str, str]] = []
+        self._upload: Upload | None = None
+        self._parts: list[Part] = []
         self._buffer = b""
         self._size = 0
         self._hash = hashlib.sha256()
@@ -63,12 +64,12 @@ class _Writer(Writer):
                 self._part()
 
     def _part(self) -> None:
-        bucket = self._storage.place.bucket("steady")
         if not self._upload:
+            bucket = self._storage.place.bucket("steady")
             self._key = self._key or self._storage.new_key(self._name)
-            self._upload = bucket.begin(self._storage.object(self._key), self._storage.headers(self._key, b""))
-        place, number = self._storage.object(self._key), len(self._parts) + 1
-        self._parts.append(bucket.put_part(place, self._upload, number, self._buffer, {}))
+            headers = self._storage.headers(self._key, b"")
+            self._upload = Upload.begin(bucket, self._storage.object(self._key), headers)
+        self._parts.append(self._upload.put(len(self._parts) + 1, self._buffer))
         self._buffer = b""
 
     def end(self) -> None:
@@ -101,19 +102,17 @@ class _Writer(Writer):
     def _finish(self) -> None:
         if self._buffer:
             self._part()
-        etags, parts = [etag for etag, _told in self._parts], [told for _etag, told in self._parts]
-        bucket = self._storage.place.bucket("steady")
-        bucket.finish(self._storage.object(self._key), self._upload, parts, etags, "")
-        self._upload = ""
+        self._upload.finish(self._parts, "")
+        self._upload = None
 
     def abort(self) -> None:
         with self._lock:
             self._buffer = b""
-            upload, self._upload = self._upload, ""
+            upload, self._upload = self._upload, None
             stored, self._stored = self._stored, ""
             try:
                 if upload:
-                    self._storage.place.bucket().abort(self._storage.object(self._key), upload)
+                    Upload(self._storage.place.bucket(), upload.key, upload.name).abort()
                 if stored:
                     _s3_web.delete(self._storage.place.bucket(), self._storage.object(stored))
             except S3Error as fault:
@@ -289,7 +288,7 @@ class S3(Storage):
         try:
             for upload in (found for prefix in prefixes for found in _s3_web.uploads(bucket, prefix)):
                 if 0 < upload.begun < bucket.now() - age:
-                    bucket.abort(upload.key, upload.name)
+                    Upload(bucket, upload.key, upload.name).abort()
         except Denied as fault:
             if not self._told:
                 _LOG.warning("uploads that died are left to the bucket's lifecycle rule: %s", fault)
