@@ -28,6 +28,7 @@ ARGUMENTS = {
             "url": {"type": "str"},
             "password": {"type": "str", "no_log": True},
             "storage": {"type": "str", "choices": ["efs", "s3"], "default": "efs"},
+            "types": {"type": "list", "elements": "str"},
             "ca_file": {"type": "str"},
         },
     },
@@ -56,7 +57,8 @@ def _through_balancer(site: dict, run: str, keys: dict[str, str]) -> dict:
     until = time.monotonic() + _DEADLINE
     token = _proof.token(run, _proof.BALANCER, "site")
     try:
-        keys[_proof.BALANCER] = _site.upload(site, "proof-balancer.txt", token, page=site["url"])
+        name = _site.file_name(site, "proof-balancer")
+        keys[_proof.BALANCER] = _site.upload(site, name, _site.content(name, token), page=site["url"])
     except OSError as fault:
         told = fault.strerror or str(fault)
         found["problems"].append(f"{_proof.BALANCER}: uploading a file through {site['url']} failed: {told}")

@@ -202,11 +202,22 @@ def _sorted(value):
     return value
 
 
+def with_filter(rule: dict) -> dict:
+    """A lifecycle rule in today's form: S3 takes no rules of which some have a Filter and others the Prefix of old beside them.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
+    """
+    if "Prefix" not in rule:
+        return rule
+    return {
+        "Filter" if name == "Prefix" else name: {name: told} if name == "Prefix" else told
+        for name, told in rule.items()
+    }
+
+
 def rule_meaning(rule: dict) -> str:
     """What a rule says, in one form for all its spellings: lists in any order, Prefix old and new."""
-    said = dict(rule)
-    if "Prefix" in said:
-        said["Filter"] = {"Prefix": said.pop("Prefix")}
+    said = dict(with_filter(rule))
     if "Filter" in said:
         said["Filter"] = said["Filter"] or {"Prefix": ""}
     if "AllowedHeaders" in said:

@@ -295,7 +295,10 @@ def client(options: dict, where: Where, keys):
 
 def login(options: dict) -> tuple[Bucket, Where]:
     """The bucket that the options name, in the region where it is. Raises BucketError."""
-    import botocore.exceptions
+    try:
+        import botocore.exceptions
+    except ImportError as fault:
+        raise BucketError(_s3_login.missing(fault)) from fault
 
     given = dict(options)
     try:

@@ -146,7 +146,13 @@ def _lifecycle(wanted: Wanted, state: State) -> list[Step]:
     # that of a public prefix that is named no more stays: what was deleted below it is still to go
     unwanted = (_bucket.DELETED, _bucket.DELETED_PUBLIC) if not wanted.keep_deleted_days else ()
     told += [f"remove the lifecycle rule {rule['ID']}" for rule in state.lifecycle if rule.get("ID") in unwanted]
-    value = _bucket.with_rules(state.lifecycle, rules, names + unwanted)
+    if told:
+        told += [
+            f"write the lifecycle rule {rule.get('ID', 'without a name')} with a Filter, for S3 takes it beside ours in no other form"
+            for rule in state.lifecycle
+            if "Prefix" in rule and rule.get("ID") not in names + unwanted
+        ]
+    value = _bucket.with_rules(tuple(map(_bucket.with_filter, state.lifecycle)), rules, names + unwanted)
     return [Step("lifecycle", (value, state.least_transition), tuple(told))] if told else []
 
 

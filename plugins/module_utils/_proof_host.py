@@ -181,8 +181,9 @@ def _site_calls(host: str, calls: dict, deadline: float, doing: str) -> tuple[di
 
 def site_write(site: dict, host: str, run: str, deadline: float) -> dict:
     """Upload this host's file through its own front: {"key"} or {"problems"}, and the bucket, "" for none."""
-    data = _proof.token(run, host, "site")
-    call = {"key": lambda: _site.upload(site, f"proof-{host}.txt", data)}
+    name = _site.file_name(site, f"proof-{host}")
+    data = _site.content(name, _proof.token(run, host, "site"))
+    call = {"key": lambda: _site.upload(site, name, data)}
     values, problems = _site_calls(host, call, deadline, "uploading a file to its own site")
     return {**values, "bucket": site.get("bucket") or "" if _site.in_s3(site) else "", "problems": problems}
 
@@ -190,8 +191,9 @@ def site_write(site: dict, host: str, run: str, deadline: float) -> dict:
 def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline: float) -> dict:
     """Fetch every uploaded file (key by writer) from this host's own front."""
     until = time.monotonic() + wait
+    tokens = {writer: _proof.token(run, writer, "site") for writer in keys}
     calls = {
-        writer: (lambda writer=writer, key=key: _site.fetch(site, key, _proof.token(run, writer, "site"), until))
+        writer: (lambda writer=writer, key=key: _site.fetch(site, key, tokens[writer], until))
         for writer, key in keys.items()
     }
     readings, problems = _site_calls(host, calls, wait + deadline, "fetching a file from its own site")

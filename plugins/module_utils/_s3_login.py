@@ -18,11 +18,16 @@ class LoginError(Exception):
     """No credentials, no region or no such place, as one sentence."""
 
 
+def missing(fault: ImportError) -> str:
+    """What to do where there is no botocore, as one sentence."""
+    return f"botocore is missing ({fault}): install python3-botocore, or boto3 from PyPI"
+
+
 def _session(profile: str | None):
     try:
         import botocore.session
     except ImportError as fault:
-        raise LoginError(f"botocore is missing ({fault}): install python3-botocore, or boto3 from PyPI") from fault
+        raise LoginError(missing(fault)) from fault
     return botocore.session.Session(profile=profile)
 
 

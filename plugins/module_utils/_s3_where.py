@@ -76,14 +76,14 @@ def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest) -> W
     style: path, virtual or auto, which is virtual where a certificate can hold for it: not for addresses, localhost and
     bucket names with a dot. Raises WhereError when the URL has more than scheme, host and port.
     """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise WhereError(f"endpoint_url must be http:// or https://, a host and perhaps a port, got {_bare(url)!r}")
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        raise WhereError(f"endpoint_url has a port that is no number, got {_bare(url)!r}") from None
-    host = parts.hostname
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as fault:  # of brackets that are not closed, or a port that is none
+        raise WhereError(f"endpoint_url is no address ({fault}), got {_bare(url)!r}") from None
+    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query:
+        raise WhereError(f"endpoint_url must be http:// or https://, a host and perhaps a port, got {_bare(url)!r}")
+    port = port or (443 if parts.scheme == "https" else 80)
     plain = is_address(host) or host == "localhost" or "." in bucket or "." not in host
     virtual = style == "virtual" or (style == "auto" and not plain)
     return Where(parts.scheme == "https", host, port, bucket, region, virtual, **rest)

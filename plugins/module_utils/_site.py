@@ -21,8 +21,28 @@ _PAGES = 10  # of the list, each of 200 files: newer ones than the proof's may c
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
+# what pictures begin with, which gallery looks at, so that a site that takes nothing else takes the proof's files
+_BEGINS = {
+    "avif": b"\0\0\0 ftypavif", "gif": b"GIF89a", "jpeg": b"\xff\xd8\xff", "jpg": b"\xff\xd8\xff",
+    "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF\0\0\0\0WEBP",
+}  # fmt: skip
+
+
 class Refused(OSError):
     """The site did not do what it was asked to."""
+
+
+def file_name(site: dict, stem: str) -> str:
+    """A name that the site takes: a text's if it takes texts, a picture's only where it takes nothing else."""
+    types = sorted(
+        map(str.lower, site.get("types") or ["txt"]), key=lambda kind: (kind != "txt", kind in _BEGINS, kind)
+    )
+    return f"{stem}.{types[0]}"
+
+
+def content(name: str, token: bytes) -> bytes:
+    """What a file of this name or key holds: a token, which makes it the only one of its kind."""
+    return _BEGINS.get(name.rpartition(".")[2], b"") + token
 
 
 def in_s3(site: dict) -> bool:
@@ -102,7 +122,7 @@ def upload(site: dict, name: str, data: bytes, page: str = "") -> str:
         return _upload_to_s3(site, name, data, page)
     border = hashlib.sha256(data).hexdigest()[:32]
     head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-    body = head.encode() + b"Content-Type: text/plain\r\n\r\n" + data + f"\r\n--{border}--\r\n".encode()
+    body = head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + data + f"\r\n--{border}--\r\n".encode()
     status, answer, _to = _ask(site, "POST", "/files", body, f"multipart/form-data; boundary={border}")
     if status != 201:
         raise _refusal(status, answer)
@@ -143,7 +163,7 @@ def _preflight(site: dict, ticket: dict, page: str) -> None:
 def _upload_to_s3(site: dict, name: str, data: bytes, page: str) -> str:
     """As a browser does: a ticket from the site, the bytes to S3, and the site's word that it has looked at them."""
     digest = hashlib.sha256(data).hexdigest()
-    asked = {"name": name, "size": len(data), "type": "text/plain", "sha256": digest}
+    asked = {"name": name, "size": len(data), "sha256": digest}
     status, answer, _to = _ask(site, "POST", "/tickets", json.dumps(asked).encode(), "application/json")
     if status != 201:
         raise _refusal(status, answer)
@@ -184,12 +204,12 @@ def _right(site: dict, key: str, wanted: bytes) -> str:
     return "" if body == wanted else "other bytes"
 
 
-def fetch(site: dict, key: str, wanted: bytes, until: float) -> dict:
-    """Fetch a file until it has the right bytes or the time (of the monotonic clock) has come; a reading of the proof."""
+def fetch(site: dict, key: str, token: bytes, until: float) -> dict:
+    """Fetch the file of a token until it has the right bytes or the time (of the monotonic clock) has come; a reading of the proof."""
     begin = time.monotonic()
     while True:
         try:
-            fault = _right(site, key, wanted)
+            fault = _right(site, key, content(key, token))
         except OSError as error:
             fault = error.strerror or str(error)
         if not fault:

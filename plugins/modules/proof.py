@@ -69,6 +69,10 @@ options:
         type: str
         choices: [efs, s3]
         default: efs
+      types:
+        description: The extensions of the files that the site takes. Without it, C(txt) is among them.
+        type: list
+        elements: str
       bucket:
         description: The bucket of V(s3), for the report.
         type: str
@@ -196,6 +200,7 @@ def main() -> None:
         "host": {"type": "str"},
         "password": {"type": "str", "no_log": True},
         "storage": {"type": "str", "choices": ["efs", "s3"], "default": "efs"},
+        "types": {"type": "list", "elements": "str"},
         "bucket": {"type": "str"},
         "ca_file": {"type": "str"},
     }

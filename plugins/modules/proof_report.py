@@ -59,6 +59,10 @@ options:
         type: str
         choices: [efs, s3]
         default: efs
+      types:
+        description: The extensions of the files that the site takes. Without it, C(txt) is among them.
+        type: list
+        elements: str
       ca_file:
         description: The file with the CA certificates that the site's and S3's are checked against.
         type: str

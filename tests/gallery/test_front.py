@@ -337,6 +337,12 @@ def test_an_app_gets_the_headers_that_it_does_not_set(own):
     assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
 
 
+def test_a_link_with_a_long_session_token_comes_through(own):
+    answer = own.get("/long", Host="files.example.com")
+    assert answer.status == 200
+    assert len(answer.headers["Location"]) > 12_000
+
+
 # reloads
 
 

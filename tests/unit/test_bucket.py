@@ -52,6 +52,10 @@ class Bucket:
         if step.kind == "policy" and (self.state.block or {}).get("BlockPublicPolicy"):
             public = [one for one in step.value["Statement"] if _bucket_policy.is_public(one)]
             assert not public, "S3 takes no public policy while BlockPublicPolicy is on"
+        if step.kind == "lifecycle":
+            assert {"Filter", "Prefix"} - {name for rule in step.value[0] for name in rule}, (
+                "S3 takes no two forms at once"
+            )
         if step.kind == "create":
             self.state = State(there=True, ownership=_bucket.ENFORCED, block=ALL_ON)
         else:
@@ -357,6 +361,17 @@ def test_a_sid_that_is_there_twice_becomes_one():
     ours = _bucket_policy.tls_only(NAME, "aws")
     state, _told = converge(wish(), converged()._replace(policy=policy(ours, FOREIGN[0], ours)))
     assert state.policy["Statement"] == [ours, FOREIGN[0]]
+
+
+def test_rules_of_old_are_sent_as_s3_takes_them_beside_ours():
+    old = {name: told for name, told in RULE.items() if name != "Filter"} | {"Prefix": "logs/"}
+    state, told = converge(wish(), State(there=True, lifecycle=(old,)))
+    assert state.lifecycle[0] == RULE
+    assert [one for one in told if "logs" in one] == [
+        "write the lifecycle rule logs with a Filter, for S3 takes it beside ours in no other form"
+    ]
+    # where nothing of ours is to be changed it stays as it is
+    assert converge(wish(), converged()._replace(lifecycle=(old, *converged().lifecycle)))[1] == []
 
 
 def test_rules_in_another_spelling_are_no_difference():

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import botocore.awsrequest
 import botocore.session
@@ -105,6 +106,13 @@ def test_what_s3_keeps_beside_the_rules_is_read_and_sent(least):
         assert (told.decode() if isinstance(told, bytes) else told) == least
     there.do(Step("lifecycle", ([RULE], "")))
     assert _bucket_aws.LEAST_TRANSITION not in sent[-1][1]
+
+
+def test_without_botocore_the_way_out_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+    with pytest.raises(BucketError, match="^botocore is missing .*: install python3-botocore, or boto3 from PyPI$"):
+        _bucket_aws.login({**DEFAULTS, **KEYS, "bucket": "example-site"})
 
 
 def test_a_bucket_of_another_region_is_followed_there(monkeypatch):

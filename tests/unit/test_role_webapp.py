@@ -124,13 +124,25 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
         ({"webapp_public_prefix": "öffentlich"}, "webapp_public_prefix of web-01 is öffentlich: write words of letters"),
         ({"webapp_public_prefix": "/"}, "webapp_public_prefix of web-01 is /: write words of letters"),
         ({"webapp_public_prefix": "public*"}, "such as public."),
+        ({"webapp_bucket": "My_Bucket"}, "webapp_bucket of web-01 is My_Bucket: write the name of a bucket, 3 to 63 of a-z"),
+        ({"webapp_bucket": "a..b"}, "webapp_bucket of web-01 is a..b: write the name of a bucket"),
+        ({"webapp_bucket": "192.0.2.1"}, "webapp_bucket of web-01 is 192.0.2.1: write the name of a bucket"),
+        ({"webapp_bucket": "123"}, ""),
+        ({"webapp_ca_bundle": "/etc/ssl/ca.pem"}, ""),
+        ({"webapp_ca_bundle": "files/ca.pem"}, "webapp_ca_bundle of web-01 is files/ca.pem: write the absolute path"),
         ({"webapp_endpoint_url": "https://s3.example.com:8443/"}, ""),
+        ({"webapp_endpoint_url": "https://[2001:db8::1]:65535"}, ""),
+        ({"webapp_endpoint_url": "https://s3.example.com:port"}, HOST),
+        ({"webapp_endpoint_url": "https://s3.example.com:65536"}, HOST),
+        ({"webapp_endpoint_url": "https://:9000"}, HOST),
+        ({"webapp_endpoint_url": "https://[::1"}, HOST),
         ({"webapp_endpoint_url": "s3.example.com"}, f"webapp_endpoint_url of web-01 is s3.example.com: {HOST}"),
         ({"webapp_endpoint_url": "https://s3.example.com/x"}, f"webapp_endpoint_url of web-01 is https://s3.example.com/x: {HOST}"),
         ({"webapp_endpoint_url": "ftp://s3.example.com"}, HOST),
         ({"webapp_browser_endpoint_url": "http://localhost"}, ""),
         ({"webapp_browser_endpoint_url": "//s3.example.com"}, "webapp_browser_endpoint_url of web-01 is //s3.example.com: "),
-        ({"webapp_browser_endpoint_url": "https://me@s3.example.com"}, HOST),
+        ({"webapp_browser_endpoint_url": "https://me:geheim@s3.example.com"}, "web-01 is https://s3.example.com: write"),
+        ({"webapp_endpoint_url": "https://me:geheim@s3.example.com"}, "web-01 is https://s3.example.com: write"),
         ({"webapp_browser_endpoint_url": "https://s3.example.com?x=1"}, HOST),
     ],
 )  # fmt: skip
@@ -145,6 +157,7 @@ def test_the_role_refuses_what_gallery_would_not_start_with(given, said):
         settings.from_environment({name: str(value) for name, value in environment.items()})
     except settings.BadSetting as fault:
         assert found, fault
+        assert "geheim" not in str(fault)
     else:
         # the role is stricter: an hour for what is on its way
         assert found == "" or found.startswith("webapp_tidy_after")

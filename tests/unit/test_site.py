@@ -11,6 +11,7 @@ import time
 import pytest
 from ansible_collections.samefiles.aws.plugins.action import proof_report
 from ansible_collections.samefiles.aws.plugins.module_utils import _proof_host, _site
+from gallery import kinds
 
 KEY = "0" * 27 + "-proof.txt"
 DATA = b"the bytes"
@@ -90,7 +91,7 @@ def test_an_upload_goes_to_s3_as_its_ticket_says(site, places):
     assert _site.upload(site, "proof.txt", DATA) == KEY
     asked = json.loads(front.asked[0][3])
     digest = hashlib.sha256(DATA).hexdigest()
-    assert asked == {"name": "proof.txt", "size": len(DATA), "type": "text/plain", "sha256": digest}
+    assert asked == {"name": "proof.txt", "size": len(DATA), "sha256": digest}
     assert [one[:2] for one in front.asked] == [("POST", "/tickets"), ("POST", f"/tickets/{KEY}")]
     method, path, head, body = s3.asked[0]
     assert (method, body) == ("PUT", DATA)
@@ -270,3 +271,18 @@ def test_a_deleted_file_that_is_still_listed_is_told(site, places):
     assert told["problems"] == ["web-02: still lists the file of web-01, which was deleted"]
     places[0].answers["GET", "/files"] = (200, {}, b'{"files": []}')
     assert _proof_host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("types", "name"),
+    [
+        (None, "p.txt"), ([], "p.txt"), (["png", "TXT", "csv"], "p.txt"), (["png", "pdf"], "p.pdf"), (["webp", "PNG"], "p.png"),
+        *(([kind], f"p.{kind}") for kind in kinds.IMAGES),
+    ],
+)  # fmt: skip
+def test_the_proof_sends_what_the_site_takes(types, name):
+    """A gallery of pictures alone looks at first bytes."""
+    assert _site.file_name({"types": types}, "p") == name
+    data = _site.content(f"0abc-{name}", DATA)
+    assert data.endswith(DATA)
+    assert kinds.fits(name.rpartition(".")[2], data)

@@ -12,7 +12,7 @@ import threading
 
 
 class App(http.server.BaseHTTPRequestHandler):
-    """Any path tells the greeting, /strict with headers of its own; POST reads the body at whatever pace it comes and tells its
+    """Any path tells the greeting, /strict with headers of its own, /long with long ones; POST reads the body at whatever pace it comes and tells its
     hash."""
 
     def address_string(self):
@@ -25,6 +25,8 @@ class App(http.server.BaseHTTPRequestHandler):
         if self.path == "/strict":
             self.send_header("X-Frame-Options", "DENY")
             self.send_header("Referrer-Policy", "no-referrer")
+        if self.path == "/long":
+            self.send_header("Location", f"https://s3.example.com/?X-Amz-Security-Token={'a' * 12_000}")
         self.end_headers()
         self.wfile.write(body)
 

@@ -136,11 +136,22 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
 
 def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     """What must hold with storage s3."""
+    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_where  # with efs nothing of S3 is needed
+
     own, public = settings.key_prefix.rstrip("/") + "/", settings.public_prefix.rstrip("/") + "/"
     prefix = "words of letters, digits, '_', '.' and '-', joined by '/', are needed"
     apart = not settings.public_prefix or not (own.startswith(public) or public.startswith(own))
+
+    def is_place(url: str) -> bool:
+        """Whether requests or browsers can be led there; "" leaves it to Amazon's address."""
+        try:
+            return not url or (re.fullmatch("https?://[^/?#@]+/?", url) and bool(_s3_where.by_url(url, "bucket", "")))
+        except _s3_where.WhereError:
+            return False
+
     addresses = ("endpoint_url", "browser_endpoint_url")
     return [
+        (not _s3_where.bucket_fault(settings.bucket), "BUCKET", "3 to 63 of a-z, 0-9, '.' and '-' are needed"),
         (not settings.folder, "FOLDER", "it must be empty with storage s3"),
         (not settings.mount, "MOUNT", "it must be empty with storage s3"),
         (_PREFIX_OF_KEYS.fullmatch(own) is not None, "KEY_PREFIX", prefix),
@@ -151,8 +162,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
             "PUBLIC_ACCESS",
             "it opens GALLERY_PUBLIC_PREFIX, which is not set",
         ),
-        *((re.fullmatch("(https?://[^/?#@]+/?)?", getattr(settings, name)) is not None, name.upper(),
-           "http:// or https:// and a host are needed") for name in addresses),
+        *((is_place(getattr(settings, name)), name.upper(), "http:// or https:// and a host are needed") for name in addresses),
         (settings.max_bytes <= _LARGEST, "MAX_BYTES", "S3 takes at most 5 GiB in one request, 5368709120"),
         # what became of a ticket is remembered until the bucket's lifecycle rule clears up, a day later
         (1 <= settings.ticket_life <= 43200, "TICKET_LIFE", "1 second to 12 hours are possible"),
@@ -183,7 +193,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     settings = Settings(**values)
     for holds, name, needed in _rules(settings):
         if not holds:
-            raise BadSetting(f"{_PREFIX}{name} is {environment.get(_PREFIX + name, '')!r}: {needed}.")
+            # an address may have a password in it
+            shown = re.sub("//[^/@]*@", "//", environment.get(_PREFIX + name, ""))
+            raise BadSetting(f"{_PREFIX}{name} is {shown!r}: {needed}.")
     return settings
 
 
