@@ -139,7 +139,7 @@ class Server:
 
     def temporary(self) -> list[str]:
         """The temporary files there are, once the server has had a moment to clean up."""
-        until = time.monotonic() + 3
+        until = time.monotonic() + 20
         folder = self.files / ".tmp"
         while folder.exists() and os.listdir(folder) and time.monotonic() < until:
             time.sleep(0.02)

@@ -217,7 +217,7 @@ def given_up(page, site, path: str) -> None:
 
 def gone(site) -> bool:
     """Whether no file is listed, now and when all that was begun has ended."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while any(site.inner.now.values()) and time.monotonic() < until:
         time.sleep(0.02)
     return site.names == []

@@ -156,7 +156,7 @@ def test_it_starts_while_s3_is_away(start, weed):
 def test_what_is_set_wrong_is_said_by_the_page(start, weed, aws, changes, said):
     server = start(aws=aws or environment(weed.role()), **weed.settings(**{**TIMES, **changes}))
     wait_for(server, "/readyz", 503)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while said not in server.get("/readyz").error and time.monotonic() < until:
         time.sleep(0.1)
     check(server.get("/readyz"), 503, said)
