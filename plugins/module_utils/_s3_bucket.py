@@ -90,23 +90,26 @@ class Bucket(Requests):
         return told._replace(size=int(answer.headers.get("content-length", "0"))) if part else told
 
     @staticmethod
-    def _span(etag: str, start: int, size: int) -> dict[str, str]:
+    def _span(etag: str, start: int | None, size: int) -> dict[str, str]:
         headers = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED"}
-        if start or size:
+        if start is not None:  # S3 tells the checksum of a whole object with the whole object alone
             headers["range"] = f"bytes={start}-{start + size - 1}"
         return headers
 
     def begin_get(self, key: str, etag: str, size: int, place: int) -> Begun:
         """Send the request of get() for a whole object ahead, over one of this thread's connections, by number."""
-        skew, headers = self._learnt.skew, self._span(etag, 0, size)
+        skew, headers = self._learnt.skew, self._span(etag, None, size)
         head = self._head("GET", key, "", headers, None, _s3_sign.EMPTY)
         self._connection(place).send(head)
         return Begun(head, headers, skew, place)
 
     def get(
-        self, key: str, etag: str, start: int, size: int, begun: Begun | None = None, into=None
+        self, key: str, etag: str, start: int | None, size: int, begun: Begun | None = None, into=None
     ) -> _s3_wire.Answer:  # fmt: skip
-        """Bytes of an object as long as it has this ETag; Changed is raised when it has another one, Torn when some miss."""
+        """Bytes of an object as long as it has this ETag, all of them where start is None.
+
+        Changed is raised when it has another one, Torn when some miss.
+        """
         headers = begun.headers if begun else self._span(etag, start, size)
         answer = self.ask("GET", "GET", key, None, headers, fine=(206, 404), begun=begun, into=into)
         if answer.status == 404:
@@ -115,7 +118,7 @@ class Bucket(Requests):
         if came != size:
             raise Torn(f"GET {self.shown(key)}: {came} bytes came instead of {size}")
         place = answer.headers.get("content-range", "")
-        if place and not place.startswith(f"bytes {start}-{start + size - 1}/"):
+        if place and not place.startswith(f"bytes {start or 0}-{(start or 0) + size - 1}/"):
             raise Torn(f"GET {self.shown(key)}: {place} came, and not from byte {start}")
         told = answer.headers.get("etag", etag)
         if told != headers["if-match"] and _s3_answers.bare(told) != etag:

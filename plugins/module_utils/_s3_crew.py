@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-_PATIENCE = 10.0  # seconds that an end waits for what is under way
+PATIENCE = 10.0  # seconds that an end waits for what is under way
 _GIVE_UP = 20  # failures of the kind that awaits all, without one success between, after which the rest is not tried
 _NOT_TRIED = "not tried, for S3 did not answer before"
 
@@ -141,7 +141,7 @@ class Crew:
     @staticmethod
     def _drain(done: queue.SimpleQueue, out: int) -> None:
         """Wait for what is under way when a map ends early: after an upload is given up, none of its parts may still arrive."""
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         for _task in range(out):
             try:
                 done.get(timeout=max(0.0, until - time.monotonic()))

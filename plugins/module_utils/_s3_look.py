@@ -135,14 +135,24 @@ class Look:
 
     def headers(self, paths: list[str], there: dict[str, Listed]) -> tuple[dict[str, Head], list[str]]:
         """The headers of objects: out of the cache while the listing shows no change, else asked for. And what failed."""
-        found, problems, unknown = {}, [], []
+        found, unknown = {}, []
         for path in paths:
             head = self._heads.get(path) or self._cache.head(path, there[path].etag, there[path].modified)
             if head is None:
                 unknown.append(path)
             else:
                 found[path] = head
-        for path, outcome in self._crew.map(lambda path: self._head(path, there[path]), unknown):
+        asked, problems = self.ask(unknown, there)
+        return {**found, **asked}, problems
+
+    def asked(self, path: str) -> bool:
+        """Whether the headers of an object are known from S3 itself, and not from an earlier run."""
+        return path in self._heads
+
+    def ask(self, paths: list[str], there: dict[str, Listed]) -> tuple[dict[str, Head], list[str]]:
+        """The headers of objects as S3 tells them now. And what failed."""
+        found, problems = {}, []
+        for path, outcome in self._crew.map(lambda path: self._head(path, there[path]), paths):
             if isinstance(outcome, Exception):
                 problems.append(f"{_tree_scan.shown(path)}: {outcome}")
             elif isinstance(outcome, BaseException):

@@ -151,7 +151,7 @@ class Pull:
 
     def _fetch_small(self, item: Fetch, begun: Begun | None = None) -> Staged:
         key = self._rules.prefix + item.path
-        answer = self._bucket.get(key, item.etag, 0, item.size, begun)
+        answer = self._bucket.get(key, item.etag, None, item.size, begun)
         md5 = hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
         head = None if md5 == item.etag else _s3_answers.head(answer.headers)
         if head and _PLAIN.fullmatch(item.etag) and not (head.encryption or "").startswith("aws:kms"):

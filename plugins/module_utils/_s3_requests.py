@@ -24,6 +24,7 @@ AGAIN_CODES = {
 }  # fmt: skip
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken")
 _ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error[ >]")
+_LAST = 5.0  # seconds for an answer when it must end
 _LONGEST_PAUSE = 20.0  # seconds between two tries, as botocore has it
 _CHANCE = random.Random()  # noqa: S311 - of our own: who seeds that of the module, or counts on it, is not disturbed
 
@@ -132,7 +133,7 @@ class Requests:
 
     def __init__(
         self, where: Where, keys: Callable[[], Keys], *, seconds: float = 60.0, attempts: int = 8, checksum: str = "auto",
-        part: int = 8 << 20, pause: Callable[[float], None] = time.sleep, now: Callable[[], float] = time.time,
+        part: int = 8 << 20, pause: Callable[[float], object] | None = None, now: Callable[[], float] = time.time,
         learnt: Learnt | None = None, again: float = math.inf,
     ):  # fmt: skip
         self._keys, self._seconds, self._attempts = keys, seconds, attempts
@@ -140,7 +141,8 @@ class Requests:
         self._learnt = learnt or Learnt(where)
         self.checksum, self.part = checksum, part
         self.requests: collections.Counter = collections.Counter()
-        self._pause, self._now = pause, now
+        self._over = threading.Event()
+        self._pause, self._now = pause or self._over.wait, now
         self._lock, self._reached = threading.Lock(), self.where
         self._pool = _s3_wire.Pool(self.where, seconds)
         self._left: list[_s3_wire.Pool] = []
@@ -156,6 +158,13 @@ class Requests:
         """Close all connections."""
         for pool in (self._pool, *self._left):
             pool.close()
+
+    def end(self) -> None:
+        """Cut off what is under way, try nothing again from now on, and wait a moment for each answer: whoever runs this must end."""
+        self._seconds = min(self._seconds, _LAST)
+        self._over.set()
+        for pool in (self._pool, *self._left):
+            pool.cut(self._seconds)
 
     def now(self) -> float:
         """The time in seconds since the epoch, by the server's clock where that is known to differ."""
@@ -262,10 +271,10 @@ class Requests:
     def _waited(self, attempt: int, told: float, began: float) -> bool:
         """Pause before another try, longer each time; told: seconds that the server asks for. False when it is too late for one."""
         pause = told + _CHANCE.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt))
-        if time.monotonic() - began + pause > self._again:
+        if self._over.is_set() or time.monotonic() - began + pause > self._again:
             return False
         self._pause(pause)
-        return True
+        return not self._over.is_set()
 
     @staticmethod
     def _code(answer: _s3_wire.Answer) -> str:

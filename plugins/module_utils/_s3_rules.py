@@ -53,6 +53,10 @@ def _header_rules(options: dict) -> tuple[HeaderRule, ...]:
         metadata = tuple(sorted((str(k), str(v)) for k, v in (item.get("metadata") or {}).items()))
         for name, value in values.items():
             _header(f"headers[{number}].{name}", value)
+        if values["content_type"] == "":
+            raise Refused(
+                f"headers[{number}].content_type is empty, but S3 gives each object a type: name one such as text/plain, or leave it out"
+            )
         for name, value in metadata:
             if not _TOKEN.fullmatch(name):
                 raise Refused(
@@ -81,6 +85,8 @@ def rules_of(options: dict) -> Rules:
     for name in ("cache_control", "kms_key_id"):
         _header(name, options.get(name))
     for extension, kind in mime_map.items():
+        if not kind:
+            raise Refused(f"mime_map[{str(extension)!r}] must be a type such as text/plain, got {kind!r}")
         _header(f"mime_map[{str(extension)!r}]", str(kind))
     if options.get("kms_key_id") and encryption != "aws:kms":
         raise Refused(f"kms_key_id needs encryption: aws:kms, got {encryption!r}")

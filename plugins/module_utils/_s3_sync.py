@@ -18,7 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils import (
     _trees,
 )
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import Crew, Progress
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_crew import PATIENCE, Crew, Progress
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_look import Look
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_pull import Pull
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_push import Done, Push
@@ -119,6 +119,12 @@ class Sync:
         heads, more = ({}, []) if unasked else look.headers(equal, there)
         told.open = [path for path in told.open if path not in failed]
         plan = _trees.push(told, sizes, there, self.rules, differ, heads)
+        stale = [item.path for item in plan.reheaders if not look.asked(item.path)]
+        if stale:  # a lifecycle rule moves an object to another class without a trace in the listing
+            fresh, failures = look.ask(stale, there)
+            heads = {path: head for path, head in heads.items() if path not in set(stale)} | fresh
+            plan = _trees.push(told, sizes, there, self.rules, differ, heads)
+            more += failures
         problems = [*found.problems, *failed.values(), *more]
         self._warnings = found.skipped
         self._judge(told.extra, len(there), check)
@@ -142,6 +148,7 @@ class Sync:
         there = {path: item for path, item in there.items() if not _below(path, inner)}
         self._warnings = found.skipped
         blocked = _trees.blocked(there)
+        found.others |= self.tree.walls(_trees.folders(path for path in there if path not in blocked) - found.folders)
         blocked.update((path, why) for path in there if path not in blocked and (why := _in_the_way(path, found)))
         sizes = {path: now.size for path, now in found.files.items()}
         source = {path: item.size for path, item in there.items() if path not in blocked}
@@ -287,13 +294,13 @@ def _below(path: str, those: set[str]) -> bool:
 
 def _in_the_way(path: str, found: Found) -> str:
     if path in found.folders:
-        return "a folder is in its place"
+        return "a folder is in its place: move that away"
     if path in found.others:
-        return "something that is no file is in its place"
+        return "something that is no file is in its place: move that away"
     above = path.rpartition("/")[0]
     while above:
         if above in found.files or above in found.others:
-            return f"{_tree_scan.shown(above)} is no folder"
+            return f"{_tree_scan.shown(above)} is no folder: move that away"
         above = above.rpartition("/")[0]
     return ""
 
@@ -302,18 +309,24 @@ class _Ended(BaseException):
     """Somebody, or a deadline, ends this process."""
 
 
-def _end(_number: int, _frame) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: giving up what was begun must not be broken off
-    raise _Ended
-
-
 @contextlib.contextmanager
-def _ending():
-    """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed."""
+def _ending(bucket: Bucket):
+    """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed.
+
+    What is under way has a moment; then it is cut off, for a server that hangs must not hold up the end until SIGKILL comes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _end)
+    late = threading.Timer(PATIENCE - 1, bucket.end)  # before an upload is given up: no part may still arrive then
+    late.daemon = True
+
+    def end(_number: int, _frame) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: giving up what was begun must not be broken off
+        late.start()
+        raise _Ended
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     except _Ended:
@@ -321,6 +334,7 @@ def _ending():
             "the sync was ended by SIGTERM, at its deadline or by somebody: what it stored is whole, the rest is missing; run it again"
         ) from None
     finally:
+        late.cancel()
         signal.signal(signal.SIGTERM, before)
 
 
@@ -329,13 +343,15 @@ def sync(options: dict, check: bool = False) -> dict:
     made, collects = Sync(options), gc.isenabled()
     gc.disable()  # a hundred thousand files are a million objects without a cycle, looked through again and again
     try:
-        with _ending():
-            return made.run(check)
+        with _ending(made.bucket):
+            try:
+                return made.run(check)
+            finally:
+                made.close()
     except OSError as fault:  # of a place where nobody awaits one
         raise Refused(
             f"the sync was broken off ({fault}): what it stored is whole, the rest is missing; run it again"
         ) from fault
     finally:
-        made.close()
         if collects:
             gc.enable()

@@ -111,6 +111,16 @@ class Connection:
                 self._socket.close()
             self._socket, self._rest, self._ahead = None, b"", None
 
+    def cut(self, seconds: float) -> None:
+        """Have what waits on it fail, in whatever thread; what comes later may wait so long."""
+        self._seconds = seconds
+        held = self._socket
+        if held is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(
+                    held, socket.SHUT_RDWR
+                )  # not TLS's own, which would have others read on in clear
+
     def _open(self) -> None:
         where = self._where
         place = where.proxy[:2] if where.proxy else (where.name, where.port)
@@ -340,6 +350,12 @@ class Pool:
             self._local.__dict__.setdefault("own", {})[number] = made
             self._all.append(made)
             return made
+
+    def cut(self, seconds: float) -> None:
+        """Have what waits on any of them fail; what comes later may wait so long."""
+        self._seconds = seconds
+        for connection in list(self._all):
+            connection.cut(seconds)
 
     def close(self) -> None:
         """Close all of them."""

@@ -22,6 +22,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._tree_scan import Fo
 BLOCK = 1 << 20
 _MANY = 16  # files from which on one sync of the whole file system costs less than one of each
 _OURS = re.compile(rf"{re.escape(PART)}[0-9a-f]{{8}}-[0-9]+-[0-9a-f]{{16}}")
+REST = 0.2  # seconds without a change after which no write is taken to be under way
 _FORGOTTEN = 86400.0  # seconds after which another host's part is nobody's
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a pipe must not hang us
 
@@ -94,6 +95,15 @@ class Tree:
             return None
         return os.path.relpath(target, real)
 
+    def walls(self, folders: set[str]) -> set[str]:
+        """Those of some paths where something is that is no folder, be it outside of the patterns: no file can come below them."""
+        found = set()
+        for path in folders:
+            with contextlib.suppress(OSError):
+                if not stat.S_ISDIR(os.lstat(f"{self.root}/{path}").st_mode):
+                    found.add(path)
+        return found
+
     # reading
 
     @contextlib.contextmanager
@@ -112,7 +122,7 @@ class Tree:
                 raise Unsteady(f"{shown(path)} is no file any more")
             if not self.single:
                 self._inside(descriptor, path)
-            before = identity(about)
+            before = _at_rest(descriptor, identity(about), path)
             yield descriptor, before
             steady(descriptor, before, path)
         finally:
@@ -339,6 +349,22 @@ def _sync_all(descriptor: int) -> None:
         if code != errno.ENOSYS:
             raise OSError(code, os.strerror(code))
     os.sync()
+
+
+def _at_rest(descriptor: int, before: Identity, path: str) -> Identity:
+    """What an open file is once its last change is a moment old.
+
+    A write sets the time when it begins, and what it has not written yet comes without a trace (ext4, seen up to 20 ms later). Who
+    appends without a pause changes nothing of what is there. Raises Unsteady for who writes over it without one.
+    """
+    age = (time.time_ns() - before.ctime) / 1e9
+    if not 0 <= age < REST:
+        return before
+    time.sleep(REST - age)
+    after = identity(os.fstat(descriptor))
+    if after != before and after.size <= before.size:
+        raise Unsteady(f"{shown(path)} is being written to without a pause")
+    return after
 
 
 def steady(descriptor: int, before: Identity, path: str) -> None:

@@ -100,7 +100,8 @@ options:
     choices: [checksum, date_size, force]
     default: checksum
   headers:
-    description: Headers by globs; of several that fit, the later wins, header by header. An empty text takes a header away.
+    description: Headers by globs; of several that fit, the later wins, header by header. An empty text takes a header away, but
+      for the type, which each object has.
     type: list
     elements: dict
     default: []

@@ -130,6 +130,19 @@ def test_compare_the_servers(chromium, pair, start, three):
         mark.unlink()
 
 
+@pytest.mark.parametrize(
+    ("broken", "said"), [(1, "show the same|Only web-0"), (99, "^The connection broke while the servers")]
+)
+def test_a_question_that_breaks_is_asked_again_once(chromium, pair, broken, said):
+    """As Chromium's own do that wait for a connection while the machine's network changes."""
+    with contextlib.closing(InTurn(*(server for _address, server in pair))) as balancer:
+        chromium.open(balancer.address)
+        chromium.run(f"(() => {{ const real = fetch; let left = {broken};"
+                     "window.fetch = (...about) => left-- > 0 ? Promise.reject(new TypeError('no')) : real(...about); })()")  # fmt: skip
+        chromium.click("#compare")
+        chromium.wait(f"/{said}/.test(document.querySelector('#said').textContent)")
+
+
 def test_delete_one(page, pair, three):
     upload(page, three)
     gone = page.run(NAMES)[1]

@@ -90,6 +90,7 @@ def test_good_settings_of_s3(more):
     ("variable", "text", "said"),
     [
         ("BUCKET", "", "GALLERY_BUCKET is not set; it is required"),
+        ("BUCKET", "No_Bucket", "GALLERY_BUCKET is 'No_Bucket': 3 to 63 of a-z"),
         ("FOLDER", "/srv/files", "must be empty with storage s3"),
         ("MOUNT", "/srv", "must be empty with storage s3"),
         ("KEY_PREFIX", "/gallery", "joined by '/'"),

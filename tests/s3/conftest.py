@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _tree_local
 from server import Server
 from synced import write
 
@@ -40,7 +40,8 @@ def tree(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """No pauses between tries, and nothing of the environment's AWS settings."""
+    """No pauses between tries, no rest for files, and nothing of the environment's AWS settings."""
+    monkeypatch.setattr(_tree_local, "REST", 0.0)
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

@@ -619,7 +619,7 @@ def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree):
 
 
 def test_threads_wait_for_a_slow_server(server, tmp_path):
-    for number in range(40):
+    for number in range(160):
         write(tmp_path / f"site/{number}.txt", b"x")
     active, most, lock = [0], [0], threading.Lock()
 
@@ -633,7 +633,7 @@ def test_threads_wait_for_a_slow_server(server, tmp_path):
                 active[0] -= 1
 
     server.hook = slow
-    assert sync(server, tmp_path / "site", concurrency=8)["uploaded"] == 40
+    assert sync(server, tmp_path / "site", concurrency=8)["uploaded"] == 160
     assert most[0] == 8
 
 

@@ -169,3 +169,29 @@ def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_pa
     done = role(tmp_path, server, *syncs)
     assert "changed=0" in done.stdout
     assert "changed=1" not in done.stdout
+
+
+@pytest.mark.parametrize("broken", ["", "unreadable", "incomplete"])
+def test_the_restore_drill_of_the_readme(server, tmp_path, broken):
+    """It must fail when the second step cannot look, and when what came back is not what is there."""
+    text = (ROOT / "roles/s3_sync/README.md").read_text()
+    (block,) = [part for part in text.split("```") if "Bring the logs back" in part]
+    play = block.removeprefix("yaml\n").replace("/var/tmp/drill", str(tmp_path / "drill"))
+    play = play.replace("example-site", "bkt").replace("  tasks:\n", "  gather_facts: false\n  tasks:\n")
+    if broken:  # between the two steps
+        step = {
+            "unreadable": f"file: {{path: '{tmp_path}/drill', state: absent}}",
+            "incomplete": f"file: {{path: '{tmp_path}/drill/0.log', state: absent}}",
+        }[broken]
+        play = play.replace("    - name: Compare both", f"    - ansible.builtin.{step}\n\n    - name: Compare both")
+    for number in range(6):
+        server.seed(f"hosts/web-01/log/{number}.log", b"x", content_type="text/plain; charset=utf-8")
+    write(tmp_path / "play.yml", play.encode())
+    hosts = {"web-01": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
+    write(tmp_path / "hosts.yml", json.dumps({"web": {"hosts": hosts}}).encode())
+    told = {"AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL_S3": server.url}
+    done = ansible(tmp_path, "ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), **told)
+    assert (done.returncode == 0) is (not broken), done.stdout
+    assert len(content(server)) == 6
+    assert "Bring the logs back" in done.stdout
+    assert "changed: [web-01]" in done.stdout

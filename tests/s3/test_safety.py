@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
+import mmap
 import os
 import pathlib
 import random
@@ -739,6 +741,74 @@ def test_an_object_that_a_folder_took_the_place_of_is_deleted(server, tmp_path):
     assert set(content(server)) == {"folder/a", "linked/a", "b"}
 
 
+def test_a_file_that_is_being_written_is_waited_for(server, tmp_path, monkeypatch):
+    """A write sets the time when it begins. Through a map of the file, so does the first touch of a page, and no later one."""
+    monkeypatch.setattr(_tree_local, "REST", 0.5)
+    write(tmp_path / "site/a", b"old " * 1000)
+    with open(tmp_path / "site/a", "r+b") as file, mmap.mmap(file.fileno(), 4000) as page:
+        page[:2000] = b"new " * 500
+        late = threading.Timer(0.2, page.__setitem__, (slice(2000, 4000), b"new " * 500))
+        late.start()
+        sync(server, tmp_path / "site")
+        late.join()
+    assert content(server) == {"a": b"new " * 1000}
+
+
+@contextlib.contextmanager
+def busy(work):
+    """Something that is done every few milliseconds meanwhile."""
+    ended = threading.Event()
+
+    def again():
+        while not ended.wait(0.005):
+            work()
+
+    thread = threading.Thread(target=again)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_file_without_a_pause_between_writes(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(_tree_local, "REST", 0.2)
+    for name in ("log", "over"):
+        write(tmp_path / f"site/{name}", b"line\n")
+    with (
+        open(tmp_path / "site/log", "ab", 0) as log, open(tmp_path / "site/over", "r+b", 0) as over,
+        busy(lambda: (log.write(b"line\n"), os.pwrite(over.fileno(), os.urandom(5), 0))),
+    ):  # fmt: skip
+        fault = refused(server, tmp_path / "site")
+    assert str(fault) == "'over': 'over' is being written to without a pause"
+    # who appends changes nothing of what was read
+    assert set(content(server)["log"].split()) == {b"line"}
+    assert set(content(server)) == {"log"}
+
+
+@pytest.mark.parametrize(
+    ("local", "key", "why"),
+    [
+        ("k/y", "k", "a folder is in its place: move that away"),
+        ("docs", "docs/x.css", "'docs' is no folder: move that away"),
+    ],
+)
+@pytest.mark.parametrize("include", [["*"], ["*.css", "k"]])
+def test_what_stands_in_the_way_of_a_pull_is_named_by_check_mode_too(server, tmp_path, local, key, why, include):
+    write(tmp_path / "tree" / local, b"here")
+    server.seed(key, b"there")
+    server.seed("b.css", b"b")
+    said = set()
+    for check in (True, False):
+        with pytest.raises(_s3_sync.Refused) as caught:
+            sync(server, tmp_path / "tree", check, mode="pull", include=include)
+        said.add(str(caught.value))
+        assert caught.value.result["downloaded"] == 1
+    assert said == {f"the key '{key}' cannot be a file here: {why}"}
+    assert files(tmp_path / "tree") == {local: b"here", "b.css": b"b"}
+
+
 # order
 
 
@@ -857,6 +927,19 @@ def test_storage_class_and_encryption(secure, tree):
     told = sync(secure, tree, storage_class="GLACIER", encryption="aws:kms", kms_key_id="k")
     assert (told["uploaded"], told["updated_headers"]) == (0, 5)
     assert secure.things["img/a.png"].headers["x-amz-storage-class"] == "STANDARD_IA"  # left to lifecycle rules
+
+
+def test_what_a_lifecycle_rule_did_to_an_object_stays(server, tree, tmp_path):
+    """Neither its ETag nor its time tells of it, so that what is remembered of the object is not true any more."""
+    cache = {"cache": str(tmp_path / "cache")}
+    for server.skew in (-30, 0):
+        sync(server, tree, **cache)
+    server.things["robots.txt"].headers["x-amz-storage-class"] = "GLACIER_IR"
+    assert sync(server, tree, **cache)["requests"] == {"LIST": 1}
+    told = sync(server, tree, cache_control="no-cache", **cache)
+    assert (told["updated_headers"], told["requests"]) == (5, {"COPY": 5, "HEAD": 5, "LIST": 1})
+    assert server.things["robots.txt"].headers["x-amz-storage-class"] == "GLACIER_IR"
+    assert server.things["robots.txt"].headers["cache-control"] == "no-cache"
 
 
 # requests
@@ -1042,6 +1125,20 @@ def test_ended_by_systemd_a_pull_leaves_whole_files(server, tmp_path):
     assert all(wanted[path] == data for path, data in there.items())
 
 
+def test_ended_by_systemd_while_the_server_hangs(server, tmp_path):
+    """A process that waits for an answer that never comes would be killed after 90 s, with its upload left behind."""
+    write(tmp_path / "tree/big", os.urandom(30 << 20))
+    asked = threading.Event()
+    server.hook = lambda request: request.operation == "PART" and not asked.wait(60)
+    began = time.monotonic()
+    try:
+        assert "was ended by SIGTERM" in ended(server, ("PART", 2), file_root=str(tmp_path / "tree"))
+        assert time.monotonic() - began < 25
+        assert (server.counts["ABORT"], server.unfinished()) == (1, 0)
+    finally:
+        asked.set()
+
+
 @pytest.mark.parametrize(
     ("host", "pid", "age", "stays"),
     [
@@ -1158,6 +1255,12 @@ def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypat
             {"headers": [{"patterns": ["*"], "cache_control": "a\nb"}]},
             "headers[0].cache_control must be printable ASCII",
         ),
+        (
+            {"headers": [{"patterns": ["*"], "content_type": ""}]},
+            "headers[0].content_type is empty, but S3 gives each object a type",
+        ),
+        ({"mime_map": {".x": ""}}, "mime_map['.x'] must be a type such as text/plain, got ''"),
+        ({"mime_map": {".x": None}}, "mime_map['.x'] must be a type such as text/plain, got None"),
         ({"headers": [{"patterns": ["*"], "content_type": "a "}]}, "headers[0].content_type must be printable ASCII"),
         ({"headers": [{"patterns": ["*"], "metadata": {"a": " b"}}]}, "headers[0].metadata.a must be printable ASCII"),
         (

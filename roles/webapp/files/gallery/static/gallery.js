@@ -148,15 +148,17 @@ function judge(shown) {
 async function compare(button) {
   button.disabled = true;
   say("Asking all servers…");
-  try {
-    let [sentence, well] = judge(await lists());
-    // somebody may have uploaded between two answers: what differs twice differs
-    if (!well) [sentence, well] = judge(await lists());
-    say(sentence);
-    button.parentElement.classList.toggle("warns", !well);
-  } catch {
-    say("The connection broke while the servers were compared.");
+  let sentence, well;
+  // somebody may have uploaded between two answers, or the visitor's network have changed: what is wrong twice is wrong
+  for (let turn = 0; turn < 2 && !well; turn += 1) {
+    try {
+      [sentence, well] = judge(await lists());
+    } catch {
+      [sentence, well] = ["The connection broke while the servers were compared.", undefined];
+    }
   }
+  say(sentence);
+  if (well !== undefined) button.parentElement.classList.toggle("warns", !well);
   button.disabled = false;
 }
 
