@@ -32,9 +32,14 @@ def _is_ours(there: Head, headers: dict[str, str], md5: str, sums: dict[str, str
     same = there.etag == md5 or any(
         sums.get(f"x-amz-checksum-{name}") == told for name, told in there.checksums.items()
     )
+    return same and _has_headers(there, headers)
+
+
+def _has_headers(there: Head, headers: dict[str, str]) -> bool:
+    """Whether an object has these headers and metadata, and no others."""
     content = {name: value for name, value in headers.items() if name in _s3_answers.CONTENT}
     metadata = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
-    return same and there.headers == content and there.metadata == metadata
+    return there.headers == content and there.metadata == metadata
 
 
 def condition(expect: str | None) -> dict[str, str]:
@@ -239,10 +244,10 @@ class Bucket(Requests):
         conditional = conditional and self._copies
         try:
             answer = self.ask("COPY", "PUT", key, None, {**sent, **condition(etag if conditional else None)})
-        except Changed:
-            # the first try may have been carried out, and only its answer lost
-            there = self.head(key)
-            if there is None or any(there.headers.get(name) != headers.get(name) for name in _s3_answers.CONTENT):
+        except Changed as fault:
+            # the first try may have been carried out, and only its answer lost; one that met this at once was beaten
+            there = self.head(key) if fault.again else None
+            if there is None or not _has_headers(there, headers):
                 raise
             return Stored(there.etag if there.etag == etag else "", there.date)
         except S3Error as fault:

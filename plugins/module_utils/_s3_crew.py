@@ -159,12 +159,13 @@ class Crew:
             except queue.Empty:
                 continue
 
-    def close(self) -> None:
-        """End the threads once they have done what they are at."""
+    def close(self, seconds: float | None = None) -> None:
+        """End the threads once they have done what they are at; those that take longer than some seconds are left behind."""
         for _thread in self._threads:
             self._tasks.put(None)
+        until = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
-            thread.join()
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
         self._threads = []
 
 

@@ -30,12 +30,12 @@ _CHANCE = random.Random()  # noqa: S311 - of our own: who seeds that of the modu
 
 
 class S3Error(Exception):
-    """A request that failed for good, as one sentence. away: whichever key is asked for, it would fail so.
+    """A request that failed for good, as one sentence. away: whichever key is asked for, it would fail so; again: tried before.
 
     brief is the sentence for strangers: without what others said, which may name accounts, roles and hosts.
     """
 
-    away = False
+    away, again = False, False
 
     def __init__(self, text: str, code: str = "", status: int = 0, brief: str = ""):
         super().__init__(text)
@@ -256,6 +256,7 @@ class Requests:
             if answer.status in fine or (answer.status < 300 and not code):
                 return answer
             fault = self._fault(kind, key, answer, code)
+            fault.again = attempt > 0
             if answer.status in _AGAIN or code in AGAIN_CODES:
                 told = self._told_pause(answer)
             elif code == "RequestTimeTooSkewed" and self._set_clock(answer, skew):

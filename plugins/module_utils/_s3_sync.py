@@ -59,6 +59,7 @@ class Sync:
         self._cache = self._remember(root, where)
         self._warnings: list[str] = []
         self._found: dict[str, Identity] = {}
+        self.ended = False  # by SIGTERM
 
     def _remember(self, root: str, where) -> Cache:
         given = self._options.get("cache")
@@ -66,9 +67,10 @@ class Sync:
         return Cache(folder, (where.header, where.bucket, self.rules.prefix, root))
 
     def close(self) -> None:
-        """End the threads, close the connections."""
-        self._crew.close()
-        self._big.close()
+        """End the threads, close the connections. Whoever was ended waits a moment for them: one may read a disk that hangs."""
+        seconds = PATIENCE / 2 if self.ended else None
+        self._crew.close(seconds)
+        self._big.close(seconds)
         self.bucket.close()
 
     def _listing(self) -> dict:
@@ -310,7 +312,7 @@ class _Ended(BaseException):
 
 
 @contextlib.contextmanager
-def _ending(bucket: Bucket):
+def _ending(made: Sync):
     """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed.
 
     What is under way has a moment; then it is cut off, for a server that hangs must not hold up the end until SIGKILL comes.
@@ -318,12 +320,13 @@ def _ending(bucket: Bucket):
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    late = threading.Timer(PATIENCE - 1, bucket.end)  # before an upload is given up: no part may still arrive then
+    late = threading.Timer(PATIENCE - 1, made.bucket.end)  # before an upload is given up: no part may still arrive then
     late.daemon = True
 
     def end(_number: int, _frame) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: giving up what was begun must not be broken off
         late.start()
+        made.ended = True
         raise _Ended
 
     before = signal.signal(signal.SIGTERM, end)
@@ -343,7 +346,7 @@ def sync(options: dict, check: bool = False) -> dict:
     made, collects = Sync(options), gc.isenabled()
     gc.disable()  # a hundred thousand files are a million objects without a cycle, looked through again and again
     try:
-        with _ending(made.bucket):
+        with _ending(made):
             try:
                 return made.run(check)
             finally:

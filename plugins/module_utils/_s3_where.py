@@ -79,9 +79,9 @@ def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest) -> W
     try:
         parts = urllib.parse.urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as fault:  # of brackets that are not closed, or a port that is none
-        raise WhereError(f"endpoint_url is no address ({fault}), got {_bare(url)!r}") from None
-    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query:
+    except ValueError:  # brackets that are not closed, or a port that is none
+        raise WhereError(f"endpoint_url has a host or a port that is none, got {_bare(url)!r}") from None
+    if parts.scheme not in ("http", "https") or not host or port == 0 or parts.path.strip("/") or parts.query:
         raise WhereError(f"endpoint_url must be http:// or https://, a host and perhaps a port, got {_bare(url)!r}")
     port = port or (443 if parts.scheme == "https" else 80)
     plain = is_address(host) or host == "localhost" or "." in bucket or "." not in host
@@ -91,7 +91,7 @@ def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest) -> W
 
 def _bare(url: str) -> str:
     """A URL without the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub("//.*@", "//", url)  # an @ or / in a password makes an address wrong, and gets it shown
 
 
 def bucket_fault(name: str) -> str:
@@ -107,13 +107,18 @@ def proxy_of(secure: bool, host: str, environment: dict) -> tuple[str, int, str 
     url = next((environment[name] for name in names if environment.get(name)), "")
     if not url or _spared(host, environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
         return None
-    parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
-    if not parts.hostname or parts.scheme not in ("", "http"):
-        raise WhereError(f"{names[0]} must be http://, a host and a port, got {_bare(url)!r}")
+    wrong = f"{names[0]} must be http://, a host and a port, got {_bare(url)!r}"
+    try:
+        parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise WhereError(wrong) from None
+    if not host or port == 0 or parts.scheme not in ("", "http"):
+        raise WhereError(wrong)
     credentials = None
     if parts.username is not None:
         credentials = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-    return parts.hostname, parts.port or 80, credentials
+    return host, port or 80, credentials
 
 
 def _spared(host: str, names: str) -> bool:

@@ -97,6 +97,7 @@ class Connection:
     def __init__(self, where: Where, secure: ssl.SSLContext | None, seconds: float):
         self._where, self._secure, self._seconds = where, secure, seconds
         self._socket: socket.socket | None = None
+        self._opening: socket.socket | None = None  # on the way to be that
         self._rest = b""
         self._used = self._until = 0.0
         self._ahead: bytes | None = None  # the request that is sent, and its answer not read yet
@@ -114,24 +115,24 @@ class Connection:
     def cut(self, seconds: float) -> None:
         """Have what waits on it fail, in whatever thread; what comes later may wait so long."""
         self._seconds = seconds
-        held = self._socket
-        if held is not None:
+        for held in filter(None, (self._opening, self._socket)):
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(
-                    held, socket.SHUT_RDWR
-                )  # not TLS's own, which would have others read on in clear
+                # not TLS's own, after which another thread would read on in clear
+                socket.socket.shutdown(held, socket.SHUT_RDWR)
 
     def _open(self) -> None:
         where = self._where
         place = where.proxy[:2] if where.proxy else (where.name, where.port)
         plain = None
         try:
-            plain = socket.create_connection(place, self._seconds)
+            plain = self._opening = socket.create_connection(place, self._seconds)
             _keep_away(plain)
             if where.proxy and where.secure:
                 _tunnel(plain, where)
             if self._secure:
-                plain = self._secure.wrap_socket(plain, server_hostname=where.name)
+                wrap = self._secure.wrap_socket
+                plain = self._opening = wrap(plain, server_hostname=where.name, do_handshake_on_connect=False)
+                plain.do_handshake()
         except ssl.SSLCertVerificationError as fault:
             plain.close()
             raise Untrusted(
@@ -144,6 +145,7 @@ class Connection:
                 raise
             raise Broken(f"{place[0]}:{place[1]}: {_words(fault)}", sent=False) from fault
         self._socket = plain
+        self._opening = None
 
     def _ready(self) -> None:
         """Have a connection on which no answer is awaited."""

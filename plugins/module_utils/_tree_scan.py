@@ -105,6 +105,8 @@ class Scan:
         self._found.others.add(path)
         folder = os.path.isdir(entry.path)
         if not takes and not folder:
+            if self._symlinks == "skip" and not os.path.exists(entry.path):
+                self._found.links.add(path)  # to a folder that is still to come, perhaps
             return
         if self._symlinks == "skip":
             self._found.links.add(path)

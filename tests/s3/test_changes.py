@@ -601,21 +601,25 @@ def test_a_copy_is_conditional_on_what_it_replaces(server, tmp_path, knows):
     assert asked == [(etag, None)] * 2
 
 
-def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree):
+@pytest.mark.parametrize("kind", ["text/plain", "text/html; charset=utf-8"])
+def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree, kind):
+    """Be it another controller of the same configuration, whose object has the headers that are wanted."""
     sync(server, tree)
+    server.seed("old.css", b"old")
     server.things["index.html"].headers["content-type"] = "text/html"
     server.things["index.html"].modified -= 30
     copy = server._copy
 
     def late(request):
         del request.headers["x-amz-copy-source-if-match"]  # the source was read by then
-        server.seed("index.html", b"of the other controller")
+        server.seed("index.html", b"of the other controller", content_type=kind)
         return copy(request)
 
     server._copy = late
-    fault = refused(server, tree)
+    fault = refused(server, tree, delete=True, max_delete={"percent": 100})
     assert "'index.html' was changed in the bucket by somebody else while this ran" in str(fault)
     assert content(server)["index.html"] == b"of the other controller"
+    assert "old.css" in content(server)
 
 
 def test_threads_wait_for_a_slow_server(server, tmp_path):

@@ -12,6 +12,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -377,6 +378,12 @@ def test_a_link_to_what_a_pull_brings_or_takes_away(server, tmp_path):
     server.things.pop("new/index.html")
     assert "the key 'now' cannot be a file here" in str(refused(server, root, mode="pull", delete=True, max_delete=ALL))
     assert (root / "now").read_bytes() == b"new"
+    # nor does it matter that the patterns mean what is below the link, and not itself
+    server.seed("theme/x.css", b"new")
+    server.seed("themes/blue/x.css", b"new")
+    (root / "theme").symlink_to("themes/blue")
+    assert sync(server, root, mode="pull", include=["*.css"])["downloaded"] == 1
+    assert sync(server, root, mode="pull", include=["*.css"])["changed"] is False
     # nor does a circle lead anywhere
     server.seed("round", b"new")
     (root / "round").symlink_to("round")
@@ -1123,6 +1130,34 @@ def test_ended_by_systemd_a_pull_leaves_whole_files(server, tmp_path):
     there, wanted = files(root), content(server)
     assert 10 < len(there) < 200
     assert all(wanted[path] == data for path, data in there.items())
+
+
+def test_ended_by_systemd_while_a_handshake_hangs(tmp_path):
+    """The thread that waits for it has no connection yet that could be closed."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        told = {"endpoint_url": f"https://127.0.0.1:{deaf.getsockname()[1]}", "bucket": "bkt", "region": "eu-central-1",
+                "access_key": "A", "secret_key": "S", "file_root": str(tmp_path), "cache": "none"}  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-c", ENDED, json.dumps(sys.path), json.dumps(told)], stderr=subprocess.PIPE, text=True
+        )
+        deaf.settimeout(30)
+        with deaf.accept()[0]:
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert "was ended by SIGTERM" in process.communicate(timeout=60)[1]
+    assert time.monotonic() - began < 25
+
+
+def test_ended_by_systemd_while_a_disk_hangs(server, tmp_path, monkeypatch):
+    """Nothing can break off a thread that waits for it."""
+    for number in range(4):
+        write(tmp_path / f"site/{number}", b"same")
+        server.seed(str(number), b"same")
+    slow = "import time; _tree_local = sys.modules[_s3_sync.Sync.__module__]._tree_local; _tree_local.md5_of = lambda *_: time.sleep(60)\n"
+    monkeypatch.setitem(globals(), "ENDED", ENDED.replace("try:\n", f"{slow}try:\n"))
+    began = time.monotonic()
+    assert "was ended by SIGTERM" in ended(server, ("LIST", 1), file_root=str(tmp_path / "site"))
+    assert time.monotonic() - began < 28
 
 
 def test_ended_by_systemd_while_the_server_hangs(server, tmp_path):

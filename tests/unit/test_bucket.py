@@ -527,3 +527,19 @@ def test_browsers_are_proved_to_where_tickets_and_links_lead(browser, bucket, pl
 def test_what_is_no_place_for_browsers(browser):
     with pytest.raises(BucketError, match="^browser_endpoint_url "):
         _bucket.for_browsers(browser, NAME, "")
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "body", "refused"),
+    [
+        ("GET", 403, b"", True), ("PUT", 401, b"", True), ("GET", 404, b"", False), ("GET", 200, b"x", False),
+        # of an object that KMS encrypts
+        ("GET", 400, b"<Error><Code>InvalidArgument</Code></Error>", True), ("GET", 400, b"<Error/>", False),
+        ("PUT", 400, b"<Error><Code>InvalidArgument</Code></Error>", False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_refused_without_credentials(method, status, body, refused):
+    check = _bucket_proof.Check(method, "k", "nobody")
+    said = _bucket_proof._verdict(check, "https://s3/k", status, body, b"the proof")
+    assert (said == "") is refused
+    assert refused or f"got {status} and should be refused" in said

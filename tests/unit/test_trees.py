@@ -353,3 +353,30 @@ def test_an_endpoint_that_is_none(url):
 )  # fmt: skip
 def test_no_proxy(names, host, spared):
     assert (_s3_where.proxy_of(True, host, {"https_proxy": "http://p:1", "no_proxy": names}) is None) is spared
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://p:99999",
+        "http://p:0",
+        "http://p:abc",
+        "http://[::1",
+        "https://p:1",
+        "http://me:ge#heim@p:1",
+        "https://me:ge@heim@p:1",
+    ],
+)
+def test_a_proxy_that_is_none_is_told_without_its_password(url):
+    with pytest.raises(_s3_where.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
+        _s3_where.proxy_of(True, "s3.example.com", {"HTTPS_PROXY": url})
+    assert "heim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h:99999", "https://h:0", "https://[::1", "https://me:ge/heim@h", "https://me:ge@heim@h:x"]
+)
+def test_an_endpoint_that_is_none_is_told_without_its_password(url):
+    with pytest.raises(_s3_where.WhereError, match="^endpoint_url ") as caught:
+        _s3_where.by_url(url, "bkt", "eu-central-1")
+    assert "heim" not in str(caught.value)

@@ -145,7 +145,9 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     def is_place(url: str) -> bool:
         """Whether requests or browsers can be led there; "" leaves it to Amazon's address."""
         try:
-            return not url or (re.fullmatch("https?://[^/?#@]+/?", url) and bool(_s3_where.by_url(url, "bucket", "")))
+            return not url or (
+                re.fullmatch(r"https?://[^/?#@\s]+/?", url) and bool(_s3_where.by_url(url, "bucket", ""))
+            )
         except _s3_where.WhereError:
             return False
 
@@ -194,7 +196,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     for holds, name, needed in _rules(settings):
         if not holds:
             # an address may have a password in it
-            shown = re.sub("//[^/@]*@", "//", environment.get(_PREFIX + name, ""))
+            shown = re.sub("//.*@", "//", environment.get(_PREFIX + name, ""))
             raise BadSetting(f"{_PREFIX}{name} is {shown!r}: {needed}.")
     return settings
 
