@@ -91,7 +91,9 @@ def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest) -> W
 
 def _bare(url: str) -> str:
     """A URL without the password that may be in it."""
-    return re.sub("//.*@", "//", url)  # an @ or / in a password makes an address wrong, and gets it shown
+    return re.sub(
+        "^([^/:@]+://|//)?.*@", r"\1", url
+    )  # an @ or / in a password makes an address wrong, and gets it shown
 
 
 def bucket_fault(name: str) -> str:

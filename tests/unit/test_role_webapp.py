@@ -146,6 +146,7 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
         ({"webapp_environment": {"HTTPS_PROXY": "http://me:word@[2001:db8::1]:3128/"}}, ""),
         ({"webapp_environment": {"HTTPS_PROXY": "proxy:3128"}}, ""),
         ({"webapp_environment": {"HTTPS_PROXY": "https://proxy:3128"}}, "HTTPS_PROXY of web-01 is https://proxy:3128: write http://"),
+        ({"webapp_environment": {"HTTPS_PROXY": "me:geheim@proxy:x"}}, "HTTPS_PROXY of web-01 is proxy:x: write http://"),
         ({"webapp_environment": {"HTTPS_PROXY": "http://me:geh@eim@proxy:99999"}}, "HTTPS_PROXY of web-01 is http://proxy:99999: write"),
         ({"webapp_browser_endpoint_url": "https://me:geheim@s3.example.com"}, "web-01 is https://s3.example.com: write"),
         ({"webapp_endpoint_url": "https://me:geheim@s3.example.com"}, "web-01 is https://s3.example.com: write"),

@@ -365,6 +365,7 @@ def test_no_proxy(names, host, spared):
         "https://p:1",
         "http://me:ge#heim@p:1",
         "https://me:ge@heim@p:1",
+        "me:ge@heim@p:x",
     ],
 )
 def test_a_proxy_that_is_none_is_told_without_its_password(url):
