@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _units
+from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 
 DOCUMENTATION = r"""
 name: mount_unit
@@ -41,4 +41,4 @@ class FilterModule:
 
     def filters(self):
         """By name."""
-        return {"mount_unit": lambda path: f"{_units.escape_path(path)}.mount"}
+        return {"mount_unit": lambda path: f"{systemd.escape_path(path)}.mount"}

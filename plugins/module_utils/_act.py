@@ -7,17 +7,10 @@ from __future__ import annotations
 import os
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import (
-    _causes,
-    _efs,
-    _host,
-    _point,
-    _process,
-    _steps,
-    _units,
-)
-from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
-from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
+from ansible_collections.samefiles.aws.plugins.module_utils import _causes, _collect, _efs, _point, _units
+from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, files, process, systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.executor import Failed
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import Step
 
 _BUSY = 10.0  # seconds that a mount may be in use: a probe or a request ends within that, a process that stays does not
 _LISTEN_DEADLINE = 10.0  # seconds until a started tunnel must listen
@@ -38,17 +31,17 @@ def _holders(path: str) -> list[str]:
             except OSError:
                 continue
             if target == path or target.startswith(path + "/"):
-                found.append(f"{_host.text_of(f'/proc/{pid}/comm').strip()} ({pid})")
+                found.append(f"{files.read_text(f'/proc/{pid}/comm').strip()} ({pid})")
                 break
     return found
 
 
-class Executor(_steps.Executor):
+class Executor(executor.Executor):
     """Does the steps of efs_mount's plan."""
 
-    def _put(self, path: str, text: str, mode: int | None = None, group: int = 0) -> None:
+    def _put(self, path: str, text: str) -> None:
         # fstab may be a link to where the administrator keeps it
-        super()._put(os.path.realpath(path) if path == _units.FSTAB else path, text, mode, group)
+        super()._put(os.path.realpath(path) if path == _units.FSTAB else path, text)
 
     # units
 
@@ -66,11 +59,11 @@ class Executor(_steps.Executor):
     def _listening(self, step: Step) -> None:
         until = time.monotonic() + _LISTEN_DEADLINE
         while time.monotonic() < until:
-            listener = _host.listeners().get(step.value)
+            listener = _collect.listeners().get(step.value)
             if listener and listener.unit == step.target:
                 return
             time.sleep(0.2)
-        said = self._last_words(step.target)
+        said = systemd.last_words(step.target)
         raise Failed(f"{step.target} does not listen on port {step.value} after {_LISTEN_DEADLINE:.0f} s: {said}")
 
     def _start(self, step: Step) -> None:
@@ -87,14 +80,14 @@ class Executor(_steps.Executor):
     # mounts
 
     def _at(self, path: str):
-        return next((mount for mount in reversed(_host.mount_table()) if mount.path == path), None)
+        return next((mount for mount in reversed(_collect.mount_table()) if mount.path == path), None)
 
     def _unmount(self, step: Step) -> None:
         path = step.target
         until = time.monotonic() + _BUSY
         while self._at(path):  # whatever was stacked there
             # no look at the path itself: its server may be gone
-            done = _process.run(["umount", "--no-canonicalize", path], self.deadline)
+            done = process.run(["umount", "--no-canonicalize", path], self.deadline)
             if done.code is None:
                 raise Failed(f"unmounting {path} did not end within {self.deadline:.0f} s: its server does not answer")
             if done.code == 0 or not self._at(path):
@@ -108,13 +101,13 @@ class Executor(_steps.Executor):
 
     def _mount_again(self, path: str) -> None:
         self._systemctl("daemon-reload")
-        _process.run(["mount", path], self.deadline)
+        process.run(["mount", path], self.deadline)
         self._set_read_ahead(path, _efs.READ_AHEAD_KB)
 
     def _mount(self, step: Step) -> None:
         item = step.value
-        self.undo.append(lambda: _process.run(["umount", "--no-canonicalize", item.path], self.deadline))
-        done = _process.run(["mount", item.path], self.deadline)
+        self.undo.append(lambda: process.run(["umount", "--no-canonicalize", item.path], self.deadline))
+        done = process.run(["mount", item.path], self.deadline)
         there = self._at(item.path)
         if done.code is None and not there:
             raise Failed(
@@ -141,7 +134,7 @@ class Executor(_steps.Executor):
             file.write(str(size))
 
     def _root(self, step: Step) -> None:
-        answer = _process.call(lambda: _set_root(step.target, step.value), self.deadline)
+        answer = process.call(lambda: _set_root(step.target, step.value), self.deadline)
         if "error" in answer:
             hint = ": give the instance's role elasticfilesystem:ClientRootAccess" if answer.get("errno") == 1 else ""
             raise Failed(f"{step.text} failed ({answer['error']}){hint}")
@@ -150,24 +143,24 @@ class Executor(_steps.Executor):
 
     def _point(self, step: Step) -> None:
         if step.value == "shared":
-            answer = _process.call(lambda: _make_on_share(step.target), self.deadline)
+            answer = process.call(lambda: _make_on_share(step.target), self.deadline)
             if "error" in answer:
                 raise Failed(f"{step.text} failed: {answer['error']}")
             if answer["value"]["made"]:
-                self.undo.append(lambda: _process.call(lambda: os.rmdir(step.target), self.deadline))
+                self.undo.append(lambda: process.call(lambda: os.rmdir(step.target), self.deadline))
             if answer["value"]["names"]:
                 names = ", ".join(answer["value"]["names"])
                 raise Failed(f"{step.target} holds files that the mount would hide ({names}): move them away")
             return
-        mounts = _host.mount_table()
+        mounts = _collect.mount_table()
         made = not os.path.isdir(step.target)
         if made:
             self.undo.append(lambda: _point.free(step.target, step.value))
         _point.guard(step.target, mounts, step.value)
 
     def _unguard(self, step: Step) -> None:
-        how = _point.look(step.target, _host.mount_table()).how
-        self.undo.append(lambda: _point.guard(step.target, _host.mount_table(), how) and None)
+        how = _point.look(step.target, _collect.mount_table()).how
+        self.undo.append(lambda: _point.guard(step.target, _collect.mount_table(), how) and None)
         _point.unguard(step.target, how)
 
 

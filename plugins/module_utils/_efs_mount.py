@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _act, _causes, _host, _live, _plan, _process, _units
+from ansible_collections.samefiles.aws.plugins.module_utils import _act, _causes, _collect, _live, _plan, _units
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts
-from ansible_collections.samefiles.aws.plugins.module_utils._step import steps_diff
+from ansible_collections.samefiles.aws.plugins.module_utils._host import process
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
 from ansible_collections.samefiles.aws.plugins.module_utils._wanted import Wanted
 
 
@@ -36,7 +37,7 @@ def _preflight(plan: _plan.Plan, facts: Facts, programs: bool) -> list[str]:
         for path, item in items.items()
     }
     faults = []
-    for _path, answer in _process.call_all(calls, 60).items():
+    for _path, answer in process.call_all(calls, 60).items():
         fault = answer.get("value", answer.get("error"))
         if fault:
             faults.append(fault)
@@ -45,7 +46,7 @@ def _preflight(plan: _plan.Plan, facts: Facts, programs: bool) -> list[str]:
 
 def inspect(items: list[Wanted], safe: bool, deadline: float, programs: bool) -> Outcome:
     """Read and plan; changes nothing. programs: a missing client program is a problem, not just a warning."""
-    facts = _host.read(items, deadline)
+    facts = _collect.read(items, deadline)
     plan = _plan.make(items, facts, safe)
     problems = list(plan.problems)
     if programs and not problems and plan.fresh:
@@ -70,7 +71,7 @@ def apply(items: list[Wanted], safe: bool, deadline: float) -> Outcome:
     except _act.Failed as fault:
         outcome.problems = [str(fault)]
         return outcome
-    outcome.after = _host.read(items, deadline)
+    outcome.after = _collect.read(items, deadline)
     rest = _plan.make(items, outcome.after, safe)
     left = rest.problems + _lies(outcome.plan, rest)
     left = left or [f"{step.text} did not take effect" for step in rest.steps]

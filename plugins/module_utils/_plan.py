@@ -8,7 +8,8 @@ import dataclasses
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _efs, _live, _units
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts, Point
-from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import Step
 from ansible_collections.samefiles.aws.plugins.module_utils._tables import Entry, edit_fstab, fstab_entries
 from ansible_collections.samefiles.aws.plugins.module_utils._wanted import Wanted
 
@@ -68,7 +69,7 @@ def _tunnel(item: Wanted, facts: Facts, taken: set[int]) -> Tunnel:
     unit = _units.tunnel_unit_name(item.file_system)
     files = {
         _units.tunnel_conf_path(item.file_system): _units.tunnel_conf(item, port, item.ca_file or facts.ca_file),
-        _units.unit_path(unit): _units.tunnel_unit(item),
+        systemd.unit_path(unit): _units.tunnel_unit(item),
     }
     listener = facts.listeners.get(port)
     running = bool(listener and listener.unit == unit)
@@ -381,7 +382,7 @@ class Planner:
             if item.file_system in self.tunnels:
                 files.update(self.tunnels[item.file_system].files)
             unit = _units.mount_unit_name(item.path)
-            files[_units.unit_path(unit)] = _units.mount_unit(item)
+            files[systemd.unit_path(unit)] = _units.mount_unit(item)
         return files
 
     def _orphans(self, fstab: str) -> list[str]:
@@ -396,14 +397,14 @@ class Planner:
         }
         units = [_units.tunnel_unit_name(system) for system in sorted((before | listed) - after - waiting)]
         units += [_units.mount_unit_name(item.path) for item in self._now("absent")]
-        return [unit for unit in units if _units.unit_path(unit) in self.facts.files]
+        return [unit for unit in units if systemd.unit_path(unit) in self.facts.files]
 
     def _stops(self, units: list[str]) -> None:
         for unit in units:
             self._add("stop", unit, f"stop and disable {unit}")
         for unit in units:
             system = _units.tunnel_file_system(unit)
-            for path in [_units.unit_path(unit)] + ([_units.tunnel_conf_path(system)] if system else []):
+            for path in [systemd.unit_path(unit)] + ([_units.tunnel_conf_path(system)] if system else []):
                 if path in self.facts.files:
                     self._add("remove", path, f"remove {path}")
 

@@ -9,7 +9,8 @@ import hashlib
 import os
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _efs_mount, _process, _proof, _site
+from ansible_collections.samefiles.aws.plugins.module_utils import _efs_mount, _proof, _site
+from ansible_collections.samefiles.aws.plugins.module_utils._host import process
 
 _POLL = 0.02  # seconds between two attempts to read
 
@@ -97,7 +98,7 @@ def _clean(path: str, owner: tuple[int, int], host: str) -> None:
 def _each(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, list[str]]:
     """Do one call for each mount; returns the values by path, and a sentence for each that failed."""
     values, problems = {}, []
-    for path, answer in _process.call_all(calls, deadline).items():
+    for path, answer in process.call_all(calls, deadline).items():
         if "value" in answer:
             values[path] = answer["value"]
         elif answer["error"] == "hung":
@@ -170,7 +171,7 @@ def clean(mounts: list[dict], host: str, deadline: float) -> dict:
 def _site_calls(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, list[str]]:
     """Do requests side by side; returns their values by key, and a sentence for each that failed."""
     values, problems = {}, []
-    for key, answer in _process.call_all(calls, deadline).items():
+    for key, answer in process.call_all(calls, deadline).items():
         if "value" in answer:
             values[key] = answer["value"]
         else:

@@ -8,11 +8,10 @@ import dataclasses
 import json
 import re
 
-from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import Step
 
 CONF_FOLDER = "/etc/samefiles/s3_sync"
-UNIT_FOLDER = "/etc/systemd/system"
-WANTS_FOLDER = f"{UNIT_FOLDER}/timers.target.wants"
 PROGRAM_FOLDER = "/usr/local/lib/samefiles"
 PROGRAM = f"{PROGRAM_FOLDER}/s3_sync.py"
 STATE_FOLDER = "/var/lib/samefiles-s3-sync"
@@ -63,7 +62,7 @@ def unit(name: str, kind: str) -> str:
 
 def name_of(path: str) -> str | None:
     """The schedule whose timer a file is, None for any other file."""
-    match = re.fullmatch(rf"{re.escape(UNIT_FOLDER)}/{_PREFIX}({NAME.pattern})\.timer", path)
+    match = re.fullmatch(rf"{re.escape(systemd.UNIT_FOLDER)}/{_PREFIX}({NAME.pattern})\.timer", path)
     return match and match.group(1)
 
 
@@ -167,8 +166,8 @@ def files(item: Schedule, python: str) -> dict[str, str]:
     """The text of each file of a schedule, by path."""
     return {
         conf_path(item.name): conf_text(item),
-        f"{UNIT_FOLDER}/{unit(item.name, 'service')}": service_text(item, python),
-        f"{UNIT_FOLDER}/{unit(item.name, 'timer')}": timer_text(item),
+        f"{systemd.UNIT_FOLDER}/{unit(item.name, 'service')}": service_text(item, python),
+        f"{systemd.UNIT_FOLDER}/{unit(item.name, 'timer')}": timer_text(item),
     }
 
 
@@ -187,7 +186,7 @@ def _goes(name: str, facts: Facts) -> list[Step]:
     timer, steps = unit(name, "timer"), []
     if timer in facts.enabled or timer in facts.active:
         steps.append(Step("stop", timer, f"stop and disable {timer}"))
-    for path in (conf_path(name), f"{UNIT_FOLDER}/{unit(name, 'service')}", f"{UNIT_FOLDER}/{timer}"):
+    for path in (conf_path(name), f"{systemd.UNIT_FOLDER}/{unit(name, 'service')}", f"{systemd.UNIT_FOLDER}/{timer}"):
         if path in facts.files:
             steps.append(Step("remove", path, f"remove {path}"))
     return steps
@@ -203,7 +202,7 @@ def make(schedules: list[Schedule], program: dict[str, str], python: str, facts:
     for item in schedules:
         if not item.present:
             plan.steps += _goes(item.name, facts)
-    if any(step.target.startswith(f"{UNIT_FOLDER}/") for step in plan.steps):
+    if any(step.target.startswith(f"{systemd.UNIT_FOLDER}/") for step in plan.steps):
         plan.steps.append(Step("reload", "systemd", "have systemd read its units again"))
     written = {step.target for step in plan.steps if step.kind == "write"}
     for item in present:
@@ -212,7 +211,7 @@ def make(schedules: list[Schedule], program: dict[str, str], python: str, facts:
             plan.steps.append(Step("enable", timer, f"enable {timer}"))
         if timer not in facts.active:
             plan.steps.append(Step("start", timer, f"start {timer}, next runs: {item.when}"))
-        elif f"{UNIT_FOLDER}/{timer}" in written:
+        elif f"{systemd.UNIT_FOLDER}/{timer}" in written:
             plan.steps.append(Step("restart", timer, f"restart {timer}, next runs: {item.when}"))
     listed = {item.name for item in schedules}
     plan.unlisted = sorted(name for name in map(name_of, facts.files) if name and name not in listed)

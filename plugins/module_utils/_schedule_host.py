@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import sys
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process, _schedule, _steps
-from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+from ansible_collections.samefiles.aws.plugins.module_utils import _schedule
+from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, files, process, systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import Step
 
 _PACKAGE = "ansible_collections.samefiles.aws.plugins.module_utils"
 _START = '''# Copyright: samefiles.aws contributors
@@ -42,22 +42,21 @@ def program(start: str) -> dict[str, str]:
 
 def _active(deadline: float) -> set[str]:
     argv = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", _schedule.unit("*", "timer")]
-    return {line.split()[0] for line in _process.run(argv, deadline).out.splitlines() if line.strip()}
+    return {line.split()[0] for line in process.run(argv, deadline).out.splitlines() if line.strip()}
 
 
 def read(paths: list[str], deadline: float) -> _schedule.Facts:
     """All facts that the plan depends on; changes nothing."""
-    patterns = [f"{_schedule.CONF_FOLDER}/*.json", f"{_schedule.UNIT_FOLDER}/{_schedule.unit('*', '*')}"]
+    patterns = [f"{_schedule.CONF_FOLDER}/*.json", f"{systemd.UNIT_FOLDER}/{_schedule.unit('*', '*')}"]
     there = {path for pattern in patterns for path in glob.glob(pattern)} | set(filter(os.path.exists, paths))
-    enabled: set[str] = set()
-    with contextlib.suppress(FileNotFoundError):
-        enabled = set(os.listdir(_schedule.WANTS_FOLDER))
     return _schedule.Facts(
-        files={path: _host.text_of(path) for path in there}, enabled=enabled, active=_active(deadline)
+        files={path: files.read_text(path) for path in there},
+        enabled=systemd.enabled("timers.target"),
+        active=_active(deadline),
     )
 
 
-class Executor(_steps.Executor):
+class Executor(executor.Executor):
     """Does the steps of s3_schedule's plan."""
 
     def _write(self, step: Step) -> None:

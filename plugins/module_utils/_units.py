@@ -8,13 +8,12 @@ import re
 import zlib
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _efs
+from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from ansible_collections.samefiles.aws.plugins.module_utils._tables import escape
 from ansible_collections.samefiles.aws.plugins.module_utils._wanted import Wanted
 
 FSTAB = "/etc/fstab"
 CONF_FOLDER = "/etc/samefiles"
-UNIT_FOLDER = "/etc/systemd/system"
-WANTS_FOLDER = "/etc/systemd/system/multi-user.target.wants"
 MARK = "x-samefiles.aws"  # in the options of our fstab lines; its value is the file system
 
 # Beside the range 20049-21049 that mount.efs takes its ports from.
@@ -40,29 +39,9 @@ def tunnel_file_system(unit: str) -> str | None:
     return match and match.group(1)
 
 
-def escape_path(path: str) -> str:
-    """A path as systemd writes it in unit names (systemd-escape --path)."""
-    trimmed = path.strip("/")
-    out = []
-    for number, byte in enumerate(trimmed.encode("utf-8", "surrogateescape")):
-        char = chr(byte)
-        if char == "/":
-            out.append("-")
-        elif (char.isascii() and char.isalnum()) or char in ":_" or (char == "." and number):
-            out.append(char)
-        else:
-            out.append(f"\\x{byte:02x}")
-    return "".join(out)
-
-
 def mount_unit_name(path: str) -> str:
     """The unit that retries a mount after boot until it holds, and sets its read-ahead."""
-    return f"samefiles-mount-{escape_path(path)}.service"
-
-
-def unit_path(unit: str) -> str:
-    """Where a unit of ours lies."""
-    return f"{UNIT_FOLDER}/{unit}"
+    return f"samefiles-mount-{systemd.escape_path(path)}.service"
 
 
 def choose_port(file_system: str, taken: set[int]) -> int:

@@ -9,9 +9,9 @@ import hashlib
 import json
 import re
 
-from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import Step
 
-UNIT_FOLDER = "/etc/systemd/system"
 RELEASE = re.compile("[0-9a-f]{12}")
 
 
@@ -50,7 +50,7 @@ class Leftover:
     def unit(self) -> str:
         """The unit that the file is, "" when it is none."""
         folder, _slash, name = self.path.rpartition("/")
-        return name if folder == UNIT_FOLDER else ""
+        return name if folder == systemd.UNIT_FOLDER else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _file_steps(wanted: Wanted, facts: Facts) -> list[Step]:
             steps.append(Step("write", file.path, f"change {file.path}{later if facts.runs(file.unit) else ''}", file))
         elif there[1] != file.mode:
             steps.append(Step("write", file.path, f"set the mode of {file.path} to {file.mode:04o}", file))
-    if any(step.target.startswith(UNIT_FOLDER) for step in steps):
+    if any(step.target.startswith(systemd.UNIT_FOLDER) for step in steps):
         steps.append(Step("reload", "systemd", "have systemd read its units again"))
     return steps
 

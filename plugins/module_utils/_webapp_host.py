@@ -14,9 +14,10 @@ import stat
 import tarfile
 import time
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process, _steps, _webapp, _webapp_ask
-from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
-from ansible_collections.samefiles.aws.plugins.module_utils._steps import Failed
+from ansible_collections.samefiles.aws.plugins.module_utils import _webapp, _webapp_ask
+from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, files, process, systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.executor import Failed
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import Step
 
 _GIVE_UP = 4  # starts that failed before a release counts as broken
 # seconds: between the flip and the end of the old release, so that requests on their way get in; and for which a unit must
@@ -29,13 +30,12 @@ _RUN_UNITS = "/run/systemd/system"  # units that end with the next boot at the l
 
 
 def _enabled() -> set[str]:
-    folder = os.path.join(_webapp.UNIT_FOLDER, "multi-user.target.wants")
-    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    return systemd.enabled("multi-user.target")
 
 
 def _states(units: tuple[str, ...], deadline: float) -> dict[str, str]:
     argv = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "webapp*", *units]
-    done = _process.run(argv, deadline)
+    done = process.run(argv, deadline)
     rows = [line.split() for line in done.out.splitlines()]
     return {row[0]: row[2] for row in rows if len(row) > 3}
 
@@ -62,7 +62,7 @@ def read(wanted: _webapp.Wanted, deadline: float) -> _webapp.Facts:
     files = {}
     for file in wanted.files:
         with contextlib.suppress(FileNotFoundError):
-            files[file.path] = (_host.text_of(file.path), stat.S_IMODE(os.stat(file.path).st_mode))
+            files[file.path] = (files.read_text(file.path), stat.S_IMODE(os.stat(file.path).st_mode))
     return _webapp.Facts(
         releases=_releases(wanted.root),
         current=_current(wanted.root),
@@ -106,7 +106,7 @@ def unpack(archive: str, folder: str) -> None:
         raise Failed(f"the archive cannot be read ({fault}): make it anew with tar") from fault
 
 
-class Executor(_steps.Executor):
+class Executor(executor.Executor):
     """Does the steps of the module webapp's plan."""
 
     def __init__(self, deadline: float, given: dict):
@@ -118,7 +118,7 @@ class Executor(_steps.Executor):
         self.port = given["port"]
 
     def _command(self, step: Step, *argv: str) -> None:
-        done = _process.run(list(argv), self.deadline)
+        done = process.run(list(argv), self.deadline)
         if done.code != 0:
             raise Failed(f"{step.text} failed: {done.said()}")
 
@@ -145,7 +145,7 @@ class Executor(_steps.Executor):
         unpack(self.archive, os.path.join(part, "app"))
         # what a Python app would compile at each start, as its user cannot keep it
         compileall.compile_dir(os.path.join(part, "app"), quiet=2, force=True)
-        self._put(os.path.join(part, "environment"), _webapp.environment_text(self.environment), 0o600)
+        files.write_text(os.path.join(part, "environment"), _webapp.environment_text(self.environment), 0o600)
         os.symlink(f"/run/webapp/{step.value.release}.sock", os.path.join(part, "app.sock"))
         os.rename(part, step.target)
         self.undo.append(lambda: shutil.rmtree(step.target, ignore_errors=True))
@@ -155,16 +155,16 @@ class Executor(_steps.Executor):
         before = None
         if os.path.exists(file.path):
             about = os.stat(file.path)
-            before = (_host.text_of(file.path), stat.S_IMODE(about.st_mode), about.st_gid)
+            before = (files.read_text(file.path), stat.S_IMODE(about.st_mode), about.st_gid)
         os.makedirs(os.path.dirname(file.path), mode=0o755, exist_ok=True)
-        self.undo.append(lambda: self._put(file.path, *before) if before else os.unlink(file.path))
-        self._put(file.path, file.text, file.mode, file.group)
+        self.undo.append(lambda: files.write_text(file.path, *before) if before else os.unlink(file.path))
+        files.write_text(file.path, file.text, file.mode, file.group)
 
     def _await_end(self, unit: str) -> None:
         """A unit that still ends its last requests cannot be started again before it has."""
         until = time.monotonic() + self.start_deadline
         argv = ["systemctl", "show", "--property=ActiveState", "--value", unit]
-        while _process.run(argv, self.deadline).out == "deactivating":
+        while process.run(argv, self.deadline).out == "deactivating":
             if time.monotonic() > until:
                 raise Failed(
                     f"{unit} still ends the last requests of its former time, after {self.start_deadline} s: run again when "
@@ -183,12 +183,12 @@ class Executor(_steps.Executor):
             said = _webapp_ask.answers(f"/run/webapp/{step.value}.sock", self.health)
             if not said:
                 return
-            shown = _process.run(["systemctl", "show", "--property=NRestarts", "--value", unit], self.deadline).out
+            shown = process.run(["systemctl", "show", "--property=NRestarts", "--value", unit], self.deadline).out
             if shown.isdigit() and int(shown) >= _GIVE_UP:
                 break
             time.sleep(0.5)
         raise Failed(
-            f"release {step.value} does not answer GET {self.health} ({said}); its last words: {self._last_words(unit)}; what "
+            f"release {step.value} does not answer GET {self.health} ({said}); its last words: {systemd.last_words(unit)}; what "
             "served before goes on"
         )
 
@@ -224,9 +224,9 @@ class Executor(_steps.Executor):
         self._systemctl("restart", step.target)
 
     def _tell(self, step: Step) -> None:
-        done = _process.run(["systemctl", "reload", step.target], self.deadline)
+        done = process.run(["systemctl", "reload", step.target], self.deadline)
         if done.code:  # it refused, and the former configuration goes on
-            raise Failed(f"{step.text} failed: {done.said()}; its last words: {self._last_words(step.target)}")
+            raise Failed(f"{step.text} failed: {done.said()}; its last words: {systemd.last_words(step.target)}")
         self.undo.insert(0, lambda: self._systemctl("reload", step.target))
         if done.code is None:
             raise Failed(f"{step.text} failed: {done.said()}")
@@ -242,7 +242,7 @@ class Executor(_steps.Executor):
             time.sleep(0.3)
             said = _webapp_ask.answers(self.port, self.health)
         if said:
-            front = self._last_words("webapp-front.service")
+            front = systemd.last_words("webapp-front.service")
             raise Failed(
                 f"the site does not answer GET {self.health} on port {self.port} ({said}); the last words of "
                 f"webapp-front.service: {front}"
@@ -253,7 +253,7 @@ class Executor(_steps.Executor):
 
     def _processes(self, units: tuple[str, ...]) -> dict[str, str]:
         """The state and the main process of units."""
-        done = _process.run(["systemctl", "show", "--property=ActiveState,MainPID", *units], self.deadline)
+        done = process.run(["systemctl", "show", "--property=ActiveState,MainPID", *units], self.deadline)
         return dict(zip(units, done.out.split("\n\n")))
 
     def _stay_up(self, units: tuple[str, ...]) -> None:
@@ -263,7 +263,7 @@ class Executor(_steps.Executor):
         after = self._processes(units)
         for unit in units:
             if "ActiveState=active" not in after.get(unit, "") or after[unit] != before.get(unit):
-                raise Failed(f"{unit} does not stay up; its last words: {self._last_words(unit)}")
+                raise Failed(f"{unit} does not stay up; its last words: {systemd.last_words(unit)}")
 
     def _retire(self, step: Step) -> None:
         time.sleep(_SETTLE)
@@ -274,14 +274,14 @@ class Executor(_steps.Executor):
     def _end(self, step: Step) -> None:
         """Stop a unit for good. One that may take its time goes on from a file in /run, which the unit itself removes."""
         unit, drain = step.target, step.value
-        path, place = (os.path.join(folder, unit) for folder in (_webapp.UNIT_FOLDER, _RUN_UNITS))
+        path, place = (os.path.join(folder, unit) for folder in (systemd.UNIT_FOLDER, _RUN_UNITS))
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(_webapp.UNIT_FOLDER, "multi-user.target.wants", unit))
+            os.unlink(os.path.join(systemd.wants_folder("multi-user.target"), unit))
         if not drain:
             self._stop(unit)
         elif os.path.exists(path) and self._is_up(unit):
             os.makedirs(_RUN_UNITS, mode=0o755, exist_ok=True)
-            self._put(place, _webapp.ending(_host.text_of(path), place, drain), 0o644)
+            files.write_text(place, _webapp.ending(files.read_text(path), place, drain), 0o644)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         self._systemctl("daemon-reload")
@@ -289,7 +289,7 @@ class Executor(_steps.Executor):
             self._stop(unit, "--no-block")
 
     def _is_up(self, unit: str) -> bool:
-        shown = _process.run(["systemctl", "show", "--property=ActiveState", "--value", unit], self.deadline).out
+        shown = process.run(["systemctl", "show", "--property=ActiveState", "--value", unit], self.deadline).out
         return shown not in ("inactive", "failed")
 
     def _stop(self, unit: str, *how: str) -> None:

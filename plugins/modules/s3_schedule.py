@@ -102,16 +102,10 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.samefiles.aws.plugins.module_utils import (
-    _process,
-    _s3_rules,
-    _s3_run,
-    _schedule,
-    _schedule_host,
-    _steps,
-)
+from ansible_collections.samefiles.aws.plugins.module_utils import _s3_rules, _s3_run, _schedule, _schedule_host
+from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS as SYNC
-from ansible_collections.samefiles.aws.plugins.module_utils._step import steps_diff
 
 DEFAULTS = ("bucket", "region", "endpoint_url", "aws_ca_bundle")
 ARGUMENTS = {
@@ -177,7 +171,7 @@ def _times(module: AnsibleModule, schedules: list[_schedule.Schedule]) -> list[s
     said = []
     for number, item in enumerate(schedules):
         if item.present:
-            done = _process.run(["systemd-analyze", "calendar", item.when], module.params["deadline"])
+            done = process.run(["systemd-analyze", "calendar", item.when], module.params["deadline"])
             if done.code:
                 said.append(
                     f"schedules[{number}].schedule.when must be a time as systemd's OnCalendar= takes it, such as daily or "
@@ -213,7 +207,7 @@ def main() -> None:
     if plan.steps and not module.check_mode:
         try:
             _schedule_host.Executor(deadline).run(plan.steps)
-        except _steps.Failed as fault:
+        except executor.Failed as fault:
             module.fail_json(msg=str(fault), changed=False, actions=[], unlisted=plan.unlisted)
     module.exit_json(
         changed=bool(plan.steps), actions=[step.text for step in plan.steps], unlisted=plan.unlisted, diff=diff

@@ -201,8 +201,9 @@ current:
 import grp
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _steps, _webapp, _webapp_host
-from ansible_collections.samefiles.aws.plugins.module_utils._step import steps_diff
+from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _webapp, _webapp_host
+from ansible_collections.samefiles.aws.plugins.module_utils._host import executor as _executor
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
 
 FILE = {
     "path": {"type": "path", "required": True},
@@ -333,7 +334,7 @@ def main() -> None:
         executor = _webapp_host.Executor(given["deadline"], given)
         try:
             executor.run(plan.steps)
-        except _steps.Failed as fault:
+        except _executor.Failed as fault:
             told["diff"] = []
             module.fail_json(msg=str(fault), changed=False, actions=[], current=facts.current, **told)
         facts = _webapp_host.read(wanted, given["deadline"])

@@ -7,6 +7,7 @@ import re
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _plan, _tables, _units, _wanted
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts, Listener, Point, Root, State
+from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 
 FS = "fs-0123456789abcdef0"
 OTHER = "fs-0fedcba9876543210"
@@ -102,7 +103,7 @@ class Host:
         self.reloaded = True
 
     def do_enable(self, step):
-        assert _units.unit_path(step.target) in self.facts.files
+        assert systemd.unit_path(step.target) in self.facts.files
         self.facts.enabled.add(step.target)
 
     def do_start(self, step):

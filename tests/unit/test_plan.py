@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils import _plan, _tables, _units
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Listener, Point, Root
+from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model import AP, FS, FSTAB, OTHER, Host, want
@@ -128,7 +129,7 @@ def guard_lost(host):
 
 
 def retry_removed(host):
-    del host.facts.files[_units.unit_path(RETRY)]
+    del host.facts.files[systemd.unit_path(RETRY)]
     host.facts.enabled.discard(RETRY)
 
 

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _process
+from ansible_collections.samefiles.aws.plugins.module_utils._host import process
 
 
 def gone(pid: int) -> bool:
@@ -36,31 +36,31 @@ def gone(pid: int) -> bool:
     ],
 )
 def test_how_a_command_ends(argv, code, said):
-    done = _process.run(argv, 10)
+    done = process.run(argv, 10)
     assert (done.code, done.said()) == (code, said)
 
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path):
     pids = tmp_path / "pids"
     started = time.monotonic()
-    done = _process.run(["sh", "-c", f"sleep 60 & echo $! $$ > {pids}; echo begun; wait"], 0.5)
+    done = process.run(["sh", "-c", f"sleep 60 & echo $! $$ > {pids}; echo begun; wait"], 0.5)
     assert time.monotonic() - started < 30
     assert (done.code, done.out) == (None, "begun")
     assert all(gone(int(pid)) for pid in pids.read_text().split())
 
 
 def test_a_command_that_ignores_the_polite_signal_is_killed(monkeypatch):
-    monkeypatch.setattr(_process, "_GRACE", 0.3)
+    monkeypatch.setattr(process, "_GRACE", 0.3)
     started = time.monotonic()
-    done = _process.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], 0.3)
+    done = process.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], 0.3)
     assert done.code is None
     assert time.monotonic() - started < 30
-    assert _process.run(["sleep", "60"], 0.1).said() == "nothing before its deadline"
+    assert process.run(["sleep", "60"], 0.1).said() == "nothing before its deadline"
 
 
 def test_a_child_that_stays_behind_is_not_waited_for():
     started = time.monotonic()
-    assert _process.run(["sh", "-c", "sleep 30 & echo done"], 20).out == "done"
+    assert process.run(["sh", "-c", "sleep 30 & echo done"], 20).out == "done"
     assert time.monotonic() - started < 20
 
 
@@ -81,7 +81,7 @@ def test_calls_run_side_by_side_and_one_that_hangs_costs_only_itself():
         "odd": lambda: object(),
     }
     started = time.monotonic()
-    answers = _process.call_all(calls, 1.0)
+    answers = process.call_all(calls, 1.0)
     assert time.monotonic() - started < 30
     assert answers["good"]["value"]["pid"] != os.getpid()
     assert len(answers["large"]["value"]) == 300_000
@@ -93,4 +93,4 @@ def test_calls_run_side_by_side_and_one_that_hangs_costs_only_itself():
 
 
 def test_nothing_to_call():
-    assert _process.call_all({}, 1.0) == {}
+    assert process.call_all({}, 1.0) == {}

@@ -10,14 +10,9 @@ import tarfile
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.action import webapp_archive
-from ansible_collections.samefiles.aws.plugins.module_utils import (
-    _archive,
-    _process,
-    _step,
-    _steps,
-    _webapp,
-    _webapp_host,
-)
+from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _webapp, _webapp_host
+from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
+from ansible_collections.samefiles.aws.plugins.module_utils._host import steps as steps_
 
 OLD, NEW = "0" * 12, "1" * 12
 UNITS = ("webapp-files.service", "webapp-front.service")
@@ -241,13 +236,13 @@ def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
     def run(argv, _deadline):
         told.append(argv[:2])
         if argv[0] == "journalctl":
-            return _process.Done(0, "no room", "")
-        return _process.Done(code, "", "Job failed")
+            return process.Done(0, "no room", "")
+        return process.Done(code, "", "Job failed")
 
-    monkeypatch.setattr(_webapp_host._process, "run", run)
+    monkeypatch.setattr(_webapp_host.process, "run", run)
     given = {"archive": "", "environment": {}, "health": "/", "start_deadline": 1, "port": 80}
-    step = _step.Step("tell", "webapp-front.service", "reload the front")
-    with pytest.raises(_steps.Failed) as fault:
+    step = steps_.Step("tell", "webapp-front.service", "reload the front")
+    with pytest.raises(executor.Failed) as fault:
         _webapp_host.Executor(1, given).run([step])
     assert str(fault.value).startswith(said)
     assert told.count(["systemctl", "reload"]) == 1 + again
@@ -351,14 +346,14 @@ def hostile(name, **attributes):
 def test_an_archive_that_reaches_out_is_refused(tmp_path, member, said):
     with tarfile.open(tmp_path / "bad.tar", "w") as tar:
         tar.addfile(member)
-    with pytest.raises(_steps.Failed, match=said):
+    with pytest.raises(executor.Failed, match=said):
         _webapp_host.unpack(str(tmp_path / "bad.tar"), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_archive_is_told(tmp_path):
     (tmp_path / "bad.tar.gz").write_bytes(b"nonsense")
-    with pytest.raises(_steps.Failed, match="cannot be read"):
+    with pytest.raises(executor.Failed, match="cannot be read"):
         _webapp_host.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
 
 

@@ -14,8 +14,10 @@ import shutil
 import socket
 import stat
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _efs, _point, _process, _tables, _units
+from ansible_collections.samefiles.aws.plugins.module_utils import _efs, _point, _tables, _units
 from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts, Listener, Point, Root, State
+from ansible_collections.samefiles.aws.plugins.module_utils._host import process, systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.files import read_text
 from ansible_collections.samefiles.aws.plugins.module_utils._wanted import Wanted
 
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -25,39 +27,26 @@ _PROGRAMS = {"plain": ("mount.nfs4",), "stunnel": ("mount.nfs4", "stunnel"), "ef
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def text_of(path: str) -> str:
-    """A file's text, with bytes that are no UTF-8 kept as they are; "" when it is not there."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-
-
 def mount_table() -> list[_tables.Mount]:
     """The kernel's mount table."""
-    return _tables.mounts(text_of("/proc/self/mountinfo"))
+    return _tables.mounts(read_text("/proc/self/mountinfo"))
 
 
 def _our_files() -> dict[str, str]:
     patterns = (
         f"{_units.CONF_FOLDER}/fs-*.conf",
-        f"{_units.UNIT_FOLDER}/samefiles-tunnel-*.service",
-        f"{_units.UNIT_FOLDER}/samefiles-mount-*.service",
+        f"{systemd.UNIT_FOLDER}/samefiles-tunnel-*.service",
+        f"{systemd.UNIT_FOLDER}/samefiles-mount-*.service",
     )
-    return {path: text_of(path) for pattern in patterns for path in glob.glob(pattern)}
+    return {path: read_text(path) for pattern in patterns for path in glob.glob(pattern)}
 
 
 def _enabled() -> set[str]:
-    try:
-        names = os.listdir(_units.WANTS_FOLDER)
-    except FileNotFoundError:
-        return set()
-    return {name for name in names if name.startswith("samefiles-")}
+    return {name for name in systemd.enabled("multi-user.target") if name.startswith("samefiles-")}
 
 
 def _all_sockets() -> list[_tables.Socket]:
-    return _tables.sockets(text_of("/proc/net/tcp")) + _tables.sockets(text_of("/proc/net/tcp6"))
+    return _tables.sockets(read_text("/proc/net/tcp")) + _tables.sockets(read_text("/proc/net/tcp6"))
 
 
 def _descriptors(pid: str) -> set[int]:
@@ -94,8 +83,8 @@ def listeners() -> dict[int, Listener]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         held = _descriptors(pid)
         for inode in held & set(listening):
-            command = text_of(f"/proc/{pid}/comm").strip()
-            unit = _tables.unit_of(text_of(f"/proc/{pid}/cgroup"))
+            command = read_text(f"/proc/{pid}/comm").strip()
+            unit = _tables.unit_of(read_text(f"/proc/{pid}/cgroup"))
             peers = sorted({away[other] for other in held & set(away)})
             found[listening[inode]] = Listener(int(pid), command, unit, tuple(peers))
     return found
@@ -110,7 +99,7 @@ def _states(ports: dict[int, Listener]) -> list[State]:
             if not port.isdigit() or not os.path.isfile(path):
                 continue
             try:
-                told = json.loads(text_of(path))
+                told = json.loads(read_text(path))
                 listener = ports.get(int(port))
                 alive = listener is not None and listener.pid == told.get("pid")
                 states.append(
@@ -138,7 +127,7 @@ def _points(items: list[Wanted], mounts: list[_tables.Mount], deadline: float) -
             points[item.path] = Point("shared", how="shared")
         else:
             calls[item.path] = lambda path=item.path: _list(path)
-    for path, answer in _process.call_all(calls, deadline).items():
+    for path, answer in process.call_all(calls, deadline).items():
         # below a share that hangs, the problem is the share's; below a healthy one a missing folder is made
         names = answer.get("value")
         points[path] = Point("shared", tuple(names or ()), guarded=names is not None, how="shared")
@@ -157,7 +146,7 @@ def _root(path: str) -> list[int]:
 
 def _roots(paths: list[str], deadline: float) -> dict[str, Root]:
     roots = {}
-    for path, answer in _process.call_all({path: (lambda path=path: _root(path)) for path in paths}, deadline).items():
+    for path, answer in process.call_all({path: (lambda path=path: _root(path)) for path in paths}, deadline).items():
         roots[path] = Root(*answer["value"]) if "value" in answer else Root(fault=answer["error"])
     return roots
 
@@ -169,7 +158,7 @@ def _resolve(host: str) -> list[str]:
 
 def resolve(hosts: set[str], deadline: float) -> dict[str, tuple[str, ...]]:
     """The addresses of hosts; none for a name that does not resolve within the deadline."""
-    answers = _process.call_all({host: (lambda host=host: _resolve(host)) for host in sorted(hosts)}, deadline)
+    answers = process.call_all({host: (lambda host=host: _resolve(host)) for host in sorted(hosts)}, deadline)
     return {host: tuple(answer.get("value") or ()) for host, answer in answers.items()}
 
 
@@ -190,7 +179,7 @@ def _ids(items: list[Wanted]) -> dict[str, int]:
 
 
 def _read_ahead(mount: _tables.Mount) -> int:
-    said = text_of(f"/sys/class/bdi/{mount.device}/read_ahead_kb").strip()
+    said = read_text(f"/sys/class/bdi/{mount.device}/read_ahead_kb").strip()
     return int(said) if said.isdigit() else -1
 
 
@@ -208,7 +197,7 @@ def _missing(transports: set[str]) -> dict[str, str]:
 def read(items: list[Wanted], deadline: float) -> Facts:
     """All facts that the plan for these mounts depends on; at most three deadlines long."""
     mounts = mount_table()
-    facts = Facts(fstab=text_of(_units.FSTAB), mounts=mounts, files=_our_files(), enabled=_enabled())
+    facts = Facts(fstab=read_text(_units.FSTAB), mounts=mounts, files=_our_files(), enabled=_enabled())
     wanted = [item for item in items if item.state == "mounted"]
     live = {item.path: facts.at(item.path) for item in items}
     facts.addresses = resolve({item.host for item in wanted}, deadline)

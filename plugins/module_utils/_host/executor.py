@@ -4,21 +4,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _host, _process
-from ansible_collections.samefiles.aws.plugins.module_utils._step import Step
+from . import files, process
+from .steps import Step
 
 
 class Failed(Exception):
     """A step that did not succeed, as one sentence."""
-
-
-def _keep_label(path: str, descriptor: int) -> None:
-    """Give a new file the SELinux label of the one that it replaces; where there is none the folder's rule holds."""
-    with contextlib.suppress(OSError):
-        os.setxattr(descriptor, "security.selinux", os.getxattr(path, "security.selinux"))
 
 
 class Executor:
@@ -52,41 +45,18 @@ class Executor:
         return left
 
     def _systemctl(self, *arguments: str, deadline: float | None = None) -> None:
-        done = _process.run(["systemctl", *arguments], deadline or self.deadline)
+        done = process.run(["systemctl", *arguments], deadline or self.deadline)
         if done.code != 0:
             raise Failed(f"systemctl {' '.join(arguments)} failed: {done.said()}")
 
-    def _last_words(self, unit: str) -> str:
-        """The last lines that the processes of a unit wrote to the journal."""
-        argv = ["journalctl", f"_SYSTEMD_UNIT={unit}", "--lines", "3", "--output", "cat", "--no-pager"]
-        return _process.run(argv, 10).said()
-
     # files
 
-    def _put(self, path: str, text: str, mode: int | None = None, group: int = 0) -> None:
-        """Write a file whole, by a temporary one beside it; without a mode it keeps the owner and mode that it had."""
-        owner, folder = 0, os.path.dirname(path)
-        if mode is None and os.path.isfile(path) and not os.path.islink(path):
-            about = os.stat(path)
-            owner, group, mode = about.st_uid, about.st_gid, about.st_mode & 0o7777
-        part = os.path.join(folder, f".samefiles.{os.getpid()}")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            os.fchown(file.fileno(), owner, group)
-            os.fchmod(file.fileno(), 0o644 if mode is None else mode)
-            _keep_label(path, file.fileno())
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.replace(part, path)  # a link (a masked unit) goes, not its target
-        except OSError:
-            os.unlink(part)
-            raise
+    def _put(self, path: str, text: str) -> None:
+        files.write_text(path, text)
 
     def _write(self, step: Step) -> None:
         there = os.path.lexists(step.target)
-        before = _host.text_of(step.target) if os.path.exists(step.target) else ""
+        before = files.read_text(step.target) if os.path.exists(step.target) else ""
         folder = os.path.dirname(step.target)
         if not os.path.isdir(folder):
             os.makedirs(folder)
@@ -95,14 +65,14 @@ class Executor:
         self._put(step.target, step.value)
 
     def _remove(self, step: Step) -> None:
-        before = _host.text_of(step.target)
+        before = files.read_text(step.target)
         self.undo.append(lambda: self._put(step.target, before))
         os.unlink(step.target)
 
     # units
 
     def _reload(self, step: Step) -> None:
-        done = _process.run(["systemctl", "daemon-reload"], self.deadline)
+        done = process.run(["systemctl", "daemon-reload"], self.deadline)
         if done.code is None:
             raise Failed(
                 f"systemd did not read its units again within {self.deadline:.0f} s: it looks at every mountpoint of fstab, "
