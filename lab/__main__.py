@@ -63,16 +63,8 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
     record = aws.Record(lab)
     _file_systems(lab, wanted, record, efs_image)
     main = parts.servers(lab, wanted, server_image)
-    tags = {
-        "FileSystem": record.identity_of(state.MAIN_FILE_SYSTEM),
-        "Transport": wanted.transport,
-        "SiteUrl": lab.site_url,
-    }
-    tags |= {"Storage": wanted.storage, "Bucket": lab.bucket}
-    tags |= {"S3Endpoint": lab.s3_endpoint, "S3BrowserEndpoint": lab.s3_browser_endpoint}
-    if wanted.package:
-        tags["EfsUtilsChecksum"] = wanted.package
-    identities = record.servers(main, tags)
+    # a lab without servers may lack the file system that their tags name
+    identities = record.servers(main, _tags(lab, wanted, record) if main else {})
     record.balancer(list(identities.values()))
     s3.store(
         lab, {one.address: {"id": identities[one.name], "zone": one.zone, "name": one.name} for one in main}, efs_image
@@ -81,6 +73,20 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
     balancer.program(lab).start()
     aws.environment(lab)
     _inventory(lab)
+
+
+def _tags(lab: Lab, wanted: state.Wanted, record: aws.Record) -> dict[str, str]:
+    """What the inventory reads off every server."""
+    files = record.identity_of(state.MAIN_FILE_SYSTEM)
+    if files is None:
+        command = f"python -m lab --lab {lab.name} file-system {state.MAIN_FILE_SYSTEM}"
+        raise LabError(f"the servers need the file system {state.MAIN_FILE_SYSTEM!r}: add it again with `{command}`")
+    tags = {"FileSystem": files, "Transport": wanted.transport, "SiteUrl": lab.site_url}
+    tags |= {"Storage": wanted.storage, "Bucket": lab.bucket}
+    tags |= {"S3Endpoint": lab.s3_endpoint, "S3BrowserEndpoint": lab.s3_browser_endpoint}
+    if wanted.package:
+        tags["EfsUtilsChecksum"] = wanted.package
+    return tags
 
 
 def _file_systems(lab: Lab, wanted: state.Wanted, record: aws.Record, image: str) -> None:
@@ -171,7 +177,7 @@ def file_system(arguments: argparse.Namespace) -> None:
         free = min(set(range(MOST_FILE_SYSTEMS)) - used)
         there = next((item["number"] for item in wanted.file_systems if item["name"] == arguments.name), free)
         points = [json.loads(text) for text in arguments.access_point]
-        item = {"name": arguments.name, "number": there, "access_points": points}
+        item: state.FileSystem = {"name": arguments.name, "number": there, "access_points": points}
         if arguments.zone:
             item["zones"] = arguments.zone
         wanted.file_systems = sorted([*others, item], key=lambda item: item["number"])
@@ -183,12 +189,11 @@ def status(arguments: argparse.Namespace) -> None:
     wanted = state.load(arguments.lab)
     lab = Lab(arguments.lab, wanted.index if wanted else 0)
     # without moto nobody knows the servers' ids, and no playbook finds them
-    running = (
+    if not (
         wanted
         and aws.moto(lab).answers()
         and engine.named("container", f"{lab.prefix}-web-", f"samefiles.lab={lab.name}")
-    )
-    if not running:
+    ):
         print("{}")
         sys.exit(1)
     record = aws.Record(lab)
@@ -198,7 +203,7 @@ def status(arguments: argparse.Namespace) -> None:
         hosts.append(
             {
                 "name": one.name,
-                "instance_id": instances.get(one.name, {}).get("id"),
+                "instance_id": instances[one.name]["id"] if one.name in instances else None,
                 "address": one.address,
                 "zone": one.zone,
                 "container": one.container,

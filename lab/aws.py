@@ -9,6 +9,8 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Callable
+from typing import Any, TypedDict
 
 import boto3
 import botocore.config
@@ -16,11 +18,19 @@ import botocore.config
 from lab.daemons import Daemon
 from lab.identity import write
 from lab.settings import REGION, ZONES, Lab, Server
+from lab.state import AccessPoint
 
 # Two different strings: Ansible masks the secret wherever it appears.
 ACCESS_KEY = "LABACCESSKEY"
 SECRET_KEY = "lab-secret-that-opens-nothing"
 AMI = "ami-0a1b2c3d4e5f60718"  # a name only: nothing boots from it
+
+
+class Instance(TypedDict):
+    """An instance on record."""
+
+    id: str
+    tags: dict[str, str]
 
 
 def moto(lab: Lab) -> Daemon:
@@ -36,7 +46,7 @@ def moto(lab: Lab) -> Daemon:
     return Daemon(lab, "the AWS API (moto)", "lab.moto_server", (str(lab.aws_port), lab.name), answers)
 
 
-def client(service: str, endpoint: str):
+def client(service: str, endpoint: str) -> Any:
     """A client of one service of the lab's moto; it fails at once where moto does not answer."""
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
     settings = botocore.config.Config(retries={"max_attempts": 1})
@@ -55,25 +65,29 @@ class Record:
         url = f"{self.lab.aws_endpoint}/moto-api/seed?a={number}"
         urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5).close()
 
-    def _tags(self, kind: str, name: str, **more: str) -> list[dict]:
+    def _tags(self, kind: str, name: str, **more: str) -> list[dict[str, Any]]:
         tags = {"Name": name, "Lab": self.lab.name, **more}
         return [{"ResourceType": kind, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}]
 
-    def _named(self, describe, key: str, name: str) -> dict | None:
+    def _named(self, describe: Callable[..., dict[str, Any]], key: str, name: str) -> dict[str, Any] | None:
         """The thing of this lab with a Name tag, or None."""
         filters = [{"Name": "tag:Name", "Values": [name]}, {"Name": "tag:Lab", "Values": [self.lab.name]}]
         return next(iter(describe(Filters=filters)[key]), None)
 
     def network(self) -> tuple[dict[str, str], dict[str, str]]:
         """The VPC, its subnets by zone and its security groups by name."""
-        vpc = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")
-        if not vpc:
+        vpc = self._vpc()
+        subnets = {zone: self._subnet(vpc, zone) for zone in ZONES}
+        groups = {name: self._group(vpc, name) for name in ("web", "efs", "alb")}
+        return subnets, groups
+
+    def _vpc(self) -> str:
+        there = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")
+        if not there:
             self._seed("vpc")
             block = str(self.lab.subnet)
-            vpc = self.ec2.create_vpc(CidrBlock=block, TagSpecifications=self._tags("vpc", "lab"))["Vpc"]
-        subnets = {zone: self._subnet(vpc["VpcId"], zone) for zone in ZONES}
-        groups = {name: self._group(vpc["VpcId"], name) for name in ("web", "efs", "alb")}
-        return subnets, groups
+            there = self.ec2.create_vpc(CidrBlock=block, TagSpecifications=self._tags("vpc", "lab"))["Vpc"]
+        return there["VpcId"]
 
     def _subnet(self, vpc: str, zone: str) -> str:
         there = self._named(self.ec2.describe_subnets, "Subnets", zone)
@@ -95,13 +109,15 @@ class Record:
             TagSpecifications=self._tags("security-group", name),
         )["GroupId"]  # fmt: skip
         if name != "web":
-            web = self._named(self.ec2.describe_security_groups, "SecurityGroups", "web")["GroupId"]
+            web = self._group(vpc, "web")  # there already: it is the first
             into, source, port = {"efs": (group, web, 2049), "alb": (web, group, 80)}[name]
             rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "UserIdGroupPairs": [{"GroupId": source}]}
             self.ec2.authorize_security_group_ingress(GroupId=into, IpPermissions=[rule])
         return group
 
-    def file_system(self, name: str, addresses: dict[str, str], points: list[dict]) -> tuple[str, dict[str, str]]:
+    def file_system(
+        self, name: str, addresses: dict[str, str], points: list[AccessPoint]
+    ) -> tuple[str, dict[str, str]]:
         """A file system with its mount targets (address by zone) and access points; returns its id and theirs by name."""
         identity = self.identity_of(name)
         if not identity:
@@ -131,7 +147,7 @@ class Record:
                     FileSystemId=identity, SubnetId=subnets[zone], IpAddress=address, SecurityGroups=[groups["efs"]]
                 )
 
-    def _access_point(self, identity: str, point: dict) -> str:
+    def _access_point(self, identity: str, point: AccessPoint) -> str:
         there = self.efs.describe_access_points(FileSystemId=identity)["AccessPoints"]
         for item in there:
             if item.get("Name") == point["name"]:
@@ -155,9 +171,9 @@ class Record:
             self._mount_targets(identity, {})
             self.efs.delete_file_system(FileSystemId=identity)
 
-    def instances(self) -> dict[str, dict]:
+    def instances(self) -> dict[str, Instance]:
         """The instances on record that are not terminated, by name."""
-        found = {}
+        found: dict[str, Instance] = {}
         for page in self.ec2.get_paginator("describe_instances").paginate():
             for reservation in page["Reservations"]:
                 for item in reservation["Instances"]:
@@ -174,18 +190,17 @@ class Record:
             self.ec2.terminate_instances(InstanceIds=surplus)
         return {server.name: self._instance(server, tags, there.get(server.name)) for server in servers}
 
-    def _instance(self, server: Server, tags: dict[str, str], there: dict | None) -> str:
+    def _instance(self, server: Server, tags: dict[str, str], there: Instance | None) -> str:
         wanted = {"Role": "web", **tags}
         if not there:
             subnets, groups = self.network()
             self._seed(f"instance/{server.name}")
-            there = self.ec2.run_instances(
+            return self.ec2.run_instances(
                 ImageId=AMI, MinCount=1, MaxCount=1, InstanceType="t3.micro", KeyName="lab",
                 SubnetId=subnets[server.zone], PrivateIpAddress=server.address, SecurityGroupIds=[groups["web"]],
                 # moto gives an instance the tags of the terminated one that had its id
                 TagSpecifications=self._tags("instance", server.name, Registered="no", **wanted),
-            )["Instances"][0]  # fmt: skip
-            return there["InstanceId"]
+            )["Instances"][0]["InstanceId"]  # fmt: skip
         drift = {key: value for key, value in wanted.items() if there["tags"].get(key) != value}
         if drift:
             self.ec2.create_tags(
@@ -210,7 +225,7 @@ class Record:
             self.ec2.create_tags(Resources=new, Tags=[{"Key": "Registered", "Value": group}])
         self._listener(group)
 
-    def _balancer_part(self, describe, key: str, name: str) -> dict | None:
+    def _balancer_part(self, describe: Callable[[], dict[str, Any]], key: str, name: str) -> dict[str, Any] | None:
         """What this lab has of a kind of part: the one that is named like the lab, or None."""
         return next((item for item in describe()[key] if item[name] == self.lab.prefix), None)
 
@@ -218,7 +233,7 @@ class Record:
         there = self._balancer_part(self.elb.describe_target_groups, "TargetGroups", "TargetGroupName")
         if not there:
             self._seed("target-group")
-            vpc = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")["VpcId"]
+            vpc = self._vpc()
             there = self.elb.create_target_group(
                 Name=self.lab.prefix, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="instance",
                 HealthCheckProtocol="HTTP", HealthCheckPath="/healthz", HealthCheckIntervalSeconds=5,

@@ -12,13 +12,14 @@ import json
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 from lab import engine
 from lab.aws import client
 from lab.daemons import Daemon
 from lab.identity import write
 from lab.settings import Lab
-from lab.targets import Group, configuration, plan, slots
+from lab.targets import Group, Told, configuration, plan, slots
 
 PERIOD = 1.0
 STALE = 15  # seconds without a word after which the program is held to be dead
@@ -85,6 +86,7 @@ class Follower:
         self.aws = aws
         self.wanted: tuple[Group, dict[str, str]] | None = None
         self.trouble: dict[str, str] = {}
+        self.told: dict[str, Told]
         try:
             self.told = json.loads(lab.health.read_text())
         except (OSError, ValueError):
@@ -99,7 +101,7 @@ class Follower:
             with connection.makefile() as answer:
                 return answer.read()
 
-    def attempt(self, what: str, function) -> None:
+    def attempt(self, what: str, function: Callable[[], None]) -> None:
         """Do a part of the round; what stands in its way is printed once, not every second."""
         try:
             function()

@@ -10,12 +10,16 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from lab.progress import say, step
 from lab.settings import LabError
 
 
-def run(argv: list[str], *, check: bool = True, timeout: float = 600, **keywords) -> subprocess.CompletedProcess:
+def run(
+    argv: list[str], *, check: bool = True, timeout: float = 600, **keywords: Any
+) -> subprocess.CompletedProcess[str]:
     """Run a command and return it with its output; a failure becomes a LabError with the last line it printed."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, **keywords)
@@ -29,12 +33,12 @@ def run(argv: list[str], *, check: bool = True, timeout: float = 600, **keywords
     return done
 
 
-def docker(*argv: str, **keywords) -> str:
+def docker(*argv: str, **keywords: Any) -> str:
     """Run a docker command and return what it printed."""
     return run(["docker", *argv], **keywords).stdout.strip()
 
 
-def inspect(kind: str, *names: str) -> dict[str, dict]:
+def inspect(kind: str, *names: str) -> dict[str, dict[str, Any]]:
     """Those of the named objects (kind: container, image, network, volume) that exist, by name."""
     if not names:
         return {}
@@ -51,7 +55,7 @@ def named(kind: str, prefix: str, label: str) -> list[str]:
     return sorted(name for name in names if name.startswith(prefix))
 
 
-def ensure_container(name: str, arguments: list[str], image: str, command: list[str] = ()) -> bool:
+def ensure_container(name: str, arguments: list[str], image: str, command: Sequence[str] = ()) -> bool:
     """Make a container run as described; returns whether anything had to be done.
 
     A paused one goes on, a stopped one is started, one that was made from another description is made anew.

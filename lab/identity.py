@@ -41,7 +41,13 @@ def ssh_key(path: pathlib.Path) -> str:
     return path.with_suffix(".pub").read_text()
 
 
-def _certificate(subject: str, public, issuer: str, signer, extensions: list) -> x509.Certificate:
+def _certificate(
+    subject: str,
+    public: ec.EllipticCurvePublicKey,
+    issuer: str,
+    signer: ec.EllipticCurvePrivateKey,
+    extensions: list[tuple[x509.ExtensionType, bool]],
+) -> x509.Certificate:
     """Sign a certificate with the extensions given as (extension, critical)."""
 
     def name(text: str) -> x509.Name:
@@ -62,7 +68,7 @@ def _certificate(subject: str, public, issuer: str, signer, extensions: list) ->
     return builder.sign(signer, hashes.SHA256())
 
 
-def _key_pem(key) -> bytes:
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -86,7 +92,7 @@ def certificates(lab: Lab) -> None:
     )  # fmt: skip
     ca_pem = ca.public_bytes(serialization.Encoding.PEM)
 
-    def server(subject: str, *names) -> tuple[bytes, bytes]:
+    def server(subject: str, *names: x509.GeneralName) -> tuple[bytes, bytes]:
         key = ec.generate_private_key(ec.SECP256R1())
         made = _certificate(
             subject, key.public_key(), ca_name, ca_key,

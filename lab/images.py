@@ -40,6 +40,7 @@ def _build_base() -> None:
     with step("no image registry answers: making the base image from Debian's packages (half a minute)"):
         make = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", "-"]
         with subprocess.Popen(make, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tree:
+            assert tree.stderr is not None  # a pipe, as asked for
             engine.docker("import", "-", BASE, stdin=tree.stdout)
             said = tree.stderr.read().decode(errors="replace").strip()
             if tree.wait():

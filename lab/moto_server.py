@@ -21,61 +21,63 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 # Managed policies are needed to attach AWS's own to a role; they cost a second at start, so only this switch loads them.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.ec2 import ec2_backends
-from moto.ec2.models.instances import Instance
+from moto.ec2.models.instances import Instance, InstanceState
 from moto.efs import models, responses, urls
 from moto.efs.exceptions import BadRequest
-from moto.elbv2.models import ELBv2Backend
+from moto.elbv2.models import ELBv2Backend, FakeHealthStatus
 from moto.moto_api._internal import mock_random
 from moto.server import main as moto_main
 
 from lab.settings import Lab
 from lab.targets import answer
 
-JSON = {"Content-Type": "application/json"}
+JSON: dict[str, str | int] = {"Content-Type": "application/json"}
 
 
-def _file_system(response):
+def _file_system(response: responses.EFSResponse) -> tuple[models.EFSBackend, str, models.FileSystem]:
     """The backend, the id in the request, and the file system of that id (an error when there is none)."""
     identity = response._get_param("FileSystemId") or response.path.rstrip("/").split("/")[-1]
     backend = response.efs_backend
     return backend, identity, backend.describe_file_systems(file_system_id=identity)[1][0]
 
 
-def describe_tags(self):
+def describe_tags(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """DescribeTags."""
     backend, identity, _ = _file_system(self)
     return json.dumps({"Tags": backend.list_tags_for_resource(identity)}), JSON
 
 
-def create_tags(self):
+def create_tags(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """CreateTags."""
     backend, identity, _ = _file_system(self)
     backend.tagging_service.tag_resource(identity, self._get_param("Tags"))
     return "", {"status": 204}
 
 
-def delete_tags(self):
+def delete_tags(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """DeleteTags."""
     backend, identity, _ = _file_system(self)
     backend.tagging_service.untag_resource_using_names(identity, self._get_param("TagKeys"))
     return "", {"status": 204}
 
 
-def update_file_system(self):
+def update_file_system(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """UpdateFileSystem: throughput."""
     _, _, found = _file_system(self)
     found.throughput_mode = self._get_param("ThroughputMode") or found.throughput_mode
-    provisioned = self._get_param("ProvisionedThroughputInMibps")
-    found.provisioned_throughput_in_mibps = provisioned if found.throughput_mode == "provisioned" else None
+    provisioned = self._get_param("ProvisionedThroughputInMibps") if found.throughput_mode == "provisioned" else None
+    found.provisioned_throughput_in_mibps = provisioned  # type: ignore[assignment]  # None too, whatever moto declares
     return json.dumps(found.info_json()), {"status": 202, **JSON}
 
 
-def put_backup_policy(self):
+def put_backup_policy(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """PutBackupPolicy."""
     _, _, found = _file_system(self)
     policy = self._get_param("BackupPolicy")
@@ -83,17 +85,24 @@ def put_backup_policy(self):
     return json.dumps({"BackupPolicy": policy}), JSON
 
 
-def delete_file_system_policy(self):
+def delete_file_system_policy(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """DeleteFileSystemPolicy."""
     _, _, found = _file_system(self)
     found.file_system_policy = None
     return "", {"status": 200}
 
 
-def checked_mount_target(original):
+def checked_mount_target(original: Callable[..., models.MountTarget]) -> Callable[..., models.MountTarget]:
     """CreateMountTarget that refuses an address outside the subnet before anything is kept."""
 
-    def create(self, file_system_id, subnet_id, ip_address=None, *others, **named):
+    def create(
+        self: models.EFSBackend,
+        file_system_id: str,
+        subnet_id: str,
+        ip_address: str | None = None,
+        *others: Any,
+        **named: Any,
+    ) -> models.MountTarget:
         subnet = ec2_backends[self.account_id][self.region_name].get_subnet(subnet_id)
         if ip_address and ipaddress.ip_address(ip_address) not in ipaddress.ip_network(subnet.cidr_block):
             raise BadRequest("Address does not fall within the subnet's address range")
@@ -102,10 +111,10 @@ def checked_mount_target(original):
     return create
 
 
-def terminate_wholly(original):
+def terminate_wholly(original: Callable[..., InstanceState]) -> Callable[..., InstanceState]:
     """TerminateInstances that deletes the interfaces too, as AWS does with those that it made with the instance."""
 
-    def terminate(self):
+    def terminate(self: Instance) -> InstanceState:
         for interface in self.nics.values():
             interface.delete_on_termination = True
         return original(self)
@@ -113,10 +122,10 @@ def terminate_wholly(original):
     return terminate
 
 
-def measured_health(original, lab: Lab):
+def measured_health(original: Callable[..., list[FakeHealthStatus]], lab: Lab) -> Callable[..., list[FakeHealthStatus]]:
     """DescribeTargetHealth as the lab's balancer measured it."""
 
-    def describe(self, target_group_arn, targets):
+    def describe(self: ELBv2Backend, target_group_arn: str, targets: list[dict[str, Any]]) -> list[FakeHealthStatus]:
         found = original(self, target_group_arn, targets)
         group = self.target_groups[target_group_arn]
         if group.name != lab.prefix or not lab.health.exists():
@@ -130,7 +139,7 @@ def measured_health(original, lab: Lab):
             if registered and one.status != "healthy":
                 continue  # its instance is stopped
             told = answer(measured.get(one.instance_id), registered)
-            one.status, one.reason, one.description = (told.get(key) for key in ("state", "reason", "description"))
+            one.status, one.reason, one.description = told["state"], told.get("reason"), told.get("description")
         return found
 
     return describe
@@ -159,10 +168,10 @@ def correct(lab: Lab) -> None:
     for path in ("tags", "create-tags", "delete-tags"):
         urls.url_paths[f"/2015-02-01/{path}/<file_system_id>"] = urls.response.dispatch
         urls.url_paths[f"/2015-02-01/{path}/<file_system_id>/"] = urls.response.dispatch
-    models.mock_random = LongIds
-    Instance.terminate = terminate_wholly(Instance.terminate)
-    ELBv2Backend.describe_target_health = measured_health(ELBv2Backend.describe_target_health, lab)
-    models.EFSBackend.create_mount_target = checked_mount_target(models.EFSBackend.create_mount_target)
+    models.mock_random = LongIds  # type: ignore[assignment]  # EFS calls nothing else of it
+    Instance.terminate = terminate_wholly(Instance.terminate)  # type: ignore[method-assign]  # corrects moto
+    ELBv2Backend.describe_target_health = measured_health(ELBv2Backend.describe_target_health, lab)  # type: ignore[method-assign]  # corrects moto
+    models.EFSBackend.create_mount_target = checked_mount_target(models.EFSBackend.create_mount_target)  # type: ignore[method-assign]  # corrects moto
 
 
 if __name__ == "__main__":

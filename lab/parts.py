@@ -15,7 +15,7 @@ from lab.aws import Record
 from lab.identity import write
 from lab.progress import say, step
 from lab.settings import REGION, USER, ZONES, Lab, LabError, Server
-from lab.state import Wanted
+from lab.state import FileSystem, Wanted
 from lab.targets import Group, configuration
 
 BOOT_DEADLINE = 240  # seconds; two guests boot in 13-17 s on two idle cores
@@ -71,7 +71,7 @@ def resolver(lab: Lab, records: dict[str, dict[str, str]], image: str) -> bool:
     )
 
 
-def file_system(lab: Lab, item: dict, record: Record, image: str) -> tuple[str, dict[str, str]]:
+def file_system(lab: Lab, item: FileSystem, record: Record, image: str) -> tuple[str, dict[str, str]]:
     """One EFS file system: on record in moto, and running; returns its id and its mount targets by zone."""
     zones = item.get("zones", list(ZONES))
     addresses = {zone: lab.mount_target(zone, item["number"]) for zone in zones}

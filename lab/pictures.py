@@ -12,6 +12,8 @@ import zlib
 from lab.progress import say, step
 from lab.settings import LabError
 
+Colour = tuple[int, int, int]
+
 WIDTH, HEIGHT = 600, 400
 # name, sky above, sky at the horizon, sun, nearest hill
 SCENES = (
@@ -26,8 +28,9 @@ HILLS = 5
 _NEAREST_FIRST = tuple(reversed(range(HILLS)))
 
 
-def _blend(one: tuple, two: tuple, share: float) -> tuple[int, int, int]:
-    return tuple(round(a + (b - a) * share) for a, b in zip(one, two))
+def _blend(one: Colour, two: Colour, share: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, two))
+    return red, green, blue
 
 
 def _ridge(chance: random.Random, level: float, height: float) -> list[float]:

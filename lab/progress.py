@@ -6,10 +6,11 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def step(text: str, every: float = 10.0):
+def step(text: str, every: float = 10.0) -> Iterator[None]:
     """Print what is being done, how long it has taken so far, and how long it took.
 
     On a terminal the seconds count on one line; elsewhere (a log) a line comes every EVERY seconds.

@@ -8,6 +8,7 @@ import pathlib
 import secrets
 import sys
 import time
+from typing import Any
 
 import boto3
 import botocore.config
@@ -29,7 +30,7 @@ WEED = pathlib.Path(sys.executable).with_name("weed")
 DEADLINE = 60  # seconds; SeaweedFS starts in 2-4
 
 
-def _settings(lab: Lab, instances: dict[str, dict]) -> None:
+def _settings(lab: Lab, instances: dict[str, dict[str, str]]) -> None:
     """Write the store's settings; its keys are made once."""
     path = lab.state / "s3/store.json"
     there = json.loads(path.read_text()) if path.exists() else {}
@@ -49,7 +50,7 @@ def _settings(lab: Lab, instances: dict[str, dict]) -> None:
         write(lab.state / "s3" / name, (lab.state / "tls" / name).read_bytes(), 0o600)
 
 
-def store(lab: Lab, instances: dict[str, dict], image: str) -> None:
+def store(lab: Lab, instances: dict[str, dict[str, str]], image: str) -> None:
     """S3 and instance metadata, running; instances are {"id", "zone", "name"} by address."""
     if not WEED.exists():
         raise LabError(f"{WEED} is missing: `rm -r .venv` and `make lab` install it anew")
@@ -69,14 +70,14 @@ def store(lab: Lab, instances: dict[str, dict], image: str) -> None:
         bucket(lab)
 
 
-def client(lab: Lab):
+def client(lab: Lab) -> Any:
     """A client of the lab's S3, over TLS."""
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
     settings = botocore.config.Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=30)
     return session.client("s3", endpoint_url=lab.s3_endpoint, verify=str(lab.state / "tls/ca.pem"), config=settings)
 
 
-def _wait(lab: Lab, s3) -> set[str]:
+def _wait(lab: Lab, s3: Any) -> set[str]:
     """Wait until S3 answers; the buckets that are there."""
     until = time.monotonic() + DEADLINE
     while True:

@@ -43,7 +43,7 @@ class Lab:
     name: str
     index: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]{0,14}", self.name):
             raise LabError(
                 f"LAB must be 1 to 15 lower-case letters and digits that begin with a letter, got {self.name!r}"

@@ -8,12 +8,36 @@ import fcntl
 import json
 import pathlib
 import time
+from collections.abc import Iterator
+from typing import TextIO, TypedDict
 
 from lab.identity import write
 from lab.progress import step
 from lab.settings import FIXED, MOST_LABS, STATE, Lab, LabError
 
 MAIN_FILE_SYSTEM = "files"
+
+
+class AccessPoint(TypedDict):
+    """An access point of a file system; mode in octal digits."""
+
+    name: str
+    path: str
+    uid: int
+    gid: int
+    mode: str
+
+
+class _FileSystem(TypedDict):
+    name: str
+    number: int
+    access_points: list[AccessPoint]
+
+
+class FileSystem(_FileSystem, total=False):
+    """A file system; without zones it has a mount target in every zone."""
+
+    zones: list[str]
 
 
 @dataclasses.dataclass
@@ -25,7 +49,7 @@ class Wanted:
     transport: str = "stunnel"
     storage: str = "efs"  # where the site keeps its files
     package: str | None = None  # SHA-256 of the efs-utils package in the state folder
-    file_systems: list[dict] = dataclasses.field(
+    file_systems: list[FileSystem] = dataclasses.field(
         default_factory=lambda: [{"name": MAIN_FILE_SYSTEM, "number": 0, "access_points": []}]
     )
 
@@ -63,7 +87,7 @@ def free_index(name: str) -> int:
 
 
 @contextlib.contextmanager
-def locked(deadline: float = 900):
+def locked(deadline: float = 900) -> Iterator[None]:
     """Let one command at a time make, change or remove labs: they share images, numbers and the engine.
 
     Waits for another command to end, at most DEADLINE seconds.
@@ -80,7 +104,7 @@ def locked(deadline: float = 900):
         yield
 
 
-def _locks(lock) -> bool:
+def _locks(lock: TextIO) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import re
 import urllib.parse
+from typing import TypedDict
 
 from lab.settings import MOST_SERVERS
 
@@ -109,6 +110,24 @@ class Slot:
     check: str  # HAProxy's code of the last check
 
 
+class _State(TypedDict):
+    state: str
+
+
+class Answer(_State, total=False):
+    """What DescribeTargetHealth says of a target; reason and description come together."""
+
+    reason: str
+    description: str
+
+
+class Told(Answer):
+    """What is told of a target, and remembered for the next round."""
+
+    address: str  # ADDRESS:PORT
+    since: float
+
+
 def configuration(group: Group) -> str:
     """HAProxy's configuration; targets are no part of it. Its last word is what `show info` calls it by."""
     text = CONFIGURATION.format(
@@ -158,28 +177,32 @@ def _cut(slot: str) -> list[str]:
     return [*_to("maint", slot), *(f"shutdown sessions server {backend}/{slot}" for backend in BACKENDS)]
 
 
-def _told(state: str, reason: tuple[str, str] | None, **more) -> dict:
-    text = {"reason": reason[0], "description": reason[1]} if reason else {}
-    return {"state": state, **text, **more}
+def _answer(state: str, reason: tuple[str, str] | None) -> Answer:
+    return {"state": state, "reason": reason[0], "description": reason[1]} if reason else {"state": state}
 
 
-def _measured(before: dict | None, slot: Slot, group: Group, now: float) -> dict:
+def _told(state: str, reason: tuple[str, str] | None, address: str, since: float) -> Told:
+    return {**_answer(state, reason), "address": address, "since": since}
+
+
+def _measured(before: Told | None, slot: Slot, group: Group, now: float) -> Told:
     """What HAProxy's checks say of a target in service."""
-    old = before["state"] if before else None
-    begins = old in (None, "draining") or (old == "initial" and now - before["since"] < group.patience)
+    old, then = (before["state"], before["since"]) if before else (None, now)
+    begins = old in (None, "draining") or (old == "initial" and now - then < group.patience)
     state = "healthy" if slot.up else "initial" if begins else "unhealthy"
     reason = {"healthy": None, "initial": INITIAL}.get(state, FAILED.get(slot.check, FAILED_OTHERWISE))
-    return _told(state, reason, address=slot.address, since=before["since"] if old == state else now)
+    return _told(state, reason, address=slot.address, since=then if old == state else now)
 
 
 def plan(
-    before: dict[str, dict], targets: dict[str, str], row: list[Slot], group: Group, now: float
-) -> tuple[list[str], dict[str, dict]]:
+    before: dict[str, Told], targets: dict[str, str], row: list[Slot], group: Group, now: float
+) -> tuple[list[str], dict[str, Told]]:
     """The commands that bring HAProxy in line with the targets (ADDRESS:PORT by id), and what is to be told of each.
 
     BEFORE is what was told a moment ago: it alone knows since when a target drains.
     """
-    commands, after = [], {}
+    commands: list[str] = []
+    after: dict[str, Told] = {}
     used = {slot.address: slot for slot in row if slot.admin != "free"}
     free = [slot.name for slot in row if slot.admin == "free"]
     for identity, address in targets.items():
@@ -192,8 +215,8 @@ def plan(
     owners = {told["address"]: identity for identity, told in before.items()}
     for address, slot in used.items():
         identity = owners.get(address, address)
-        draining = before.get(identity, {}).get("state") == "draining"
-        since = before[identity]["since"] if draining else now
+        old = before.get(identity)
+        since = old["since"] if old and old["state"] == "draining" else now
         if now - since >= group.delay:
             commands += _cut(slot.name)
             continue
@@ -203,10 +226,10 @@ def plan(
     return commands, after
 
 
-def answer(told: dict | None, registered: bool) -> dict:
+def answer(told: Told | None, registered: bool) -> Answer:
     """What DescribeTargetHealth has to say of a target of which this was told (None: nothing)."""
     if not registered:
-        return _told("draining", DRAINING) if told else _told("unused", UNUSED)
+        return _answer("draining", DRAINING) if told else _answer("unused", UNUSED)
     if not told or told["state"] == "draining":
-        return _told("initial", REGISTERING)
+        return _answer("initial", REGISTERING)
     return told

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+from typing import Any
 
 from ansible.plugins.inventory import BaseInventoryPlugin
 
@@ -24,7 +25,7 @@ class InventoryModule(BaseInventoryPlugin):
 
     NAME = "no_lab"
 
-    def verify_file(self, path):
+    def verify_file(self, path: str) -> bool:
         """Whether the file is the inventory of a lab that does not run."""
         if not path.endswith("/lab.aws_ec2.yml") or not super().verify_file(path):
             return False
@@ -36,6 +37,6 @@ class InventoryModule(BaseInventoryPlugin):
             probe.settimeout(2)
             return probe.connect_ex(("127.0.0.1", int(port.group(1)))) != 0
 
-    def parse(self, inventory, loader, path, cache=True):
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Find no host."""
         super().parse(inventory, loader, path, cache)

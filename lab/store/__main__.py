@@ -16,9 +16,9 @@ HAPROXY = ["/usr/sbin/haproxy", "-db", "-f", str(pathlib.Path(__file__).with_nam
 
 def main() -> None:
     """Start everything, and keep it up until SIGTERM."""
-    running: dict[str, subprocess.Popen] = {}
+    running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def leave(*_signal) -> None:
+    def leave(*_signal: object) -> None:
         for process in running.values():
             process.kill()  # SeaweedFS keeps what it has confirmed; its own way out takes 16 s
         os._exit(0)

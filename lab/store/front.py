@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.parse
 import xml.etree.ElementTree as ET
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 from lab.store import settings, weed
@@ -112,7 +112,7 @@ def is_public(policy: bytes) -> bool:
     return False
 
 
-def _words(value) -> list:
+def _words(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -123,7 +123,7 @@ class Blocks:
         self._file = settings.DATA / "public-access.json"
         self._lock = threading.Lock()
 
-    def _all(self) -> dict:
+    def _all(self) -> dict[str, dict[str, bool] | None]:
         return json.loads(self._file.read_text()) if self._file.exists() else {}
 
     def of(self, bucket: str) -> dict[str, bool] | None:
@@ -151,7 +151,7 @@ class Front(http.server.BaseHTTPRequestHandler):
     blocks = Blocks()
     kept: dict[tuple[str, str, str], tuple[float, list[Row]]] = {}
 
-    def log_message(self, *_words) -> None:
+    def log_message(self, *_words: object) -> None:
         """Nobody reads these lines."""
 
     def _serve(self) -> None:
@@ -224,7 +224,7 @@ class Front(http.server.BaseHTTPRequestHandler):
             self.there.close()
             raise Refusal(403, "AccessDenied", "Access Denied")
         copied = "x-amz-copy-source" in self.headers and answer.status == 200
-        body = answer.read() if copied else None
+        body = answer.read() if copied else b""
         if copied:
             body = re.sub(rb"<ETag>([0-9a-f][^<&]*)</ETag>", rb"<ETag>&quot;\1&quot;</ETag>", body)
         self.send_response_only(answer.status)

@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 import urllib.parse
+from typing import TypedDict
 
 from lab.store import settings, weed
 
@@ -22,14 +23,19 @@ _FRESH = 3600  # seconds that are left at least
 _TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 
 
+class _Kept(TypedDict):
+    until: float
+    shown: dict[str, str]
+
+
 class Credentials:
     """The role's credentials for each instance, kept until an hour before they end."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict] = {}
+        self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
 
-    def of(self, instance: dict) -> dict:
+    def of(self, instance: dict[str, str]) -> dict[str, str]:
         """As the metadata service shows them."""
         with self._lock:
             there = self._kept.get(instance["id"])
@@ -38,7 +44,7 @@ class Credentials:
         return there["shown"]
 
     @staticmethod
-    def _make(session: str) -> dict:
+    def _make(session: str) -> _Kept:
         told = settings.told()
         form = {
             "Action": "AssumeRole",
@@ -51,7 +57,7 @@ class Credentials:
         if status != 200:
             raise OSError(f"STS refuses the role: {status} {body[:300]!r}")
         found = {
-            name: re.search(f"<{name}>([^<]+)</{name}>", body.decode()).group(1)
+            name: _element(body.decode(), name)
             for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
         }
         until = datetime.datetime.fromisoformat(found["Expiration"].replace("Z", "+00:00"))
@@ -66,6 +72,13 @@ class Credentials:
             "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         return {"until": until.timestamp(), "shown": shown}
+
+
+def _element(text: str, name: str) -> str:
+    found = re.search(f"<{name}>([^<]+)</{name}>", text)
+    if found is None:
+        raise ValueError(f"STS's answer has no {name}")
+    return found.group(1)
 
 
 def documents(told: settings.Told, address: str) -> dict[str, str]:
@@ -96,7 +109,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
     tokens: dict[str, float] = {}
     credentials = Credentials()
 
-    def log_message(self, *_words) -> None:
+    def log_message(self, *_words: object) -> None:
         """Nobody reads these lines."""
 
     def _say(self, status: int, text: str = "", **headers: str) -> None:

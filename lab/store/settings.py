@@ -26,7 +26,7 @@ class Told(NamedTuple):
     secret_key: str
     signing_key: str  # of session tokens, in base64
     encryption_key: str  # of objects, 64 hexadecimal digits
-    instances: dict[str, dict]  # {"id", "zone", "name"} by address
+    instances: dict[str, dict[str, str]]  # {"id", "zone", "name"} by address
 
     @property
     def keys(self) -> Keys:

@@ -11,6 +11,7 @@ import pathlib
 import ssl
 import subprocess
 import time
+from typing import Any
 
 from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sign
 
@@ -19,7 +20,7 @@ from lab.store.settings import ACCOUNT, DATA, FOLDER, PLAIN, SECURE, Told
 RUN = pathlib.Path("/run/store")
 
 
-def _configuration(told: Told) -> tuple[dict, dict]:
+def _configuration(told: Told) -> tuple[dict[str, Any], dict[str, Any]]:
     """Identities, and the role that servers take with its policy."""
     credentials = [{"accessKey": told.access_key, "secretKey": told.secret_key}]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -59,7 +60,7 @@ def _configuration(told: Told) -> tuple[dict, dict]:
     }
 
 
-def start(told: Told) -> subprocess.Popen:
+def start(told: Told) -> subprocess.Popen[bytes]:
     """Start SeaweedFS; only this container reaches it."""
     RUN.mkdir(mode=0o700, exist_ok=True)
     for name, content in zip(("s3.json", "iam.json"), _configuration(told)):
@@ -97,7 +98,9 @@ def connect(secure: bool) -> http.client.HTTPConnection:
     return http.client.HTTPSConnection("127.0.0.1", SECURE, timeout=120, context=_trust())
 
 
-def ask(told: Told, method: str, path: str, query: dict[str, str], body: bytes = b"", service: str = "s3"):
+def ask(
+    told: Told, method: str, path: str, query: dict[str, str], body: bytes = b"", service: str = "s3"
+) -> tuple[int, bytes]:
     """One request of the lab itself, signed; returns status and body."""
     host = f"127.0.0.1:{SECURE}"  # a bucket's policy may refuse whatever comes without TLS, this too
     payload = hashlib.sha256(body).hexdigest()
