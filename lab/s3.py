@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import botocore.config
 import botocore.exceptions
-from ansible_collections.samefiles.aws.plugins.module_utils import _bucket, _bucket_aws, _bucket_plan
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply, plan, spec
 
 from lab import engine, parts
 from lab.aws import ACCESS_KEY, SECRET_KEY
@@ -98,10 +98,10 @@ def bucket(lab: Lab) -> None:
     """
     s3 = client(lab)
     _wait(lab, s3)
-    there = _bucket_aws.Bucket(s3, lab.bucket)
+    there = apply.Bucket(s3, lab.bucket)
     try:
         state = there.read()
-        public = _bucket.open_prefix(lab.bucket, state)
+        public = spec.open_prefix(lab.bucket, state)
         told = {
             "bucket": lab.bucket,
             "create": True,
@@ -115,11 +115,11 @@ def bucket(lab: Lab) -> None:
             "versioning": True,
             "keep_deleted_days": 30,
         }
-        wanted = _bucket.wish(told)
-        steps = _bucket_plan.plan(wanted, state)
+        wanted = spec.wish(told)
+        steps = plan.plan(wanted, state)
         if steps:
             there.apply(wanted, state, steps)
-    except _bucket.BucketError as fault:
+    except spec.BucketError as fault:
         raise LabError(str(fault)) from None
     finally:
         s3.close()

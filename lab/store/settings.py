@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import NamedTuple
 
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 
 FOLDER = pathlib.Path("/s3")
 DATA = pathlib.Path("/data")

@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Any
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sign
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
 
 from lab.store.settings import ACCOUNT, DATA, FOLDER, PLAIN, SECURE, Told
 
@@ -104,11 +104,11 @@ def ask(
     """One request of the lab itself, signed; returns status and body."""
     host = f"127.0.0.1:{SECURE}"  # a bucket's policy may refuse whatever comes without TLS, this too
     payload = hashlib.sha256(body).hexdigest()
-    headers = {"host": host, "x-amz-date": _s3_sign.stamp(int(time.time())), "x-amz-content-sha256": payload}
+    headers = {"host": host, "x-amz-date": sigv4.stamp(int(time.time())), "x-amz-content-sha256": payload}
     if body:
         headers["content-type"] = "application/x-www-form-urlencoded"
-    text = _s3_sign.query_text(query)
-    signed = _s3_sign.sign(method, path, text, headers, payload, told.keys, told.region, service)
+    text = sigv4.query_text(query)
+    signed = sigv4.sign(method, path, text, headers, payload, told.keys, told.region, service)
     connection = connect(True)
     try:
         connection.request(method, f"{path}?{text}" if text else path, body, {**headers, "Authorization": signed})

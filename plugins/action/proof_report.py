@@ -13,7 +13,9 @@ import tempfile
 import time
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.samefiles.aws.plugins.module_utils import _proof, _proof_page, _site
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import site as _site
+from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 
 RESULTS = {"type": "list", "elements": "dict", "default": []}
 ARGUMENTS = {
@@ -55,15 +57,15 @@ def _through_balancer(site: dict, run: str, keys: dict[str, str]) -> dict:
     if not site["url"]:
         return found
     until = time.monotonic() + _DEADLINE
-    token = _proof.token(run, _proof.BALANCER, "site")
+    token = judge.token(run, judge.BALANCER, "site")
     try:
         name = _site.file_name(site, "proof-balancer")
-        keys[_proof.BALANCER] = _site.upload(site, name, _site.content(name, token), page=site["url"])
+        keys[judge.BALANCER] = _site.upload(site, name, _site.content(name, token), page=site["url"])
     except OSError as fault:
         told = fault.strerror or str(fault)
-        found["problems"].append(f"{_proof.BALANCER}: uploading a file through {site['url']} failed: {told}")
+        found["problems"].append(f"{judge.BALANCER}: uploading a file through {site['url']} failed: {told}")
     for writer, key in keys.items():
-        found["read"][writer] = _site.fetch(site, key, _proof.token(run, writer, "site"), until)
+        found["read"][writer] = _site.fetch(site, key, judge.token(run, writer, "site"), until)
     return found
 
 
@@ -85,22 +87,22 @@ class ActionModule(ActionBase):
         if given["site"] and not balancer and writes:
             balancer = _through_balancer(given["site"], given["run"] or "", keys)
         told = {**balancer, "problems": balancer["problems"] + gone} if balancer else None
-        proof = _proof.judge(hosts, looks, writes, reads, told)
+        proof = judge.judge(hosts, looks, writes, reads, told)
         if not looks:  # the beginning: what an earlier run wrote must not pass for the outcome of this one
             proof = {**proof, "problems": ["the proof has begun and has not ended"]}
         if given["folder"] and not self._task.check_mode:
             when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
             _write(given["folder"], "proof.json", json.dumps(proof, indent=2) + "\n")
-            _write(given["folder"], "proof.html", _proof_page.page(proof, when))
+            _write(given["folder"], "proof.html", proof_page.page(proof, when))
         result.update(
             changed=False,
             run=secrets.token_hex(8),
-            writers=_proof.writers(writes),
+            writers=judge.writers(writes),
             uploads=keys,
             balancer=balancer,
             agree=proof["agree"],
             problems=proof["problems"],
-            table=_proof.table(proof),
+            table=judge.table(proof),
             proof=proof,
         )
         return result

@@ -9,7 +9,7 @@ import os
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _webapp
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import identity
 
 MODULE = "samefiles.aws.webapp"
 
@@ -31,10 +31,10 @@ class ActionModule(ActionBase):
         archive = given.get("archive")
         if not isinstance(archive, str) or not os.path.isfile(archive):
             raise AnsibleActionFail(f"archive must be a file on the controller, got {archive!r}")
-        checksum = _archive.checksum(archive)
+        checksum = identity.checksum(archive)
         environment = {name: str(value) for name, value in (given.get("environment") or {}).items()}
-        content = _archive.checksum(archive, unpacked=True)
-        release = _webapp.identity(content, environment, _app_units(given.get("files") or []))
+        content = identity.checksum(archive, unpacked=True)
+        release = identity.identity(content, environment, _app_units(given.get("files") or []))
         given.update(archive="", checksum=checksum, release=release, environment=environment)
         answer = self._execute_module(module_name=MODULE, module_args=given, task_vars=task_vars)
         if answer.pop("needs_archive", False):

@@ -13,7 +13,8 @@ import sys
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.samefiles.aws.plugins.module_utils import _archive
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import identity
+from ansible_collections.samefiles.aws.plugins.plugin_utils import archive as _archive
 
 ARGUMENTS = {
     "source": {"type": "path", "required": True},
@@ -44,7 +45,7 @@ def _name(source: str, more: list[str]) -> str:
     """The name of the archive that is made from these files."""
     total = hashlib.sha256(_archive.digest(source).encode())
     for path in sorted(more):
-        total.update(f"{os.path.basename(path)} {_archive.checksum(path)}".encode())
+        total.update(f"{os.path.basename(path)} {identity.checksum(path)}".encode())
     return f"{total.hexdigest()[:32]}.tar.gz"
 
 
@@ -82,5 +83,5 @@ class ActionModule(ActionBase):
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         cache = os.path.expanduser(given["cache"])
         archive = _archive_of(given["source"], given["builder"], given["builder_reads"], cache)
-        result.update(changed=False, archive=archive, checksum=_archive.checksum(archive))
+        result.update(changed=False, archive=archive, checksum=identity.checksum(archive))
         return result

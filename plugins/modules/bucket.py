@@ -142,8 +142,8 @@ proof:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _bucket, _bucket_aws, _bucket_plan, _bucket_proof
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import CONNECTION
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply, plan, spec, verify
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.arguments import CONNECTION
 
 ARGUMENTS = {
     "bucket": {"type": "str", "required": True},
@@ -164,16 +164,16 @@ ARGUMENTS = {
 
 def run(options: dict, check: bool) -> dict:
     """Read, plan, apply, prove; the result. Raises BucketError."""
-    _bucket.wish(options)  # whatever is wrong with the options is told before anything is asked
+    spec.wish(options)  # whatever is wrong with the options is told before anything is asked
     browser = options["browser_endpoint_url"] or ""
     if browser:
-        _bucket.for_browsers(browser, options["bucket"], "")
-    bucket, where = _bucket_aws.login(options)
-    wanted = _bucket.wish({**options, "region": where.region}, _bucket_aws.partition(where.region))
+        spec.for_browsers(browser, options["bucket"], "")
+    bucket, where = apply.login(options)
+    wanted = spec.wish({**options, "region": where.region}, apply.partition(where.region))
     before = bucket.read()
-    steps = _bucket_plan.plan(wanted, before)
+    steps = plan.plan(wanted, before)
     actions = [action for step in steps for action in step.actions]
-    after = _bucket_plan.after(before, steps)
+    after = plan.after(before, steps)
     if steps and not check:
         bucket.apply(wanted, before, steps)
     result = {
@@ -181,11 +181,11 @@ def run(options: dict, check: bool) -> dict:
         "actions": actions,
         "public_prefix": wanted.public_prefix,
         "proof": [],
-        "diff": {"before": _bucket.view(before), "after": _bucket.view(after)},
+        "diff": {"before": spec.view(before), "after": spec.view(after)},
     }
     if options["prove"] and not check:
         with bucket.or_closed(wanted, before, list(actions)):
-            result["proof"] = _bucket_proof.prove(bucket, where, wanted, browser)
+            result["proof"] = verify.prove(bucket, where, wanted, browser)
     return result
 
 
@@ -194,7 +194,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         result = run(module.params, module.check_mode)
-    except _bucket.BucketError as fault:
+    except spec.BucketError as fault:
         module.fail_json(msg=str(fault), changed=bool(fault.done), actions=list(fault.done))
     module.exit_json(**result)
 

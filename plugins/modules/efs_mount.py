@@ -154,10 +154,10 @@ mounts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _efs_mount, _wanted
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import converge, spec
 
 ARGUMENTS = {
-    **_wanted.ARGUMENTS,
+    **spec.ARGUMENTS,
     "apply": {"type": "str", "choices": ["all", "safe"], "default": "all"},
     "deadline": {"type": "int", "default": 30},
 }
@@ -167,13 +167,13 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
-    items, faults = _wanted.wanted(given["mounts"], given["region"], given["transport"])
+    items, faults = spec.wanted(given["mounts"], given["region"], given["transport"])
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults, changed=False, actions=[], pending=[], unlisted=[])
     safe = given["apply"] == "safe"
     deadline = given["deadline"]
     check = module.check_mode
-    outcome = _efs_mount.inspect(items, safe, deadline, False) if check else _efs_mount.apply(items, safe, deadline)
+    outcome = converge.inspect(items, safe, deadline, False) if check else converge.apply(items, safe, deadline)
     for warning in outcome.plan.warnings:
         module.warn(warning)
     told = {"pending": outcome.plan.pending, "unlisted": outcome.plan.unlisted}
@@ -182,8 +182,8 @@ def main() -> None:
     module.exit_json(
         changed=bool(outcome.plan.steps),
         actions=[step.text for step in outcome.plan.steps],
-        diff=_efs_mount.diff(items, outcome),
-        mounts=_efs_mount.describe(items, outcome.after, outcome.plan),
+        diff=converge.diff(items, outcome),
+        mounts=converge.describe(items, outcome.after, outcome.plan),
         **told,
     )
 

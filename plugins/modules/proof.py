@@ -160,16 +160,18 @@ read:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _proof, _proof_host, _wanted
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import spec
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import host as _host
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
 
 
 def _look(module: AnsibleModule) -> dict:
     given = module.params
-    items, faults = _wanted.wanted(given["mounts"], given["region"], given["transport"])
+    items, faults = spec.wanted(given["mounts"], given["region"], given["transport"])
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults)
     hosts = [] if module.check_mode else given["hosts"]
-    return _proof_host.look(items, given["host"], hosts, given["deadline"])
+    return _host.look(items, given["host"], hosts, given["deadline"])
 
 
 def _step(given: dict) -> list[dict]:
@@ -177,20 +179,20 @@ def _step(given: dict) -> list[dict]:
     host, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
     site, keys = given["site"], given["uploads"]
     if given["step"] == "write":
-        answers = [_proof_host.write(mounts, host, run, deadline)]
-        return answers + ([_proof_host.site_write(site, host, run, deadline)] if site else [])
+        answers = [_host.write(mounts, host, run, deadline)]
+        return answers + ([_host.site_write(site, host, run, deadline)] if site else [])
     if given["step"] == "read":
-        answers = [_proof_host.read(mounts, host, given["writers"], run, wait, deadline)]
-        return answers + ([_proof_host.site_read(site, host, keys, run, wait, deadline)] if site else [])
+        answers = [_host.read(mounts, host, given["writers"], run, wait, deadline)]
+        return answers + ([_host.site_read(site, host, keys, run, wait, deadline)] if site else [])
     if given["step"] == "clean":
-        answers = [_proof_host.clean(mounts, host, deadline)]
+        answers = [_host.clean(mounts, host, deadline)]
         mine = [
             key
             for writer, key in keys.items()
-            if writer == host or (writer, host) == (_proof.BALANCER, min(given["hosts"]))
+            if writer == host or (writer, host) == (judge.BALANCER, min(given["hosts"]))
         ]
-        return answers + ([_proof_host.site_clean(site, host, mine, deadline)] if site else [])
-    return [_proof_host.site_gone(site, host, keys, wait, deadline)] if site else []
+        return answers + ([_host.site_clean(site, host, mine, deadline)] if site else [])
+    return [_host.site_gone(site, host, keys, wait, deadline)] if site else []
 
 
 def main() -> None:
@@ -211,7 +213,7 @@ def main() -> None:
             "hosts": {"type": "list", "elements": "str", "default": []},
             "looked": {"type": "list", "elements": "dict", "default": []},
             "writers": {"type": "dict", "default": {}},
-            **_wanted.ARGUMENTS,
+            **spec.ARGUMENTS,
             "site": {"type": "dict", "options": site},
             "uploads": {"type": "dict", "default": {}},
             "run": {"type": "str", "default": ""},

@@ -102,10 +102,12 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_rules, _s3_run, _schedule, _schedule_host
 from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
 from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS as SYNC
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import apply, runner
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import options as _options
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.arguments import ARGUMENTS as SYNC
 
 DEFAULTS = ("bucket", "region", "endpoint_url", "aws_ca_bundle")
 ARGUMENTS = {
@@ -129,7 +131,7 @@ PYTHON = "/usr/bin/python3"
 
 def _secrets(schedules: list[dict]) -> set[str]:
     """Keys that must not be there, but if they are must not be shown either, not even where this module's arguments are."""
-    names = {word for key in _schedule.SECRETS for word in (key, *SYNC[key]["aliases"])}
+    names = {word for key in _plan.SECRETS for word in (key, *SYNC[key]["aliases"])}
     return {str(raw[name]) for raw in schedules for name in names if raw.get(name)}
 
 
@@ -140,12 +142,12 @@ def _checked(module: AnsibleModule, spec: dict, given: dict, where: str) -> dict
     return result.validated_parameters
 
 
-def _one(module: AnsibleModule, raw: dict, where: str) -> _schedule.Schedule:
+def _one(module: AnsibleModule, raw: dict, where: str) -> _plan.Schedule:
     """A schedule out of what the inventory says."""
     about = _checked(module, WHEN, raw.get("schedule") or {}, f"{where}.schedule")
     name, present = str(raw.get("name", "")), about.pop("state") == "present"
     if not present:
-        return _schedule.Schedule(name, about["when"], {}, present=False)
+        return _plan.Schedule(name, about["when"], {}, present=False)
     given = {key: value for key, value in raw.items() if key not in ("name", "side", "schedule")}
     for key in DEFAULTS:
         if module.params[key] is not None:
@@ -154,19 +156,19 @@ def _one(module: AnsibleModule, raw: dict, where: str) -> _schedule.Schedule:
     # the validator leaves an alias beside the option that it stands for
     changed = {key: value for key, value in options.items() if key in SYNC and value != SYNC[key].get("default")}
     try:
-        _s3_rules.rules_of(options)
-        _s3_rules.root_of(options)
+        _options.rules_of(options)
+        _options.root_of(options)
         if not os.path.isabs(options["file_root"]):  # the option's type has expanded ~ already
-            raise _s3_rules.Refused(
+            raise _options.Refused(
                 f"file_root must be absolute, for a timer runs in no folder of its own, got {options['file_root']!r}"
             )
-        _s3_rules.mode_of(options)
-    except _s3_rules.Refused as fault:
+        _options.mode_of(options)
+    except _options.Refused as fault:
         module.fail_json(msg=f"{where}: {fault}")
-    return _schedule.Schedule(name, about.pop("when"), changed, side=str(raw.get("side") or "host"), **about)
+    return _plan.Schedule(name, about.pop("when"), changed, side=str(raw.get("side") or "host"), **about)
 
 
-def _times(module: AnsibleModule, schedules: list[_schedule.Schedule]) -> list[str]:
+def _times(module: AnsibleModule, schedules: list[_plan.Schedule]) -> list[str]:
     """Sentences about times that systemd does not understand."""
     said = []
     for number, item in enumerate(schedules):
@@ -193,20 +195,20 @@ def main() -> None:
     deadline = module.params["deadline"]
     module.no_log_values.update(_secrets(module.params["schedules"]))
     schedules = [_one(module, raw, f"schedules[{number}]") for number, raw in enumerate(module.params["schedules"])]
-    faults = _schedule.faults(schedules) or _times(module, schedules)
+    faults = _plan.faults(schedules) or _times(module, schedules)
     if faults:
         module.fail_json(msg="; ".join(faults))
-    program = _schedule_host.program(_s3_run.__name__)
-    facts = _schedule_host.read(list(program), deadline)
-    plan = _schedule.make(schedules, program, _python(), facts)
+    program = apply.program(runner.__name__)
+    facts = apply.read(list(program), deadline)
+    plan = _plan.make(schedules, program, _python(), facts)
     diff = steps_diff(plan.steps)
     for step in plan.steps:
-        if step.kind == "write" and not step.target.startswith(_schedule.PROGRAM_FOLDER):
+        if step.kind == "write" and not step.target.startswith(_plan.PROGRAM_FOLDER):
             head = {"before_header": step.target, "after_header": step.target}
             diff.append({**head, "before": facts.files.get(step.target, ""), "after": step.value})
     if plan.steps and not module.check_mode:
         try:
-            _schedule_host.Executor(deadline).run(plan.steps)
+            apply.Executor(deadline).run(plan.steps)
         except executor.Failed as fault:
             module.fail_json(msg=str(fault), changed=False, actions=[], unlisted=plan.unlisted)
     module.exit_json(

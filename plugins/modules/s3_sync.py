@@ -290,8 +290,8 @@ files:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.arguments import ARGUMENTS
 
 NOTHING = {
     "changed": False,
@@ -309,8 +309,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        result = _s3_sync.sync({**module.params, "diff": module._diff}, module.check_mode)
-    except _s3_sync.Refused as fault:
+        result = converge.sync({**module.params, "diff": module._diff}, module.check_mode)
+    except converge.Refused as fault:
         for warning in fault.result.pop("warnings", []):
             module.warn(warning)
         module.fail_json(msg=str(fault), **{**NOTHING, **fault.result})

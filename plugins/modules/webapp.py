@@ -201,9 +201,10 @@ current:
 import grp
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _webapp, _webapp_host
 from ansible_collections.samefiles.aws.plugins.module_utils._host import executor as _executor
 from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import apply, identity
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import plan as _plan
 
 FILE = {
     "path": {"type": "path", "required": True},
@@ -263,22 +264,22 @@ def _group(module: AnsibleModule, name: str | None) -> int:
         module.fail_json(msg=f"files[].group is {name!r}, which this server does not know: create it first")
 
 
-def _wanted(module: AnsibleModule) -> _webapp.Wanted:
+def _wanted(module: AnsibleModule) -> _plan.Wanted:
     given = module.params
     if given["keep"] < 2:
         module.fail_json(msg=f"keep must be at least 2, the new release and the one before, got {given['keep']}")
     if not given["health"].startswith("/"):
         module.fail_json(msg=f"health must be a path that begins with '/', got {given['health']!r}")
     files = tuple(
-        _webapp.File(
+        _plan.File(
             path=file["path"], text=file["secret"] if file["content"] is None else file["content"],
             mode=int(file["mode"], 8), group=_group(module, file["group"]), secret=file["secret"] is not None,
             unit=file["unit"] or "", how=file["how"],
         )
         for file in given["files"]
     )  # fmt: skip
-    account = _webapp.Account(**given["account"]) if given["account"] else None
-    return _webapp.Wanted(
+    account = _plan.Account(**given["account"]) if given["account"] else None
+    return _plan.Wanted(
         given["root"],
         given["release"],
         files,
@@ -286,11 +287,11 @@ def _wanted(module: AnsibleModule) -> _webapp.Wanted:
         given["keep"],
         account,
         tuple(given["unneeded"]),
-        tuple(_webapp.Leftover(**item) for item in given["absent"]),
+        tuple(_plan.Leftover(**item) for item in given["absent"]),
     )
 
 
-def _diff(wanted: _webapp.Wanted, facts: _webapp.Facts, plan: _webapp.Plan) -> list[dict]:
+def _diff(wanted: _plan.Wanted, facts: _plan.Facts, plan: _plan.Plan) -> list[dict]:
     """The steps, then the files before and after, and the release."""
     entries = steps_diff(plan.steps)
     for step in plan.steps:
@@ -306,7 +307,7 @@ def _diff(wanted: _webapp.Wanted, facts: _webapp.Facts, plan: _webapp.Plan) -> l
 
 
 def _check_archive(module: AnsibleModule) -> None:
-    found = _archive.checksum(module.params["archive"])
+    found = identity.checksum(module.params["archive"])
     if found != module.params["checksum"]:
         module.fail_json(
             msg=f"the archive arrived with the checksum {found}, not {module.params['checksum']}: try again"
@@ -318,8 +319,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     wanted = _wanted(module)
-    facts = _webapp_host.read(wanted, given["deadline"])
-    plan = _webapp.make(wanted, facts, given["apply"] == "safe")
+    facts = apply.read(wanted, given["deadline"])
+    plan = _plan.make(wanted, facts, given["apply"] == "safe")
     told = {"pending": plan.pending, "release": wanted.release}
     told["diff"] = _diff(wanted, facts, plan)
     if plan.problems:
@@ -331,13 +332,13 @@ def main() -> None:
     if not module.check_mode and plan.steps:
         if unpacks:
             _check_archive(module)
-        executor = _webapp_host.Executor(given["deadline"], given)
+        executor = apply.Executor(given["deadline"], given)
         try:
             executor.run(plan.steps)
         except _executor.Failed as fault:
             told["diff"] = []
             module.fail_json(msg=str(fault), changed=False, actions=[], current=facts.current, **told)
-        facts = _webapp_host.read(wanted, given["deadline"])
+        facts = apply.read(wanted, given["deadline"])
     module.exit_json(
         changed=bool(plan.steps),
         actions=[step.text for step in plan.steps],

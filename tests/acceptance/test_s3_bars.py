@@ -18,9 +18,9 @@ BAR = 150  # MB
 RUN = """
 import json, sys, time
 sys.path[:0] = json.loads(sys.argv[1])
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 begin, cpu = time.monotonic(), time.process_time()
-told = _s3_sync.sync({**json.loads(sys.argv[2]), "diff": False})  # as the module without --diff
+told = converge.sync({**json.loads(sys.argv[2]), "diff": False})  # as the module without --diff
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024 / 1e6
 print(json.dumps({"told": {k: told[k] for k in ("uploaded", "downloaded", "changed", "requests")},
                   "seconds": time.monotonic() - begin, "cpu": time.process_time() - cpu, "peak": peak}))

@@ -10,10 +10,10 @@ import tempfile
 import pytest
 from browser import launch
 from front import Fronted, Own
-from gallery.efs import Efs
-from gallery.place import Place
-from gallery.s3 import S3
+from gallery.s3.bucket import Place
 from gallery.settings import from_environment
+from gallery.storage.efs import Efs
+from gallery.storage.s3 import S3
 from pictures import dozen
 from s3_site import running, show
 from serving import Server

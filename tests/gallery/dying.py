@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 
-from gallery import efs, previews
-from gallery.efs import Efs
+from gallery import previews
+from gallery.storage import efs
+from gallery.storage.efs import Efs
 
 BYTES = bytes(range(256)) * 40_000  # 10 MB, in two writes
 PREVIEW = b"\xff\xd8\xff" + bytes(60_000)

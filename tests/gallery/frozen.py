@@ -6,8 +6,8 @@ import contextlib
 import os
 import time
 
-from gallery.efs import Efs
 from gallery.server import serve
+from gallery.storage.efs import Efs
 
 
 class Frozen(Efs):

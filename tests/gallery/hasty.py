@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from gallery import tickets
+from gallery.s3 import upload_tickets
 from gallery.server import serve
 
-tickets.PATIENCE = float(sys.argv[1])
+upload_tickets.PATIENCE = float(sys.argv[1])
 serve(os.environ)

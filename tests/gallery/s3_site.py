@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket import cors_rule
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import cors_rule
 from browser import Browser
 from pictures import small
 from serving import Server, free_port

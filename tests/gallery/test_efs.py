@@ -10,8 +10,9 @@ import threading
 import time
 
 import pytest
-from gallery import efs, keys, mounts
+from gallery import keys, mounts
 from gallery.problems import Problem
+from gallery.storage import efs
 from test_storage import listed, put, read, refused
 
 

@@ -1,4 +1,4 @@
-"""What a server signs for browsers: links that stay the same for a while, and tickets for just one file."""
+"""What a server signs for browsers: presign that stay the same for a while, and upload_tickets for just one file."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 import urllib.parse
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_where
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
-from gallery import links, place, tickets
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 from gallery.problems import Problem
+from gallery.s3 import bucket, presign, upload_tickets
 from gallery.settings import from_environment
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-WHERE = _s3_where.by_url("https://s3.example.com", "bkt", "eu-central-1")
+WHERE = endpoint.by_url("https://s3.example.com", "bkt", "eu-central-1")
 KEYS = Keys("AKID", "secret", "token")
 KEY = "0123456789a0123456789abcdef-a.png"
 PAPER = "0123456789a0123456789abcdef-a.pdf"
@@ -39,13 +39,13 @@ def query(url: str) -> dict[str, str]:
     ],
 )
 def test_when_a_link_holds(now, life, end, second, seconds):
-    assert links.window(now, life, end) == (second, seconds)
+    assert presign.window(now, life, end) == (second, seconds)
 
 
 @given(st.floats(1e9, 4e9), st.integers(2, 604_800), st.one_of(st.none(), st.floats(1, 1e6)), st.floats(0, 1))
 def test_a_link_holds_for_half_of_its_life_and_stays_the_same(now, life, left, later):
     end = None if left is None else now + left
-    second, seconds = links.window(now, life, end)
+    second, seconds = presign.window(now, life, end)
     assert second <= now < second + max(1, life // 2)
     assert 1 <= seconds <= life
     if end is None:
@@ -54,19 +54,19 @@ def test_a_link_holds_for_half_of_its_life_and_stays_the_same(now, life, left, l
         assert second + seconds <= max(end, second + 1)
     then = now + later * (second + max(1, life // 2) - now)
     assume(then < second + max(1, life // 2))
-    assert links.window(then, life, end) == (second, seconds)
+    assert presign.window(then, life, end) == (second, seconds)
 
 
 def test_a_link():
-    told = [links.link(WHERE, links.Signer(KEYS, None, now), "GET", f"g/{KEY}", 3600) for now in (NOW, NOW + 60)]
+    told = [presign.link(WHERE, presign.Signer(KEYS, None, now), "GET", f"g/{KEY}", 3600) for now in (NOW, NOW + 60)]
     assert told[0].url == told[1].url
     assert (told[0].left - told[1].left, told[0].left > 1800) == (60, True)
-    assert told[0].url != links.link(WHERE, links.Signer(KEYS, None, NOW), "HEAD", f"g/{KEY}", 3600).url
+    assert told[0].url != presign.link(WHERE, presign.Signer(KEYS, None, NOW), "HEAD", f"g/{KEY}", 3600).url
     asked = query(told[0].url)
     then = datetime.datetime.strptime(asked["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
     assert then.timestamp() + int(asked["X-Amz-Expires"]) - NOW == pytest.approx(told[0].left, abs=1)
     assert asked["X-Amz-SignedHeaders"] == "host"
-    short = links.link(WHERE, links.Signer(KEYS, NOW + 20, NOW), "GET", f"g/{KEY}", 3600)
+    short = presign.link(WHERE, presign.Signer(KEYS, NOW + 20, NOW), "GET", f"g/{KEY}", 3600)
     assert 18 <= short.left <= 20
     assert "secret" not in short.url
 
@@ -74,7 +74,7 @@ def test_a_link():
 @pytest.mark.parametrize("sha256", ["", "ab" * 32])
 @pytest.mark.parametrize("key", [KEY, PAPER])
 def test_a_ticket(key, sha256):
-    told = links.ticket(WHERE, links.Signer(KEYS, None, NOW), f"g/incoming/{key}", key, 5, sha256, 900)
+    told = presign.ticket(WHERE, presign.Signer(KEYS, None, NOW), f"g/incoming/{key}", key, 5, sha256, 900)
     assert (told["key"], told["method"], told["expires"]) == (key, "PUT", 900)
     assert told["url"].startswith(f"https://bkt.s3.example.com/g/incoming/{key}?")
     signed = set(query(told["url"])["X-Amz-SignedHeaders"].split(";"))
@@ -85,7 +85,7 @@ def test_a_ticket(key, sha256):
     assert set(told["headers"]) == wanted
     assert told["headers"]["content-type"] == ("image/png" if key == KEY else "application/octet-stream")
     assert query(told["url"])["X-Amz-Expires"] == "900"
-    short = links.ticket(WHERE, links.Signer(KEYS, NOW + 20, NOW), "x", key, 5, "", 900)
+    short = presign.ticket(WHERE, presign.Signer(KEYS, NOW + 20, NOW), "x", key, 5, "", 900)
     assert short["expires"] == 20
 
 
@@ -97,9 +97,9 @@ GOOD = {"name": "A b.PNG", "size": 5, "type": "image/png", "sha256": "AB" * 32}
 
 
 def test_a_good_question():
-    assert tickets.parse(json.dumps(GOOD).encode(), SETTINGS) == ("A-b.png", 5, "ab" * 32)
+    assert upload_tickets.parse(json.dumps(GOOD).encode(), SETTINGS) == ("A-b.png", 5, "ab" * 32)
     bare = {"name": "a.txt", "size": 1000, "type": None, "more": [1]}
-    assert tickets.parse(json.dumps(bare).encode(), SETTINGS) == ("a.txt", 1000, "")
+    assert upload_tickets.parse(json.dumps(bare).encode(), SETTINGS) == ("a.txt", 1000, "")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_good_question():
 )
 def test_a_bad_question(change, status, said):
     with pytest.raises(Problem) as caught:
-        tickets.parse(json.dumps({**GOOD, **change}).encode(), SETTINGS)
+        upload_tickets.parse(json.dumps({**GOOD, **change}).encode(), SETTINGS)
     assert (caught.value.status, said in caught.value.sentence) == (status, True)
 
 
@@ -134,7 +134,7 @@ def test_a_bad_question(change, status, said):
 )
 def test_what_is_no_question(text):
     with pytest.raises(Problem) as caught:
-        tickets.parse(text, SETTINGS)
+        upload_tickets.parse(text, SETTINGS)
     assert caught.value.status == 400
 
 
@@ -142,7 +142,7 @@ def test_what_is_no_question(text):
        st.sampled_from(["name", "size", "type", "sha256"]))  # fmt: skip
 def test_no_question_is_a_fault(value, field):
     try:
-        name, size, sha256 = tickets.parse(json.dumps({**GOOD, field: value}).encode(), SETTINGS)
+        name, size, sha256 = upload_tickets.parse(json.dumps({**GOOD, field: value}).encode(), SETTINGS)
     except Problem as problem:
         assert problem.status in (400, 413, 415)
     else:
@@ -151,7 +151,7 @@ def test_no_question_is_a_fault(value, field):
 
 def test_an_allowance():
     now = [0.0]
-    allowance = tickets.Allowance(2, 100, lambda: now[0])
+    allowance = upload_tickets.Allowance(2, 100, lambda: now[0])
     allowance.take("a")
     allowance.take("a")
     allowance.take("b")
@@ -177,9 +177,9 @@ class Provider:
         return Keys(f"A{self.asks}", "secret")
 
 
-def held(end: float | None) -> tuple[place.Held, Provider, list[float]]:
+def held(end: float | None) -> tuple[bucket.Held, Provider, list[float]]:
     provider, now = Provider(end), [1000.0]
-    return place.Held(provider, lambda: now[0], lambda work: work()), provider, now
+    return bucket.Held(provider, lambda: now[0], lambda work: work()), provider, now
 
 
 @pytest.mark.parametrize(("end", "asked_again"), [(None, 1060.0), (1020.0, 1005.0), (9999.0, 1060.0)])
@@ -209,7 +209,7 @@ def test_credentials_are_used_to_their_end_while_no_others_can_be_had():
 def test_nobody_waits_for_other_credentials_while_there_are_good_ones():
     work = []
     provider, now = Provider(1020.0), [1000.0]
-    keys = place.Held(provider, lambda: now[0], work.append)
+    keys = bucket.Held(provider, lambda: now[0], work.append)
     keys()
     now[0] = 1010.0
     assert [keys().access_key for _ in range(9)] == ["A1"] * 9

@@ -8,7 +8,8 @@ import os
 
 import pytest
 from front import needs_nginx
-from gallery import app, calls, efs, keys, previews, settings
+from gallery import app, calls, keys, previews, settings
+from gallery.storage import efs
 from pictures import small
 from serving import check, form, part
 from test_storage import listed, put, refused

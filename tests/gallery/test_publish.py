@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from gallery.efs import Efs
+from gallery.storage.efs import Efs
 from serving import FILES
 from test_storage import listed, put, read
 

@@ -11,15 +11,15 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_web
 from conftest import new_s3
-from gallery import direct, keys, previews
+from gallery import keys, previews
 from gallery.calls import Calls
-from gallery.incoming import Incoming
-from gallery.place import Place
 from gallery.problems import Problem
-from gallery.s3 import S3
+from gallery.s3 import objects, redirects
+from gallery.s3.bucket import Place
+from gallery.s3.pending import Incoming
 from gallery.settings import from_environment
+from gallery.storage.s3 import S3
 from test_storage import listed, put, read, refused
 from weed import BUCKET, double, forget_aws
 
@@ -262,7 +262,7 @@ def test_what_the_look_at_s3_learns_is_known_to_all(broken):
     assert len(listed(storage)) == 1
     with storage.place.explained("Reading"):
         for patience in ("quick", "steady", "patient"):
-            assert _s3_web.head(storage.place.bucket(patience), "gallery/files/none") is None
+            assert objects.head(storage.place.bucket(patience), "gallery/files/none") is None
     assert [status for _operation, _key, status in server.log[before:]] == [200, 404, 404, 404]
     for url in (storage.link("GET", keys.new_key("a.txt")).url, incoming.ticket("a.txt", 5, "")["url"]):
         assert region_of(url) == "us-west-2"
@@ -277,7 +277,7 @@ DAY = 86400
 @pytest.fixture
 def no_parts(monkeypatch):
     """No uploads in parts, of which the double makes no list."""
-    monkeypatch.setattr(_s3_web, "uploads", lambda *_told: [])
+    monkeypatch.setattr(objects, "uploads", lambda *_told: [])
 
 
 @pytest.mark.parametrize("skew", [0, 2 * DAY, -2 * DAY])
@@ -348,7 +348,7 @@ def ask_for_thumbs(storage, *asked: str) -> list[int]:
     """The statuses for the previews of some keys, 0 for none; each is asked for by itself, one after the other."""
 
     async def main() -> list[int]:
-        way = direct.Direct(storage, Calls(4, 5))
+        way = redirects.Direct(storage, Calls(4, 5))
         answers = [await way.thumb("GET", key) for key in asked]
         return [answer.status_code if answer else 0 for answer in answers]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_web
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_requests import Changed
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed
 from conftest import new_s3
-from gallery import closing, keys
+from gallery import keys
+from gallery.s3 import closed_uploads, objects
 from weed import BUCKET
 
 
@@ -29,9 +29,9 @@ def test_a_ticket_is_closed_only_over_the_upload_that_was_seen(upload, weed):
     storage, _key, place, old = upload
     bucket = storage.place.bucket()
     with pytest.raises(Changed) as caught:
-        closing.after_upload(bucket, place, old)
+        closed_uploads.after_upload(bucket, place, old)
     assert (caught.value.status, bytes_of(weed, place)) == (412, b"second")
-    closing.after_upload(bucket, place, _s3_web.head(bucket, place).etag)
+    closed_uploads.after_upload(bucket, place, objects.head(bucket, place).etag)
     assert bytes_of(weed, place) == b""
 
 
@@ -39,7 +39,7 @@ def test_only_the_upload_that_was_seen_is_copied(upload, weed):
     storage, key, place, old = upload
     bucket = storage.place.bucket()
     with pytest.raises(Changed) as caught:
-        _s3_web.copy(bucket, place, old, storage.object(key), storage.headers(key, b""))
+        objects.copy(bucket, place, old, storage.object(key), storage.headers(key, b""))
     assert (caught.value.status, weed.keys(storage.object(key))) == (412, [])
-    _s3_web.copy(bucket, place, _s3_web.head(bucket, place).etag, storage.object(key), storage.headers(key, b""))
+    objects.copy(bucket, place, objects.head(bucket, place).etag, storage.object(key), storage.headers(key, b""))
     assert bytes_of(weed, storage.object(key)) == b"second"

@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _tree_local
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import objects
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import tree as _tree
 from server import Server
 from synced import write
 
@@ -41,14 +42,14 @@ def tree(tmp_path):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """No pauses between tries, no rest for files, and nothing of the environment's AWS settings."""
-    monkeypatch.setattr(_tree_local, "REST", 0.0)
+    monkeypatch.setattr(_tree, "REST", 0.0)
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    init = _s3_bucket.Bucket.__init__
+    init = objects.Bucket.__init__
     monkeypatch.setattr(
-        _s3_bucket.Bucket, "__init__", lambda self, *a, **k: init(self, *a, **{"pause": lambda seconds: None, **k})
+        objects.Bucket, "__init__", lambda self, *a, **k: init(self, *a, **{"pause": lambda seconds: None, **k})
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 
 
 def write(path, data: bytes, age: float = 60.0) -> None:
@@ -18,12 +18,12 @@ def write(path, data: bytes, age: float = 60.0) -> None:
 
 def sync(server, root, check: bool = False, **options) -> dict:
     """One sync; what the module would tell."""
-    return _s3_sync.sync(server.options(file_root=str(root), **options), check)
+    return converge.sync(server.options(file_root=str(root), **options), check)
 
 
-def refused(server, root, **options) -> _s3_sync.Refused:
+def refused(server, root, **options) -> converge.Refused:
     """The refusal of a sync that must be refused."""
-    with pytest.raises(_s3_sync.Refused) as caught:
+    with pytest.raises(converge.Refused) as caught:
         sync(server, root, **options)
     return caught.value
 

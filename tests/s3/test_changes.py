@@ -11,7 +11,8 @@ import time
 import zlib
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _tree_cache, _tree_local
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import cache
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import tree as _tree
 from server import Fault, Refusal
 from synced import content, files, refused, sync, write, writes
 
@@ -132,13 +133,13 @@ def test_sizes_about_the_limit_of_a_part(server, tmp_path, how, size):
 
 
 def test_parts_of_another_size(server, tmp_path, how):
-    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login, _s3_parts
+    from ansible_collections.samefiles.aws.plugins.module_utils._s3 import multipart, objects, session
 
     data = os.urandom(13 * MIB)
     write(tmp_path / "site/a.bin", data)
-    where, keys = _s3_login.login("bkt", server.options())
-    bucket = _s3_bucket.Bucket(where, keys)
-    upload = _s3_parts.Upload.begin(bucket, "a.bin", {"content-type": "application/octet-stream"})
+    where, keys = session.login("bkt", server.options())
+    bucket = objects.Bucket(where, keys)
+    upload = multipart.Upload.begin(bucket, "a.bin", {"content-type": "application/octet-stream"})
     parts = [upload.put(n + 1, data[n * 5 * MIB : (n + 1) * 5 * MIB]) for n in range(3)]
     upload.finish(parts, "")
     bucket.close()
@@ -344,13 +345,13 @@ def test_kms_without_any_hash_is_known_by_the_cache_alone(server, tmp_path, how,
 
 
 def test_what_a_pull_brought_is_trusted_without_reading_it_in_the_end(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(_tree_cache, "RACE", 0.1)
+    monkeypatch.setattr(cache, "RACE", 0.1)
     opaque(server, b"before")
     options = {"mode": "pull", "cache": str(tmp_path / "cache")}
     sync(server, tmp_path / "site", **options)
     time.sleep(0.2)
     assert not sync(server, tmp_path / "site", **options)["changed"]  # reads it: it was as young as its hash
-    monkeypatch.setattr(_tree_local, "md5_of", lambda *_about: pytest.fail("read again"))
+    monkeypatch.setattr(_tree, "md5_of", lambda *_about: pytest.fail("read again"))
     assert not sync(server, tmp_path / "site", **options)["changed"]
 
 

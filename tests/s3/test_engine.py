@@ -11,24 +11,18 @@ import threading
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import (
-    _s3_bucket,
-    _s3_login,
-    _s3_parts,
-    _s3_requests,
-    _s3_where,
-)
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import client, endpoint, multipart, objects, session
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 from server import Fault, Refusal, Server
 from synced import content, files, refused, sync, write, writes
 
 MIB = 1 << 20
 
 
-def bucket(server, **options) -> _s3_bucket.Bucket:
+def bucket(server, **options) -> objects.Bucket:
     """A bucket of the double."""
-    where, keys = _s3_login.login("bkt", server.options())
-    return _s3_bucket.Bucket(where, keys, **options)
+    where, keys = session.login("bkt", server.options())
+    return objects.Bucket(where, keys, **options)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +65,7 @@ def test_pauses_grow_and_differ(server, monkeypatch):
     pauses = []
     one = bucket(server, pause=pauses.append)
     server.faults.append(Fault("503", "PUT", count=99, value="SlowDown"))
-    with pytest.raises(_s3_requests.S3Error, match="503 SlowDown"):
+    with pytest.raises(client.S3Error, match="503 SlowDown"):
         one.put("a", b"x", {}, bytes(16), None)
     assert len(pauses) == 7
     assert all(0 <= pause <= min(20, 0.2 * 2 ** (number + 1)) for number, pause in enumerate(pauses))
@@ -82,7 +76,7 @@ def test_pauses_grow_and_differ(server, monkeypatch):
 def test_a_server_that_never_answers(server):
     server.faults.append(Fault("hang", "HEAD", count=99, value=5))
     one = bucket(server, seconds=0.2, attempts=2, pause=lambda seconds: None)
-    with pytest.raises(_s3_requests.S3Error, match="no answer in time: see whether 127.0.0.1 can be reached"):
+    with pytest.raises(client.S3Error, match="no answer in time: see whether 127.0.0.1 can be reached"):
         one.head("a")
     one.close()
 
@@ -91,7 +85,7 @@ def test_what_took_long_is_not_tried_again(server):
     server.faults.append(Fault("hang", "HEAD", count=99, value=5))
     one = bucket(server, seconds=0.5, attempts=3, again=0.3)
     began = time.monotonic()
-    with pytest.raises(_s3_requests.Away, match="no answer in time"):
+    with pytest.raises(client.Away, match="no answer in time"):
         one.head("a")
     assert 0.5 <= time.monotonic() - began < 1.5
     assert server.counts["HEAD"] == 1
@@ -111,11 +105,11 @@ def test_who_has_little_time_does_not_wait_as_long_as_it_is_told(server):
     pauses = []
     server.faults.append(Fault("refuse", "HEAD", count=9, value=Refusal(503, "SlowDown", {"retry-after": "15"})))
     one = bucket(server, attempts=3, again=10, pause=pauses.append)
-    with pytest.raises(_s3_requests.Away):
+    with pytest.raises(client.Away):
         one.head("a")
     assert (pauses, server.counts["HEAD"]) == ([], 1)
     patient = bucket(server, attempts=3, pause=pauses.append)
-    with pytest.raises(_s3_requests.Away):
+    with pytest.raises(client.Away):
         patient.head("a")
     assert server.counts["HEAD"] == 4
     assert 30 <= sum(pauses) < 32  # twice, before each further try and not after the last
@@ -142,7 +136,7 @@ def test_an_error_within_a_200(server, tree):
 def in_parts(server, data: bytes) -> tuple:
     """A bucket, and what ends an upload of these bytes that is not ended yet."""
     one = bucket(server)
-    upload = _s3_parts.Upload.begin(one, "big", {})
+    upload = multipart.Upload.begin(one, "big", {})
     part = upload.put(1, data)
     return one, lambda: upload.finish([part], "")
 
@@ -162,7 +156,7 @@ def test_the_end_of_an_upload_whose_key_somebody_else_took(server):
     one, end = in_parts(server, b"ours")
     server.seed("big", b"theirs")
     server.faults.append(Fault("refuse", "FINISH", value=Refusal(200, "PreconditionFailed")))
-    with pytest.raises(_s3_requests.Changed, match="200 PreconditionFailed"):
+    with pytest.raises(client.Changed, match="200 PreconditionFailed"):
         end()
     assert server.things["big"].data == b"theirs"
     one.close()
@@ -184,7 +178,7 @@ def test_a_200_that_says_nothing_is_no_success(server, tmp_path, operation, size
 def test_another_s_object_of_the_same_bytes_is_not_ours(server):
     one, md5 = bucket(server), hashlib.md5(b"same").digest()
     server.seed("a", b"same", content_type="text/html")
-    with pytest.raises(_s3_requests.Changed):
+    with pytest.raises(client.Changed):
         one.put("a", b"same", {"content-type": "text/plain"}, md5, "")
     assert one.put("a", b"same", {"content-type": "text/html"}, md5, "").etag == md5.hex()
     one.close()
@@ -201,9 +195,9 @@ def test_keys_that_cannot_be_renewed_are_one_sentence(server):
     def gone():
         raise RuntimeError("the metadata service\n is away")
 
-    where, _keys = _s3_login.login("bkt", server.options())
-    one = _s3_bucket.Bucket(where, gone)
-    with pytest.raises(_s3_requests.Denied, match="^the credentials cannot be renewed: the metadata service is away$"):
+    where, _keys = session.login("bkt", server.options())
+    one = objects.Bucket(where, gone)
+    with pytest.raises(client.Denied, match="^the credentials cannot be renewed: the metadata service is away$"):
         one.head("a")
     one.close()
 
@@ -231,7 +225,7 @@ def test_parts_are_given_up_after_a_failure(server, tmp_path):
 
 
 def test_parts_that_must_be_larger_are_fewer_at_a_time(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(_s3_parts, "MOST_PARTS", 4)
+    monkeypatch.setattr(multipart, "MOST_PARTS", 4)
     at_once, most, lock = [0], [0], threading.Lock()
 
     def slow(request) -> None:
@@ -265,7 +259,7 @@ def test_a_range_that_begins_elsewhere_is_torn(server):
     server.seed("a", b"0123456789")
     one, etag = bucket(server), server.things["a"].etag
     server.faults.append(Fault("header", "GET", value={"content-range": "bytes 2-5/10"}))
-    with pytest.raises(_s3_requests.Torn, match="came, and not from byte 4"):
+    with pytest.raises(client.Torn, match="came, and not from byte 4"):
         one.get("a", etag, 4, 4)
     one.close()
 
@@ -340,9 +334,9 @@ def test_a_clock_that_is_hours_off(server, tree):
 
 
 def test_what_one_bucket_learns_is_known_to_those_beside_it(server):
-    where, keys = _s3_login.login("bkt", server.options())
-    learnt = _s3_requests.Learnt(where)
-    one, other = (_s3_bucket.Bucket(where, keys, learnt=learnt) for _bucket in range(2))
+    where, keys = session.login("bkt", server.options())
+    learnt = client.Learnt(where)
+    one, other = (objects.Bucket(where, keys, learnt=learnt) for _bucket in range(2))
     assert other.head("a") is None  # over a connection that leads to the former place
     server.regions["bkt"], server.skew = "us-west-2", 3600 * 5
     list(one.list(""))
@@ -357,7 +351,7 @@ def test_what_one_bucket_learns_is_known_to_those_beside_it(server):
 
 def test_a_region_that_is_learnt_changes_the_address_at_amazon_alone():
     def host(url: str) -> str:
-        learnt = _s3_requests.Learnt(_s3_where.by_url(url, "bkt", "eu-central-1"))
+        learnt = client.Learnt(endpoint.by_url(url, "bkt", "eu-central-1"))
         assert learnt.move("us-west-2")
         assert learnt.move("us-west-2")  # told to another thread as well
         assert not learnt.move("eu-west-1")  # to and fro would never end
@@ -370,12 +364,12 @@ def test_a_region_that_is_learnt_changes_the_address_at_amazon_alone():
 
 
 def test_keys_that_expired_are_asked_for_anew(server, tree):
-    where, _keys = _s3_login.login("bkt", server.options())
+    where, _keys = session.login("bkt", server.options())
     server.keys = {"NEW": ("new-secret", "new-token")}
     given = [Keys("OLD", "old-secret", "old-token"), Keys("NEW", "new-secret", "new-token")]
     server.faults.append(Fault("400", "PUT", value="ExpiredToken"))
     server.signatures = False
-    one = _s3_bucket.Bucket(where, lambda: given[min(server.counts["PUT"], 1)])
+    one = objects.Bucket(where, lambda: given[min(server.counts["PUT"], 1)])
     one.put("a", b"x", {}, hashlib.md5(b"x").digest(), None)
     server.signatures = True
     one.put("b", b"x", {}, hashlib.md5(b"x").digest(), None)
@@ -506,11 +500,11 @@ def test_what_is_no_http(monkeypatch):
             visitor.close()
 
     threading.Thread(target=serve, daemon=True).start()
-    where, keys = _s3_login.login(
+    where, keys = session.login(
         "bkt", {"endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}", "access_key": "a", "secret_key": "b"}
     )
-    one = _s3_bucket.Bucket(where, keys, attempts=2)
-    with pytest.raises(_s3_requests.S3Error):
+    one = objects.Bucket(where, keys, attempts=2)
+    with pytest.raises(client.S3Error):
         one.head("a")
     one.close()
     listener.shutdown(socket.SHUT_RDWR)
@@ -530,9 +524,9 @@ def test_a_redirect_elsewhere_is_not_followed(server, tree):
 
 def test_virtual_hosts(tree):
     with Server() as server:
-        where, keys = _s3_login.login("bkt", server.options(addressing_style="virtual"))
+        where, keys = session.login("bkt", server.options(addressing_style="virtual"))
         where = where._replace(host="localhost")
-        one = _s3_bucket.Bucket(where, keys)
+        one = objects.Bucket(where, keys)
         assert where.header == f"bkt.localhost:{server.port}"
         try:
             socket.getaddrinfo("bkt.localhost", server.port)

@@ -9,7 +9,7 @@ import os
 import threading
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_bucket, _s3_login
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import objects, session
 from server import Fault
 from synced import write
 
@@ -18,7 +18,7 @@ FIXED = {"access_key": "AKID", "secret_key": "hidden"}
 
 def host(**options) -> str:
     """The host of a bucket's requests."""
-    where, _keys = _s3_login.login("site", {**FIXED, **options})
+    where, _keys = session.login("site", {**FIXED, **options})
     return where.header
 
 
@@ -73,10 +73,10 @@ s3 =
 
 
 def test_profiles(configured):
-    where, keys = _s3_login.login("site", {})
+    where, keys = session.login("site", {})
     assert (where.header, keys().access_key) == ("site.s3.eu-west-1.amazonaws.com", "A")
     assert where.ca_file == os.path.expanduser("~/ca.pem")
-    where, keys = _s3_login.login("site", {"profile": "other"})
+    where, keys = session.login("site", {"profile": "other"})
     assert (where.header, where.base, where.region) == ("s3.example.com", "/site/", "eu-west-2")
     assert tuple(keys()) == ("B", "b", None)
 
@@ -92,8 +92,8 @@ def test_profiles(configured):
     ],
 )
 def test_what_is_missing_is_one_sentence(options, said):
-    with pytest.raises(_s3_login.LoginError, match=said) as caught:
-        _s3_login.login("site", options)
+    with pytest.raises(session.LoginError, match=said) as caught:
+        session.login("site", options)
     assert "hidden" not in str(caught.value)
 
 
@@ -138,13 +138,13 @@ def role(monkeypatch):
 def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
     # 30 s are less than botocore wants left, so it asks again for each request; the double takes the newest alone
     role.seconds = 30.0
-    where, keys = _s3_login.login("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
+    where, keys = session.login("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
 
     def newest(request) -> None:
         server.keys = {f"AKID{role.given}": (f"secret{role.given}", f"token{role.given}")}
 
     server.hook = newest
-    bucket = _s3_bucket.Bucket(where, keys)
+    bucket = objects.Bucket(where, keys)
     for number in range(5):
         assert bucket.head(f"key-{number}") is None
     bucket.close()
@@ -154,10 +154,10 @@ def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
 
 def test_keys_that_the_server_calls_expired_are_asked_for_anew(server, role):
     role.seconds = 7200.0  # good for long, botocore thinks
-    where, keys = _s3_login.login("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
+    where, keys = session.login("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
     server.keys = {"AKID2": ("secret2", "token2")}
     server.faults.append(Fault("400", "LIST", value="ExpiredToken"))
-    bucket = _s3_bucket.Bucket(where, keys)
+    bucket = objects.Bucket(where, keys)
     assert list(bucket.list("")) == []
     assert bucket.head("a") is None
     bucket.close()

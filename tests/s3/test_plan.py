@@ -7,7 +7,7 @@ import shutil
 import tempfile
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Fault, Server
@@ -44,7 +44,7 @@ def outcome(server, root, check: bool, options: dict) -> tuple[dict, str]:
     """What a sync did or would do, and why it failed."""
     try:
         told, why = sync(server, root, check, **options), ""
-    except _s3_sync.Refused as fault:
+    except converge.Refused as fault:
         told, why = fault.result, str(fault)
     return {name: told.get(name) for name in WORK}, why
 

@@ -20,15 +20,12 @@ import threading
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import (
-    _s3_answers,
-    _s3_bucket,
-    _s3_run,
-    _s3_sync,
-    _tree_cache,
-    _tree_local,
-    _tree_scan,
-)
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import objects, responses
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import runner
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import cache as _cache
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import scan as _scan
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import tree as _tree
 from server import SECRET, Fault, Refusal
 from synced import content, files, refused, sync, write, writes
 
@@ -178,7 +175,7 @@ def test_a_disk_that_does_not_take_what_was_pulled_is_told(server, tmp_path, mon
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", failing)
-    monkeypatch.setattr(_tree_local, "_sync_all", failing)
+    monkeypatch.setattr(_tree, "_sync_all", failing)
     fault = refused(server, tmp_path / "back", mode="pull")
     assert "': Input/output error" in str(fault)
     assert fault.result["downloaded"] == 0
@@ -202,9 +199,9 @@ def test_what_syncfs_says_is_heard(monkeypatch, code, raised):
     monkeypatch.setattr(os, "sync", lambda: done.append(True))
     if raised:
         with pytest.raises(OSError, match="Input/output error"):
-            _tree_local._sync_all(0)
+            _tree._sync_all(0)
     else:
-        _tree_local._sync_all(0)
+        _tree._sync_all(0)
     assert done == ([] if raised else [True])
 
 
@@ -215,7 +212,7 @@ def test_where_libc_cannot_be_asked_all_is_synced(monkeypatch):
     done = []
     monkeypatch.setattr(ctypes, "CDLL", failing)
     monkeypatch.setattr(os, "sync", lambda: done.append(True))
-    _tree_local._sync_all(0)
+    _tree._sync_all(0)
     assert done == [True]
 
 
@@ -232,7 +229,7 @@ def test_each_file_system_of_a_tree_is_synced(server, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fstat", elsewhere)
     monkeypatch.setattr(
-        _tree_local, "_sync_all", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        _tree, "_sync_all", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
     )
     assert sync(server, tmp_path / "back", mode="pull")["downloaded"] == 20
     assert sorted(path.rpartition("/")[2] for path in synced) == ["a", "a", "b", "b"]  # the files, then their folders
@@ -243,13 +240,13 @@ def test_a_folder_that_goes_while_a_pull_runs_costs_what_is_in_it(server, tmp_pa
     for place in range(number):
         server.seed(f"b/{place:02}", b"x")
     server.seed("a/x", b"x")
-    settle = _tree_local.Tree.settle
+    settle = _tree.Tree.settle
 
     def went(self, *about):
         shutil.rmtree(tmp_path / "back/a")
         return settle(self, *about)
 
-    monkeypatch.setattr(_tree_local.Tree, "settle", went)
+    monkeypatch.setattr(_tree.Tree, "settle", went)
     fault = refused(server, tmp_path / "back", mode="pull")
     assert str(fault) == "'a/x': No such file or directory"
     assert fault.result["downloaded"] == number
@@ -261,7 +258,7 @@ def test_a_tree_that_fails_under_a_sync_is_one_sentence(server, tree, monkeypatc
     def failing(*_about):
         raise OSError(5, "Input/output error", "img")
 
-    monkeypatch.setattr(_tree_local.Tree, "scan", failing)
+    monkeypatch.setattr(_tree.Tree, "scan", failing)
     assert "was broken off ([Errno 5] Input/output error: 'img'): what it stored is whole" in str(
         refused(server, tree, mode=mode)
     )
@@ -461,8 +458,8 @@ def test_a_server_that_goes_away_after_a_few_is_given_up_too(server, tmp_path):
 
 @pytest.mark.parametrize(("mode", "operation"), [("push", "BEGIN"), ("pull", "HEAD")])
 def test_a_server_that_goes_away_is_given_up_for_large_files_too(server, tmp_path, monkeypatch, mode, operation):
-    init, size = _s3_bucket.Bucket.__init__, (1 << 20) + 1
-    monkeypatch.setattr(_s3_bucket.Bucket, "__init__", lambda *a, **k: init(*a, **{**k, "part": 1 << 20}))
+    init, size = objects.Bucket.__init__, (1 << 20) + 1
+    monkeypatch.setattr(objects.Bucket, "__init__", lambda *a, **k: init(*a, **{**k, "part": 1 << 20}))
     root = tmp_path / "site"
     root.mkdir()
     for number in range(40):
@@ -503,7 +500,7 @@ def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeyp
     page, frozen = tmp_path / "site/index.html", {}
     write(page, b"before")
     write(tmp_path / "site/a.png", b"asset")
-    real = _tree_cache.identity
+    real = _cache.identity
 
     def ticks(about):
         told = real(about)
@@ -511,7 +508,7 @@ def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeyp
             return frozen.setdefault("page", told)
         return told
 
-    for where in (_tree_local, _tree_scan):
+    for where in (_tree, _scan):
         monkeypatch.setattr(where, "identity", ticks)
     frozen["page"] = real(page.stat())._replace(mtime=time.time_ns(), ctime=time.time_ns())
     cache = {"cache": str(tmp_path / "cache")}
@@ -529,23 +526,23 @@ def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeyp
 @pytest.mark.parametrize("network", [True, False])
 def test_what_a_network_file_system_says_of_a_closed_file_is_not_trusted(server, tmp_path, monkeypatch, network):
     """Its client answers stat out of a cache of attributes, and asks the server when a file is opened."""
-    monkeypatch.setattr(_tree_cache, "RACE", 0.0)
+    monkeypatch.setattr(_cache, "RACE", 0.0)
     path = tmp_path / "site/a.txt"
     device = os.stat(tmp_path).st_dev
     remote = {f"{os.major(device)}:{os.minor(device)}": True} if network else {}
-    monkeypatch.setattr(_s3_sync, "remote_devices", lambda _mounts: remote)
+    monkeypatch.setattr(converge, "remote_devices", lambda _mounts: remote)
     write(path, b"before")
     options, opened = {"cache": str(tmp_path / "cache")}, []
     sync(server, path.parent, **options)
-    reading, scan = _tree_local.Tree.reading, _tree_local.Tree.scan
-    monkeypatch.setattr(_tree_local.Tree, "reading", lambda *about: opened.append(about) or reading(*about))
-    hashed = _tree_local.md5_of
-    monkeypatch.setattr(_tree_local, "md5_of", lambda *_about: pytest.fail("read again"))
+    reading, scan = _tree.Tree.reading, _tree.Tree.scan
+    monkeypatch.setattr(_tree.Tree, "reading", lambda *about: opened.append(about) or reading(*about))
+    hashed = _tree.md5_of
+    monkeypatch.setattr(_tree, "md5_of", lambda *_about: pytest.fail("read again"))
     assert not sync(server, path.parent, **options)["changed"]
     assert len(opened) == network
-    monkeypatch.setattr(_tree_local, "md5_of", hashed)
+    monkeypatch.setattr(_tree, "md5_of", hashed)
     stale = {}
-    monkeypatch.setattr(_tree_local.Tree, "scan", lambda self: stale.setdefault("found", scan(self)))
+    monkeypatch.setattr(_tree.Tree, "scan", lambda self: stale.setdefault("found", scan(self)))
     sync(server, path.parent, **options)
     path.write_bytes(b"after!")
     assert sync(server, path.parent, **options)["uploaded"] == network
@@ -554,7 +551,7 @@ def test_what_a_network_file_system_says_of_a_closed_file_is_not_trusted(server,
 @pytest.mark.parametrize("mode", ["push", "pull"])
 def test_an_object_that_is_replaced_after_the_listing_teaches_the_cache_nothing(server, tmp_path, monkeypatch, mode):
     """Its new state is what the file is, and the listing's ETag is that of another one."""
-    monkeypatch.setattr(_tree_cache, "RACE", 0.0)
+    monkeypatch.setattr(_cache, "RACE", 0.0)
     path, data = tmp_path / "site/big.bin", {word: word * (9 << 20) for word in (b"o", b"n")}
     write(path, data[b"o"])
     sync(server, path.parent)
@@ -715,7 +712,7 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
     for name in ("a.txt", "b.txt"):
         write(tmp_path / "site" / name, b"before")
     sync(server, path.parent)
-    one, look = _tree_scan.Scan._one, os.lstat
+    one, look = _scan.Scan._one, os.lstat
 
     def replaced(self, entry, name, *rest):
         if name != "b.txt":
@@ -731,7 +728,7 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
             write(path, b"after!")
         return look(what, **more)
 
-    monkeypatch.setattr(_tree_scan.Scan, "_one", replaced)
+    monkeypatch.setattr(_scan.Scan, "_one", replaced)
     monkeypatch.setattr(os, "lstat", later)
     told = sync(server, path.parent, delete=True, max_delete=ALL)
     assert (told["uploaded"], told["deleted"]) == (int(again), 0)
@@ -750,7 +747,7 @@ def test_an_object_that_a_folder_took_the_place_of_is_deleted(server, tmp_path):
 
 def test_a_file_that_is_being_written_is_waited_for(server, tmp_path, monkeypatch):
     """A write sets the time when it begins. Through a map of the file, so does the first touch of a page, and no later one."""
-    monkeypatch.setattr(_tree_local, "REST", 0.5)
+    monkeypatch.setattr(_tree, "REST", 0.5)
     write(tmp_path / "site/a", b"old " * 1000)
     with open(tmp_path / "site/a", "r+b") as file, mmap.mmap(file.fileno(), 4000) as page:
         page[:2000] = b"new " * 500
@@ -780,7 +777,7 @@ def busy(work):
 
 
 def test_a_file_without_a_pause_between_writes(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(_tree_local, "REST", 0.2)
+    monkeypatch.setattr(_tree, "REST", 0.2)
     for name in ("log", "over"):
         write(tmp_path / f"site/{name}", b"line\n")
     with (
@@ -808,7 +805,7 @@ def test_what_stands_in_the_way_of_a_pull_is_named_by_check_mode_too(server, tmp
     server.seed("b.css", b"b")
     said = set()
     for check in (True, False):
-        with pytest.raises(_s3_sync.Refused) as caught:
+        with pytest.raises(converge.Refused) as caught:
             sync(server, tmp_path / "tree", check, mode="pull", include=include)
         said.add(str(caught.value))
         assert caught.value.result["downloaded"] == 1
@@ -1010,9 +1007,9 @@ def test_a_pull_keeps_no_setuid_on_other_bytes(server, tmp_path):
 
 
 def test_report_and_progress(server, tree, tmp_path, monkeypatch):
-    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_crew
+    from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import workers
 
-    monkeypatch.setattr(_s3_crew.Progress, "EVERY", 0.0)
+    monkeypatch.setattr(workers.Progress, "EVERY", 0.0)
     sync(server, tree, check=True, progress_file=str(tmp_path / "progress"))
     assert not (tmp_path / "progress").exists()
     told = sync(server, tree, report="full", progress_file=str(tmp_path / "progress"))
@@ -1025,9 +1022,9 @@ def test_report_and_progress(server, tree, tmp_path, monkeypatch):
 CODE = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_pull, _s3_sync
-_s3_pull._BATCH = 4  # else a pull as small as this gives all files their names at its end
-_s3_sync.sync(json.loads(sys.argv[2]))
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge, pull
+pull._BATCH = 4  # else a pull as small as this gives all files their names at its end
+converge.sync(json.loads(sys.argv[2]))
 """
 
 
@@ -1067,9 +1064,9 @@ def test_killed_at_any_moment_it_converges(server, tmp_path, mode):
         halfway += process.returncode == -signal.SIGKILL and 0 < done < 60
     assert halfway
     server.hook = None
-    _s3_sync.sync(options)
+    converge.sync(options)
     assert files(root) == content(server)
-    assert not _s3_sync.sync(options)["changed"]
+    assert not converge.sync(options)["changed"]
 
 
 def test_a_timer_s_result_can_be_read_by_who_collects_it(server, tree, tmp_path, monkeypatch):
@@ -1079,7 +1076,7 @@ def test_a_timer_s_result_can_be_read_by_who_collects_it(server, tree, tmp_path,
     state.mkdir()
     before = os.umask(0o027)
     try:
-        assert _s3_run.run("site", str(conf), str(state)) == 0
+        assert runner.run("site", str(conf), str(state)) == 0
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in state.iterdir()}
@@ -1089,10 +1086,10 @@ def test_a_timer_s_result_can_be_read_by_who_collects_it(server, tree, tmp_path,
 ENDED = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 try:
-    _s3_sync.sync(json.loads(sys.argv[2]))
-except _s3_sync.Refused as fault:
+    converge.sync(json.loads(sys.argv[2]))
+except converge.Refused as fault:
     sys.exit(str(fault))
 """
 
@@ -1176,7 +1173,7 @@ def test_ended_by_systemd_while_a_disk_hangs(server, tmp_path, monkeypatch):
         write(tmp_path / f"site/{number}", b"same")
         server.seed(str(number), b"same")
     hang = f"def hang(*_): open({str(mark)!r}, 'w').close(); time.sleep(60)\n"
-    slow = f"import time\n{hang}_s3_sync._tree_local.md5_of = hang\n"
+    slow = f"import time\n{hang}converge.tree.md5_of = hang\n"
     monkeypatch.setitem(globals(), "ENDED", ENDED.replace("try:\n", f"{slow}try:\n"))
     began = time.monotonic()
     assert "was ended by SIGTERM" in ended(server, mark.exists, file_root=str(tmp_path / "site"))
@@ -1210,8 +1207,8 @@ def test_only_what_nobody_writes_is_swept(server, tmp_path, host, pid, age, stay
     server.seed("a", b"a")
     gone = subprocess.Popen(["true"])
     gone.wait()
-    mark = {"here": f"{_tree_local._host()}-", "other": "0123abcd-", "": ""}[host]
-    part = tmp_path / f"root/sub/{_tree_local.PART}{mark}{gone.pid if pid == 'gone' else pid}-{'0' * 16}"
+    mark = {"here": f"{_tree._host()}-", "other": "0123abcd-", "": ""}[host]
+    part = tmp_path / f"root/sub/{_tree.PART}{mark}{gone.pid if pid == 'gone' else pid}-{'0' * 16}"
     write(part, b"half", age)
     sync(server, tmp_path / "root", mode="pull")
     assert part.exists() is stays
@@ -1237,10 +1234,10 @@ def test_headers_that_threads_remember_at_a_time_stay_those_of_their_objects(tmp
             time.sleep(0.02)
             super().append(item)
 
-    cache = _tree_cache.Cache(None, ())
+    cache = _cache.Cache(None, ())
     cache._sets = Slow()
     told = {
-        f"{number}": _s3_answers.Head(
+        f"{number}": responses.Head(
             1, "e", 0, 9.0, {"content-type": f"t/{number}"}, {}, "STANDARD", None, None, {}, None
         )
         for number in range(8)
@@ -1262,25 +1259,25 @@ def test_headers_that_threads_remember_at_a_time_stay_those_of_their_objects(tmp
 )  # fmt: skip
 def test_whose_clock_is_the_host_s_and_who_keeps_a_change_time(kind, keeps):
     row = f"36 35 98:0 / /srv rw,noatime master:1 - {kind} /dev/root rw,errors=continue"
-    assert _tree_cache.remote_devices(row).get("98:0") is keeps
+    assert _cache.remote_devices(row).get("98:0") is keeps
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypatch, known):
     """sshfs, vfat: cp -p and rsync -t of other bytes of the same size leave nothing that shows."""
-    monkeypatch.setattr(_tree_cache, "RACE", 0.0)
-    real = _tree_cache.identity
-    for where in (_tree_local, _tree_scan):
+    monkeypatch.setattr(_cache, "RACE", 0.0)
+    real = _cache.identity
+    for where in (_tree, _scan):
         monkeypatch.setattr(where, "identity", lambda about: real(about)._replace(ctime=about.st_mtime_ns))
     path = tmp_path / "site/a.txt"
     write(path, b"before", age=3600)
     device = os.stat(path).st_dev
     remote = {f"{os.major(device)}:{os.minor(device)}": False} if known else None
     if known:
-        monkeypatch.setattr(_s3_sync, "remote_devices", lambda _mounts: remote)
+        monkeypatch.setattr(converge, "remote_devices", lambda _mounts: remote)
     else:
-        look = _s3_sync.Look
-        monkeypatch.setattr(_s3_sync, "Look", lambda *about: look(*about[:-1], None))
+        look = converge.Look
+        monkeypatch.setattr(converge, "Look", lambda *about: look(*about[:-1], None))
     options = {"cache": str(tmp_path / "cache")}
     for _run in range(2):
         sync(server, path.parent, **options)
@@ -1345,8 +1342,8 @@ def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypat
 def test_bad_input_is_one_sentence(server, tree, options, said):
     told = {**server.options(), "file_root": str(tree), **options}
     for check in (True, False):
-        with pytest.raises(_s3_sync.Refused) as caught:
-            _s3_sync.sync(told, check)
+        with pytest.raises(converge.Refused) as caught:
+            converge.sync(told, check)
         assert said in str(caught.value)
         assert SECRET not in str(caught.value)
     assert writes(server) == []

@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 from synced import files, write
 
 WEED = pathlib.Path(sys.executable).parent / "weed"
@@ -84,7 +84,7 @@ def weed(tmp_path_factory):
 
 def sync(weed, root, **options) -> dict:
     told = {"bucket": "bkt", "endpoint_url": weed, "region": "eu-central-1", "cache": "none", **KEYS, **options}
-    return _s3_sync.sync({**told, "file_root": str(root)})
+    return converge.sync({**told, "file_root": str(root)})
 
 
 def test_both_ways(weed, tree, tmp_path):
@@ -117,13 +117,13 @@ def test_more_than_a_page(weed, tmp_path):
 
 def test_a_wrong_key_is_refused(weed, tree):
     with pytest.raises(
-        _s3_sync.Refused, match="cannot be listed, so nothing was changed: LIST 'bkt/': 403 SignatureDoesNotMatch"
+        converge.Refused, match="cannot be listed, so nothing was changed: LIST 'bkt/': 403 SignatureDoesNotMatch"
     ):
         sync(weed, tree, secret_key="another")
 
 
 def test_a_missing_source_deletes_nothing(weed, tree, tmp_path):
     sync(weed, tree, key_prefix="safe")
-    with pytest.raises(_s3_sync.Refused, match="is not there: nothing was changed"):
+    with pytest.raises(converge.Refused, match="is not there: nothing was changed"):
         sync(weed, tmp_path / "typo", key_prefix="safe", delete=True, max_delete=ALL)
     assert not sync(weed, tree, key_prefix="safe", delete=True)["changed"]

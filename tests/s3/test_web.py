@@ -6,10 +6,11 @@ import datetime
 import urllib.parse
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_requests, _s3_sign, _s3_web, _s3_where
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_bucket import Bucket
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import Keys
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import client, endpoint, sigv4
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 from botocore import auth, awsrequest, credentials
+from gallery.s3 import objects
 from hypothesis import given
 from hypothesis import strategies as st
 from server import KEY, REGION, SECRET, Fault, Refusal
@@ -29,7 +30,7 @@ def by_botocore(monkeypatch, where, method, key, headers, keys, second, seconds)
     """The address that botocore signs."""
     then = datetime.datetime.fromtimestamp(second, datetime.timezone.utc)
     monkeypatch.setattr(auth, "get_current_datetime", lambda *_words, **_more: then)
-    url = f"{_s3_web.origin(where)}{where.base}{_s3_sign.quote(key)}"
+    url = f"{objects.origin(where)}{where.base}{sigv4.quote(key)}"
     request = awsrequest.AWSRequest(method, url, headers=headers)
     found = credentials.Credentials(keys.access_key, keys.secret_key, keys.token)
     auth.S3SigV4QueryAuth(found, "s3", where.region, expires=seconds).add_auth(request)
@@ -55,8 +56,8 @@ PLACES = [
 )
 @pytest.mark.parametrize("key", ["gallery/files/0abc-a.png", "a b/ü+%&=?#'()*!~.txt", "x"])
 def test_addresses_are_signed_as_botocore_does(monkeypatch, place, token, method, headers, key):
-    where, keys = _s3_where.by_url(place, "bkt", REGION), Keys("AKID", "secret", token)
-    ours = _s3_web.url(where, method, key, headers, keys, SECOND, 900)
+    where, keys = endpoint.by_url(place, "bkt", REGION), Keys("AKID", "secret", token)
+    ours = objects.url(where, method, key, headers, keys, SECOND, 900)
     theirs = by_botocore(monkeypatch, where, method, key, headers, keys, SECOND, 900)
     assert signed(ours) == signed(theirs)
     assert urllib.parse.urlsplit(ours)[:3] == urllib.parse.urlsplit(theirs)[:3]
@@ -64,15 +65,15 @@ def test_addresses_are_signed_as_botocore_does(monkeypatch, place, token, method
 
 @given(st.integers(0, 4_000_000_000), st.integers(1, 604_800), st.text(max_size=40), st.text(min_size=1, max_size=60))
 def test_any_moment_and_any_key(second, seconds, secret, key):
-    where, keys = _s3_where.by_url("https://s3.example.com", "bkt", REGION), Keys("AKID", secret)
-    url = _s3_web.url(where, "GET", key, {}, keys, second, seconds)
+    where, keys = endpoint.by_url("https://s3.example.com", "bkt", REGION), Keys("AKID", secret)
+    url = objects.url(where, "GET", key, {}, keys, second, seconds)
     with pytest.MonkeyPatch.context() as patch:
         assert signed(url) == signed(by_botocore(patch, where, "GET", key, {}, keys, second, seconds))
 
 
 @pytest.fixture
 def bucket(server):
-    where = _s3_where.by_url(server.url, "bkt", REGION)
+    where = endpoint.by_url(server.url, "bkt", REGION)
     made = Bucket(where, lambda: Keys(KEY, SECRET), seconds=5, attempts=3)
     yield made
     made.close()
@@ -82,12 +83,12 @@ def test_pages(server, bucket):
     for number in range(5):
         server.seed(f"f/{number} ü", b"x" * number)
     server.seed("g/other")
-    page = _s3_web.page(bucket, "f/", "f/1 ü", 2)
+    page = objects.page(bucket, "f/", "f/1 ü", 2)
     assert [(found.key, found.size) for found in page.objects] == [("f/2 ü", 2), ("f/3 ü", 3)]
     assert page.token
-    last = _s3_web.page(bucket, "f/", "f/3 ü", 2)
+    last = objects.page(bucket, "f/", "f/3 ü", 2)
     assert ([found.key for found in last.objects], last.token) == (["f/4 ü"], "")
-    assert _s3_web.page(bucket, "f/", "f/4 ü", 2).objects == []
+    assert objects.page(bucket, "f/", "f/4 ü", 2).objects == []
     assert server.counts["LIST"] == 3
 
 
@@ -98,19 +99,19 @@ EMPTY = b"""<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true<
 def test_an_empty_page_has_a_next_one(server, bucket):
     server.seed("f/1")
     server.faults.append(Fault("body", "LIST", value=lambda _body: EMPTY % b"f/0".hex().encode()))
-    first = _s3_web.page(bucket, "f/", "", 2)
+    first = objects.page(bucket, "f/", "", 2)
     assert (first.objects, bool(first.token)) == ([], True)
-    second = _s3_web.page(bucket, "f/", "", 2, first.token)
+    second = objects.page(bucket, "f/", "", 2, first.token)
     assert ([found.key for found in second.objects], second.token) == (["f/1"], "")
 
 
 def test_a_page_that_is_cut_short_is_asked_for_again(server, bucket):
     server.seed("f/1")
     server.faults.append(Fault("cut", "LIST"))
-    assert len(_s3_web.page(bucket, "f/", "", 2).objects) == 1
+    assert len(objects.page(bucket, "f/", "", 2).objects) == 1
     server.faults.append(Fault("cut", "LIST", count=9))
-    with pytest.raises(_s3_requests.S3Error, match="cut short"):
-        _s3_web.page(bucket, "f/", "", 2)
+    with pytest.raises(client.S3Error, match="cut short"):
+        objects.page(bucket, "f/", "", 2)
 
 
 FORBIDDEN = Fault("403", "HEAD|GET", count=99, value="AccessDenied")
@@ -118,33 +119,33 @@ FORBIDDEN = Fault("403", "HEAD|GET", count=99, value="AccessDenied")
 
 def test_what_is_missing_is_told_from_what_is_forbidden(server, bucket):
     server.seed("there", b"12345")
-    assert _s3_web.head(bucket, "gone") is None
-    assert _s3_web.get(bucket, "gone", 9) is None
-    assert _s3_web.get(bucket, "there", 3)[1] == b"123"
-    assert _s3_web.get(bucket, "there", 3)[0].size == 5
+    assert objects.head(bucket, "gone") is None
+    assert objects.get(bucket, "gone", 9) is None
+    assert objects.get(bucket, "there", 3)[1] == b"123"
+    assert objects.get(bucket, "there", 3)[0].size == 5
     server.seed("empty")
-    assert _s3_web.get(bucket, "empty", 3)[1] == b""
+    assert objects.get(bucket, "empty", 3)[1] == b""
     # whose policy lets list below a prefix only is told 403 of both
     server.faults.append(FORBIDDEN)
-    for ask in (_s3_web.head, lambda bucket, key: _s3_web.get(bucket, key, 3)):
+    for ask in (objects.head, lambda bucket, key: objects.get(bucket, key, 3)):
         assert ask(bucket, "gone") is None
         assert ask(bucket, "the") is None
-        with pytest.raises(_s3_requests.Denied):
+        with pytest.raises(client.Denied):
             ask(bucket, "there")
     server.faults.append(Fault("403", "LIST", value="AccessDenied"))
-    with pytest.raises(_s3_requests.Denied):
-        _s3_web.head(bucket, "gone")
+    with pytest.raises(client.Denied):
+        objects.head(bucket, "gone")
 
 
 def test_a_copy_replaces_nothing(server, bucket):
     etag = server.seed("from", b"12345", content_type="text/plain", cache_control="no-store").etag
-    told = _s3_web.copy(bucket, "from", etag, "to", {"content-type": "image/png"})
+    told = objects.copy(bucket, "from", etag, "to", {"content-type": "image/png"})
     assert told == ""  # the double keeps it, but does not say so
     assert server.things["to"].sums["sha256"]
     assert (server.things["to"].data, server.things["to"].headers) == (b"12345", {"content-type": "image/png"})
     for source, tag, target in (("from", etag, "to"), ("from", "0" * 32, "new"), ("gone", etag, "new")):
-        with pytest.raises(_s3_requests.Changed):
-            _s3_web.copy(bucket, source, tag, target, {"content-type": "text/plain"})
+        with pytest.raises(client.Changed):
+            objects.copy(bucket, source, tag, target, {"content-type": "text/plain"})
     assert "new" not in server.things
 
 
@@ -153,24 +154,24 @@ def test_a_copy_is_tried_again(server, bucket, what):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault(what, "COPY"))
     # its first try was carried out: only who looks at the target knows that it was ours
-    with pytest.raises(_s3_requests.Changed):
-        _s3_web.copy(bucket, "from", etag, "to", {})
+    with pytest.raises(client.Changed):
+        objects.copy(bucket, "from", etag, "to", {})
     assert server.things["to"].data == b"12345"
 
 
 @pytest.mark.parametrize(
     ("code", "made", "tries"),
     [
-        ("InternalError", _s3_requests.S3Error, 3),  # tried again, to no avail
-        ("AccessDenied", _s3_requests.Denied, 1),
-        ("PreconditionFailed", _s3_requests.Changed, 1),
+        ("InternalError", client.S3Error, 3),  # tried again, to no avail
+        ("AccessDenied", client.Denied, 1),
+        ("PreconditionFailed", client.Changed, 1),
     ],
 )
 def test_an_error_within_the_200_of_a_copy_is_what_its_code_says(server, bucket, code, made, tries):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault("refuse", "COPY", count=9, value=Refusal(200, code)))
     with pytest.raises(made, match=f"200 {code} said the double") as caught:
-        _s3_web.copy(bucket, "from", etag, "to", {})
+        objects.copy(bucket, "from", etag, "to", {})
     assert (caught.value.code, server.counts["COPY"]) == (code, tries)
     assert "to" not in server.things
 
@@ -178,14 +179,14 @@ def test_an_error_within_the_200_of_a_copy_is_what_its_code_says(server, bucket,
 def test_a_copy_about_which_nothing_is_said_is_a_failure(server, bucket):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault("empty", "COPY"))
-    with pytest.raises(_s3_requests.S3Error, match="does not say"):
-        _s3_web.copy(bucket, "from", etag, "to", {})
+    with pytest.raises(client.S3Error, match="does not say"):
+        objects.copy(bucket, "from", etag, "to", {})
 
 
 def test_deleting_what_is_not_there(server, bucket):
     server.seed("a")
-    _s3_web.delete(bucket, "a")
-    _s3_web.delete(bucket, "a")
+    objects.delete(bucket, "a")
+    objects.delete(bucket, "a")
     assert server.things == {}
 
 
@@ -194,20 +195,20 @@ def test_uploads_under_way(server, bucket):
     head = "<ListMultipartUploadsResult><EncodingType>url</EncodingType>"
     answers = [f"{head}{entry}</ListMultipartUploadsResult>", "<html/>"]
     server.faults += [Fault("body", "LIST", value=lambda _body, text=text: text.encode()) for text in answers]
-    (found,) = _s3_web.uploads(bucket, "f/")
+    (found,) = objects.uploads(bucket, "f/")
     begun = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc).timestamp()
     assert found == ("f/a bü", "U&1", begun)
-    with pytest.raises(_s3_requests.S3Error, match="no list of uploads"):
-        _s3_web.uploads(bucket, "f/")
+    with pytest.raises(client.S3Error, match="no list of uploads"):
+        objects.uploads(bucket, "f/")
 
 
 def test_the_clock_is_the_servers(server, bucket):
     server.skew = 7200.0
-    _s3_web.page(bucket, "", "", 1)
+    objects.page(bucket, "", "", 1)
     assert abs(bucket.now() - server.now()) < 5
 
 
 def test_a_refusal_is_told(server, bucket):
     server.faults.append(Fault("refuse", "LIST", value=Refusal(403, "AccessDenied")))
-    with pytest.raises(_s3_requests.Denied, match="allow it to the role"):
-        _s3_web.page(bucket, "", "", 1)
+    with pytest.raises(client.Denied, match="allow it to the role"):
+        objects.page(bucket, "", "", 1)

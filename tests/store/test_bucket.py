@@ -11,8 +11,8 @@ import sys
 
 import pytest
 import test_store
-from ansible_collections.samefiles.aws.plugins.module_utils import _bucket, _bucket_aws, _bucket_proof
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket import BucketError
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply, spec, verify
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError
 from ansible_collections.samefiles.aws.plugins.modules import bucket as module
 from botocore.exceptions import ClientError
 
@@ -37,7 +37,7 @@ PUBLIC = {
 NEW = [
     f"make the bucket {NAME} in {REGION}, its owner's alone",
     "add the policy's statement SamefilesTlsOnly, which refuses whatever comes without TLS",
-    *[f"switch {name} on" for name in _bucket.SWITCHES],
+    *[f"switch {name} on" for name in spec.SWITCHES],
     "encrypt new objects with AES256 (it was not set)",
     "keep the versions of objects that are replaced or deleted",
     "add the lifecycle rule samefiles-incoming, which removes what lies in gallery/incoming/ after 1 day",
@@ -52,7 +52,7 @@ def no_environment(monkeypatch):
     """Nothing of the user's AWS settings counts."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(_bucket_aws, "SETTLE", 2.0)
+    monkeypatch.setattr(apply, "SETTLE", 2.0)
 
 
 def options(lab, **more) -> dict:
@@ -130,7 +130,7 @@ def test_a_new_bucket(lab, client, gone):
 BREAKS = {
     "block": (
         lambda client: client.delete_public_access_block(Bucket=NAME),
-        [f"switch {name} on" for name in _bucket.SWITCHES],
+        [f"switch {name} on" for name in spec.SWITCHES],
     ),
     "ownership": (
         lambda client: client.put_bucket_ownership_controls(
@@ -254,7 +254,7 @@ def test_a_browser_uploads_with_a_signed_request_at_its_own_endpoint(lab, client
         told = ask("OPTIONS", {**origin, **wanted}).headers
         return sorted(told.get("Access-Control-Allow-Headers", "").split(", "))
 
-    assert allowed(list(_bucket.UPLOAD_HEADERS), origin) == sorted(_bucket.UPLOAD_HEADERS)
+    assert allowed(list(spec.UPLOAD_HEADERS), origin) == sorted(spec.UPLOAD_HEADERS)
     assert allowed(["x-amz-acl"], origin) == [""]
     assert allowed(["content-type"], {"Origin": "https://evil.example.com"}) == [""]
     answer = ask("PUT", {**headers, **origin}, b"a")
@@ -272,7 +272,7 @@ def test_a_bucket_that_would_open_more_is_not_opened(lab, client, ready):
     with pytest.raises(BucketError, match=r"another public statement \(Old\), which would be open as well"):
         run(lab, **OPEN)
     told = run(lab)
-    assert told["actions"] == [f"switch {name} on" for name in _bucket.SWITCHES]
+    assert told["actions"] == [f"switch {name} on" for name in spec.SWITCHES]
     client.put_object(Bucket=NAME, Key="old/a", Body=b"a")
     assert anybody(lab, "old/a") == (403, 403)
 
@@ -291,17 +291,17 @@ def test_an_own_statement_that_is_too_wide_is_mended(lab, client, ready):
 
 
 def test_the_proof_can_fail(lab, client, ready, monkeypatch):
-    monkeypatch.setattr(_bucket_proof, "DEADLINE", 0.1)
-    found, where = _bucket_aws.login(options(lab))
-    wish = _bucket.wish(options(lab, **OPEN))
+    monkeypatch.setattr(verify, "DEADLINE", 0.1)
+    found, where = apply.login(options(lab))
+    wish = spec.wish(options(lab, **OPEN))
     with pytest.raises(BucketError, match="without credentials got 403 and should be answered"):
-        _bucket_proof.prove(found, where, wish, wait=0.1)
+        verify.prove(found, where, wish, wait=0.1)
     client.delete_public_access_block(Bucket=NAME)
     client.put_bucket_policy(
         Bucket=NAME, Policy=json.dumps({"Version": "2012-10-17", "Statement": [{**PUBLIC, "Action": "s3:*", "Resource": PUBLIC["Resource"][:-5] + "*"}]})
     )  # fmt: skip
     with pytest.raises(BucketError, match="without credentials got 200 and should be refused"):
-        _bucket_proof.prove(found, where, _bucket.wish(options(lab)), wait=0.1)
+        verify.prove(found, where, spec.wish(options(lab)), wait=0.1)
     assert client.list_object_versions(Bucket=NAME).get("Versions") is None
 
 
@@ -310,7 +310,7 @@ def test_a_policy_that_s3_refuses_leaves_the_bucket_closed(lab, client, ready, m
         "Error": {"Code": "AccessDenied", "Message": "public policies are prevented by the BlockPublicPolicy setting"}
     }
     refused["ResponseMetadata"] = {"HTTPStatusCode": 403}
-    login = _bucket_aws.login
+    login = apply.login
 
     def account_blocks(told):
         found, where = login(told)
@@ -321,7 +321,7 @@ def test_a_policy_that_s3_refuses_leaves_the_bucket_closed(lab, client, ready, m
         monkeypatch.setattr(found.client, "put_bucket_policy", refuse, raising=False)
         return found, where
 
-    monkeypatch.setattr(_bucket_aws, "login", account_blocks)
+    monkeypatch.setattr(apply, "login", account_blocks)
     with pytest.raises(
         BucketError, match="the public-access block of the account, or of its organization, forbids it"
     ) as caught:

@@ -116,11 +116,11 @@ def test_boto3_works_unchanged(lab, sourced, tmp_path):
 
 
 def test_our_own_module_works_unchanged(lab, sourced, tree, tmp_path):
-    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_sync
+    from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 
     options = {"bucket": lab.bucket, "key_prefix": "tools/ours", "cache": "none"}
     push = {**options, "file_root": str(tree), "delete": True}
-    assert _s3_sync.sync(push)["uploaded"] == len(NAMES)
-    assert not _s3_sync.sync(push)["changed"]
-    _s3_sync.sync({**options, "file_root": str(tmp_path / "back"), "mode": "pull"})
+    assert converge.sync(push)["uploaded"] == len(NAMES)
+    assert not converge.sync(push)["changed"]
+    converge.sync({**options, "file_root": str(tmp_path / "back"), "mode": "pull"})
     same(tree, tmp_path / "back")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import re
 
-from ansible_collections.samefiles.aws.plugins.module_utils import _plan, _tables, _units, _wanted
-from ansible_collections.samefiles.aws.plugins.module_utils._facts import Facts, Listener, Point, Root, State
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import spec, tables, units
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import Facts, Listener, Point, Root, State
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 
 FS = "fs-0123456789abcdef0"
@@ -17,11 +18,9 @@ ADDRESS = {FS: "10.0.0.10", OTHER: "10.0.0.20"}
 FSTAB = "LABEL=root / ext4 defaults 0 1\n"
 
 
-def want(*mounts: dict, transport: str = "stunnel") -> list[_wanted.Wanted]:
+def want(*mounts: dict, transport: str = "stunnel") -> list[spec.Wanted]:
     """The user's list as data; it must be without fault."""
-    items, faults = _wanted.wanted(
-        [{"file_system": FS, "path": "/srv/files", **raw} for raw in mounts], REGION, transport
-    )
+    items, faults = spec.wanted([{"file_system": FS, "path": "/srv/files", **raw} for raw in mounts], REGION, transport)
     assert not faults, faults
     return items
 
@@ -36,7 +35,7 @@ class Host:
             addresses={f"{fs}.efs.{REGION}.amazonaws.com": (ip,) for fs, ip in ADDRESS.items()},
             ids={"user:5000": 5000, "group:5000": 5000, "user:1": 1},
         )
-        self.facts.mounts = _tables.mounts("1 0 8:1 / / rw - ext4 /dev/root rw\n")
+        self.facts.mounts = tables.mounts("1 0 8:1 / / rw - ext4 /dev/root rw\n")
         self.next_port = 20049
         self.pid = 100
         self.reloaded = True
@@ -90,7 +89,7 @@ class Host:
         del self.facts.files[step.target]
 
     def do_write(self, step):
-        if step.target == _units.FSTAB:
+        if step.target == units.FSTAB:
             self.facts.fstab = step.value
         else:
             self.facts.files[step.target] = step.value
@@ -107,9 +106,9 @@ class Host:
         self.facts.enabled.add(step.target)
 
     def do_start(self, step):
-        system = _units.tunnel_file_system(step.target)
-        conf = self.facts.files[_units.tunnel_conf_path(system)]
-        port = _units.conf_port(conf)
+        system = units.tunnel_file_system(step.target)
+        conf = self.facts.files[units.tunnel_conf_path(system)]
+        port = units.conf_port(conf)
         assert port == step.value
         assert port not in self.facts.listeners
         self.listen(port, re.search(r"connect = (.*):2049", conf).group(1), step.target)
@@ -138,7 +137,7 @@ class Host:
         item = step.value
         assert self.reloaded, "systemd does not know the line yet"
         assert not self.facts.at(item.path), "something is mounted there"
-        lines = [entry for entry in _tables.fstab_entries(self.facts.fstab) if entry.path == item.path]
+        lines = [entry for entry in tables.fstab_entries(self.facts.fstab) if entry.path == item.path]
         assert len(lines) == 1, f"fstab has {len(lines)} lines for {item.path}"
         self.mount_line(lines[0])
 
@@ -166,8 +165,8 @@ class Host:
             for key, value in options.items()
         ]
         mode = "ro" if "ro" in options else "rw"
-        row = f"9 1 0:9 / {_tables.escape(entry.path)} {mode},relatime - nfs4 {source} rw,{','.join(words)}"
-        self.facts.mounts += _tables.mounts(row + "\n")
+        row = f"9 1 0:9 / {tables.escape(entry.path)} {mode},relatime - nfs4 {source} rw,{','.join(words)}"
+        self.facts.mounts += tables.mounts(row + "\n")
         self.facts.roots[entry.path] = Root(0, 0, 0o755)
         self.facts.read_ahead[entry.path] = 128
 

@@ -6,9 +6,10 @@ import json
 import random
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _bucket, _bucket_plan, _bucket_policy, _bucket_proof
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket import SWITCHES, BucketError, State
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_where import by_url
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import plan, spec, verify
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import policy as _policy
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import SWITCHES, BucketError, State
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import by_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,8 +24,8 @@ OPEN = {"public_prefix": "public", "public_access_confirmed": True}
 ALL_ON = dict.fromkeys(SWITCHES, True)
 
 
-def wish(**more) -> _bucket.Wanted:
-    return _bucket.wish({**OPTIONS, **more})
+def wish(**more) -> spec.Wanted:
+    return spec.wish({**OPTIONS, **more})
 
 
 def statement(sid: str = "", **more) -> dict:
@@ -50,33 +51,31 @@ class Bucket:
 
     def do(self, step) -> None:
         if step.kind == "policy" and (self.state.block or {}).get("BlockPublicPolicy"):
-            public = [one for one in step.value["Statement"] if _bucket_policy.is_public(one)]
+            public = [one for one in step.value["Statement"] if _policy.is_public(one)]
             assert not public, "S3 takes no public policy while BlockPublicPolicy is on"
         if step.kind == "lifecycle":
             assert {"Filter", "Prefix"} - {name for rule in step.value[0] for name in rule}, (
                 "S3 takes no two forms at once"
             )
         if step.kind == "create":
-            self.state = State(there=True, ownership=_bucket.ENFORCED, block=ALL_ON)
+            self.state = State(there=True, ownership=spec.ENFORCED, block=ALL_ON)
         else:
-            self.state = _bucket_plan.after(self.state, [step])
+            self.state = plan.after(self.state, [step])
 
     def exposed(self) -> set[str]:
         """Which statements let everybody in, and over what."""
         if (self.state.block or {}).get("RestrictPublicBuckets"):
             return set()
-        every = _bucket_policy.statements(self.state.policy)
-        tls = _bucket_policy.meaning(_bucket_policy.tls_only(NAME, "aws"))
-        ways = ["https"] if tls in map(_bucket_policy.meaning, every) else ["http", "https"]
-        return {
-            f"{way} {_bucket_policy.meaning(one)}" for one in every if _bucket_policy.is_public(one) for way in ways
-        }
+        every = _policy.statements(self.state.policy)
+        tls = _policy.meaning(_policy.tls_only(NAME, "aws"))
+        ways = ["https"] if tls in map(_policy.meaning, every) else ["http", "https"]
+        return {f"{way} {_policy.meaning(one)}" for one in every if _policy.is_public(one) for way in ways}
 
 
-def converge(wanted: _bucket.Wanted, state: State) -> tuple[State, list[str]]:
+def converge(wanted: spec.Wanted, state: State) -> tuple[State, list[str]]:
     """Carry the plan out; never is anything open that is not at the beginning or at the end."""
     bucket, before = Bucket(state), Bucket(state).exposed()
-    steps, seen = _bucket_plan.plan(wanted, state), []
+    steps, seen = plan.plan(wanted, state), []
     assert all(step.actions for step in steps)
     for step in steps:
         bucket.do(step)
@@ -85,9 +84,9 @@ def converge(wanted: _bucket.Wanted, state: State) -> tuple[State, list[str]]:
         assert exposed <= before | bucket.exposed()
         if not wanted.public_prefix:
             assert exposed <= before
-    assert _bucket_plan.plan(wanted, bucket.state) == []
-    assert _bucket_plan.unproved(wanted, state if state.there else bucket.state, bucket.state) == ""
-    assert _bucket.view(bucket.state) == _bucket.view(_bucket_plan.after(state, steps))
+    assert plan.plan(wanted, bucket.state) == []
+    assert plan.unproved(wanted, state if state.there else bucket.state, bucket.state) == ""
+    assert spec.view(bucket.state) == spec.view(plan.after(state, steps))
     return bucket.state, [action for step in steps for action in step.actions]
 
 
@@ -162,7 +161,7 @@ def test_what_was_deleted_is_kept_as_long_as_is_asked_for():
 )
 def test_what_is_not_ours_to_change(state, options, said):
     with pytest.raises(BucketError, match=said):
-        _bucket_plan.plan(wish(**options), state)
+        plan.plan(wish(**options), state)
 
 
 # One thing broken on a converged bucket, and the sentence of the run that mends it.
@@ -199,7 +198,7 @@ def test_each_difference_is_mended_with_its_sentence(name):
     state = good._replace(**({"block": None} if broken is None else broken))
     mended, told = converge(wish(), state)
     assert "; ".join(told) == said
-    assert _bucket_plan.unproved(wish(), mended, state) != ""
+    assert plan.unproved(wish(), mended, state) != ""
 
 
 def test_a_new_bucket_closed_and_open():
@@ -218,8 +217,8 @@ def test_the_second_switch_and_back():
         "add the policy's statement SamefilesPublicRead, which lets everybody read public/",
     ]
     assert opened.policy["Statement"][1]["Resource"] == f"{ARN}/public/*"
-    assert _bucket.open_prefix(NAME, opened) == "public"
-    steps = _bucket_plan.plan(wish(), opened)
+    assert spec.open_prefix(NAME, opened) == "public"
+    steps = plan.plan(wish(), opened)
     assert [step.kind for step in steps] == ["policy", "block"]
     closed, told = converge(wish(), opened)
     assert told[0] == "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials"
@@ -229,22 +228,22 @@ def test_the_second_switch_and_back():
         "mend the lifecycle rule samefiles-deleted-public, which removes what was deleted in p2/ for good after 30 days",
         "mend the policy's statement SamefilesPublicRead, which lets everybody read p2/",
     ]
-    assert _bucket.open_prefix(NAME, moved) == "p2"
+    assert spec.open_prefix(NAME, moved) == "p2"
 
 
 def test_closing_comes_first_and_opening_last():
     opened = converged(**OPEN)._replace(versioning="", encryption={}, cors=())
-    kinds = [step.kind for step in _bucket_plan.plan(wish(), opened)]
+    kinds = [step.kind for step in plan.plan(wish(), opened)]
     assert kinds == ["policy", "block", "encryption", "versioning", "cors"]
     closed = converged()._replace(versioning="", encryption={}, cors=())
-    kinds = [step.kind for step in _bucket_plan.plan(wish(**OPEN), closed)]
+    kinds = [step.kind for step in plan.plan(wish(**OPEN), closed)]
     assert kinds == ["encryption", "versioning", "lifecycle", "cors", "block", "policy"]
 
 
 def test_a_wider_statement_behind_the_block_is_never_let_out():
     state = converged(public_prefix=OPEN["public_prefix"])
     wide = policy(*state.policy["Statement"], statement("SamefilesPublicRead"))
-    steps = _bucket_plan.plan(wish(**OPEN), state._replace(policy=wide))
+    steps = plan.plan(wish(**OPEN), state._replace(policy=wide))
     assert [step.kind for step in steps] == ["policy", "block", "policy"]
     told = converge(wish(**OPEN), state._replace(policy=wide))[1]
     assert told == [
@@ -253,12 +252,12 @@ def test_a_wider_statement_behind_the_block_is_never_let_out():
         "switch RestrictPublicBuckets off, so that public/ can be opened",
         "add the policy's statement SamefilesPublicRead, which lets everybody read public/",
     ]
-    assert _bucket.open_prefix(NAME, state._replace(policy=wide)) == ""
+    assert spec.open_prefix(NAME, state._replace(policy=wide)) == ""
 
 
 def test_an_end_in_the_middle_is_mended():
     for begin, more in ((converged(), OPEN), (converged(**OPEN), {})):
-        steps = _bucket_plan.plan(wish(**more), begin)
+        steps = plan.plan(wish(**more), begin)
         for count in range(len(steps) + 1):
             bucket = Bucket(begin)
             for step in steps[:count]:
@@ -307,7 +306,7 @@ def test_a_prefix_is_not_opened_where_s3_would_decrypt_for_nobody():
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
     state = converged()._replace(encryption=rule)
     with pytest.raises(BucketError, match="encrypts new objects with aws:kms, which .*: set encryption to AES256"):
-        _bucket_plan.plan(wish(**OPEN), state)
+        plan.plan(wish(**OPEN), state)
     assert converge(wish(**OPEN, encryption="AES256"), state)[1][0] == (
         "encrypt new objects with AES256 (it was aws:kms)"
     )
@@ -321,8 +320,8 @@ def test_versions_are_suspended_only_where_they_were_kept():
 
 def test_what_s3_keeps_beside_the_lifecycle_rules_is_sent_with_them():
     state = converged()._replace(lifecycle=(RULE,), least_transition="varies_by_storage_class")
-    [step] = _bucket_plan.plan(wish(), state)
-    assert step.value == ([RULE, *_bucket.lifecycle_rules(wish())], "varies_by_storage_class")
+    [step] = plan.plan(wish(), state)
+    assert step.value == ([RULE, *spec.lifecycle_rules(wish())], "varies_by_storage_class")
 
 
 # Spellings: AWS stores a policy as it likes.
@@ -341,7 +340,7 @@ def test_what_s3_keeps_beside_the_lifecycle_rules_is_sent_with_them():
     ],
 )
 def test_another_spelling_is_no_difference(respelled):
-    ours = {**_bucket_policy.tls_only(NAME, "aws"), **respelled}
+    ours = {**_policy.tls_only(NAME, "aws"), **respelled}
     assert converge(wish(), converged()._replace(policy={"Version": "2012-10-17", "Statement": ours}))[1] == []
 
 
@@ -353,12 +352,12 @@ def test_another_spelling_is_no_difference(respelled):
     ],
 )  # fmt: skip
 def test_another_meaning_is_a_difference(changed):
-    ours = {**_bucket_policy.tls_only(NAME, "aws"), **changed}
+    ours = {**_policy.tls_only(NAME, "aws"), **changed}
     assert converge(wish(), converged()._replace(policy=policy(ours)))[1] != []
 
 
 def test_a_sid_that_is_there_twice_becomes_one():
-    ours = _bucket_policy.tls_only(NAME, "aws")
+    ours = _policy.tls_only(NAME, "aws")
     state, _told = converge(wish(), converged()._replace(policy=policy(ours, FOREIGN[0], ours)))
     assert state.policy["Statement"] == [ours, FOREIGN[0]]
 
@@ -419,7 +418,7 @@ def test_rules_in_another_spelling_are_no_difference():
     ],
 )  # fmt: skip
 def test_which_statements_let_everybody_in(more, public):
-    assert _bucket_policy.is_public(statement(**more)) is public
+    assert _policy.is_public(statement(**more)) is public
 
 
 # Whatever a bucket is like: what is foreign stays, the plan ends in what was wanted, and nothing is opened on the way.
@@ -429,14 +428,14 @@ WHO = st.sampled_from(["*", {"AWS": "*"}, ROLE, {"Service": "cloudfront.amazonaw
 STATEMENTS = st.builds(
     lambda sid, who, effect, path: statement(sid, Principal=who, Effect=effect, Resource=f"{ARN}/{path}"),
     SIDS, WHO, st.sampled_from(["Allow", "Deny"]), st.sampled_from(["*", "public/*", "logs/*"]),
-) | st.sampled_from([_bucket_policy.tls_only(NAME, "aws"), _bucket_policy.public_read(NAME, "aws", "public")])  # fmt: skip
+) | st.sampled_from([_policy.tls_only(NAME, "aws"), _policy.public_read(NAME, "aws", "public")])  # fmt: skip
 POLICIES = st.none() | st.lists(STATEMENTS, max_size=5).map(lambda found: policy(*found))
 RULES = st.lists(
-    st.sampled_from([RULE, *_bucket.lifecycle_rules(wish()), {**RULE, "ID": "samefiles-incoming"}, {**RULE, "ID": "z"}])
+    st.sampled_from([RULE, *spec.lifecycle_rules(wish()), {**RULE, "ID": "samefiles-incoming"}, {**RULE, "ID": "z"}])
 )
 CORS = st.lists(
     st.sampled_from(
-        [OTHER_SITE, _bucket.cors_rule(wish()), {**OTHER_SITE, "ID": "samefiles-browser"}, {**OTHER_SITE, "ID": "q"}]
+        [OTHER_SITE, spec.cors_rule(wish()), {**OTHER_SITE, "ID": "samefiles-browser"}, {**OTHER_SITE, "ID": "q"}]
     )
 )
 STATES = st.builds(
@@ -445,7 +444,7 @@ STATES = st.builds(
     stack=st.just(""),
     least_transition=st.just(""),
     block=st.none() | st.fixed_dictionaries(dict.fromkeys(SWITCHES, st.booleans())),
-    ownership=st.sampled_from(["", "ObjectWriter", "BucketOwnerPreferred", _bucket.ENFORCED]),
+    ownership=st.sampled_from(["", "ObjectWriter", "BucketOwnerPreferred", spec.ENFORCED]),
     policy=POLICIES,
     cors=CORS.map(tuple),
     lifecycle=RULES.map(tuple),
@@ -460,19 +459,19 @@ WISHES = st.sampled_from([{}, OPEN, {"public_prefix": "public"}, {"cors_origins"
 def test_every_bucket_converges_safely_or_is_refused(state, options):
     wanted = wish(**options)
     try:
-        _bucket_plan.plan(wanted, state)
+        plan.plan(wanted, state)
     except BucketError:
-        foreign = [one for one in _bucket_policy.foreign(state.policy) if _bucket_policy.is_public(one)]
+        foreign = [one for one in _policy.foreign(state.policy) if _policy.is_public(one)]
         assert foreign
         assert wanted.public_prefix or state.block["BlockPublicPolicy"]
         return
     found, told = converge(wanted, state)
     assert len(told) == len(set(told))
-    assert _bucket.foreign(found) == _bucket.foreign(state)
-    assert [one for one in _bucket_policy.statements(found.policy) if one.get("Sid") not in _bucket_policy.OURS] == [
-        one for one in _bucket_policy.statements(state.policy) if one.get("Sid") not in _bucket_policy.OURS
+    assert spec.foreign(found) == spec.foreign(state)
+    assert [one for one in _policy.statements(found.policy) if one.get("Sid") not in _policy.OURS] == [
+        one for one in _policy.statements(state.policy) if one.get("Sid") not in _policy.OURS
     ]
-    assert bool(told) == (found != state or bool(_bucket_plan.plan(wanted, state)))
+    assert bool(told) == (found != state or bool(plan.plan(wanted, state)))
 
 
 @given(STATEMENTS, st.randoms(use_true_random=False))
@@ -485,25 +484,25 @@ def test_a_meaning_does_not_depend_on_spelling(one, chance: random.Random):
             other[name] = many if len(many) > 1 or chance.random() < 0.5 else many[0]
     names = list(other)
     chance.shuffle(names)
-    assert _bucket_policy.meaning({name: other[name] for name in names}) == _bucket_policy.meaning(one)
+    assert _policy.meaning({name: other[name] for name in names}) == _policy.meaning(one)
 
 
 def test_what_somebody_else_changed_meanwhile_is_told():
     before = converged()._replace(policy=policy(*converged().policy["Statement"], FOREIGN[0]))
-    assert "somebody else changed it meanwhile" in _bucket_plan.unproved(wish(), before, converged())
-    assert "gone again" in _bucket_plan.unproved(wish(), before, State())
-    assert "there is still to switch" in _bucket_plan.unproved(wish(), before, before._replace(block=None))
+    assert "somebody else changed it meanwhile" in plan.unproved(wish(), before, converged())
+    assert "gone again" in plan.unproved(wish(), before, State())
+    assert "there is still to switch" in plan.unproved(wish(), before, before._replace(block=None))
 
 
 def test_what_is_asked_without_credentials():
-    keys, asked = _bucket_proof.checks(wish(**OPEN), "run")
+    keys, asked = verify.checks(wish(**OPEN), "run")
     assert keys == ["public/proof/run", "gallery/proof/run"]
     assert [check for check in asked if check.answered] == [asked[0]]
     assert (asked[0].method, asked[0].path) == ("GET", "public/proof/run")
-    keys, asked = _bucket_proof.checks(wish(public_prefix="public"), "run")
+    keys, asked = verify.checks(wish(public_prefix="public"), "run")
     assert len(keys) == 2
     assert not any(check.answered for check in asked)
-    assert _bucket_proof.checks(wish(), "run")[0] == ["gallery/proof/run"]
+    assert verify.checks(wish(), "run")[0] == ["gallery/proof/run"]
 
 
 @pytest.mark.parametrize(
@@ -517,7 +516,7 @@ def test_what_is_asked_without_credentials():
 )
 def test_browsers_are_proved_to_where_tickets_and_links_lead(browser, bucket, place):
     where = by_url("https://10.0.0.6", bucket, "eu-central-1")
-    found = _bucket_proof.Anybody(where, browser).places
+    found = verify.Anybody(where, browser).places
     assert found == [f"https://10.0.0.6/{bucket}/", place]
 
 
@@ -526,7 +525,7 @@ def test_browsers_are_proved_to_where_tickets_and_links_lead(browser, bucket, pl
 )
 def test_what_is_no_place_for_browsers(browser):
     with pytest.raises(BucketError, match="^browser_endpoint_url "):
-        _bucket.for_browsers(browser, NAME, "")
+        spec.for_browsers(browser, NAME, "")
 
 
 @pytest.mark.parametrize(
@@ -539,7 +538,7 @@ def test_what_is_no_place_for_browsers(browser):
     ],
 )  # fmt: skip
 def test_what_counts_as_refused_without_credentials(method, status, body, refused):
-    check = _bucket_proof.Check(method, "k", "nobody")
-    said = _bucket_proof._verdict(check, "https://s3/k", status, body, b"the proof")
+    check = verify.Check(method, "k", "nobody")
+    said = verify._verdict(check, "https://s3/k", status, body, b"the proof")
     assert (said == "") is refused
     assert refused or f"got {status} and should be refused" in said

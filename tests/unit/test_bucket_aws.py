@@ -11,8 +11,8 @@ import sys
 import botocore.awsrequest
 import botocore.session
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _bucket_aws
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket import BucketError, Step
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError, Step
 from ansible_collections.samefiles.aws.plugins.modules import bucket as module
 from botocore.exceptions import ClientError
 
@@ -96,23 +96,23 @@ def test_what_s3_keeps_beside_the_rules_is_read_and_sent(least):
 
     def answer(request):
         sent.append((request.method, dict(request.headers)))
-        return 200, {_bucket_aws.LEAST_TRANSITION: least} if request.method == "GET" and least else {}
+        return 200, {apply.LEAST_TRANSITION: least} if request.method == "GET" and least else {}
 
-    there = _bucket_aws.Bucket(client(answer), "example-site")
-    assert _bucket_aws._header(there.ask("get_bucket_lifecycle_configuration"), _bucket_aws.LEAST_TRANSITION) == least
+    there = apply.Bucket(client(answer), "example-site")
+    assert apply._header(there.ask("get_bucket_lifecycle_configuration"), apply.LEAST_TRANSITION) == least
     for _turn in range(2):
         there.do(Step("lifecycle", ([RULE], least)))
-        told = sent[-1][1].get(_bucket_aws.LEAST_TRANSITION, b"")
+        told = sent[-1][1].get(apply.LEAST_TRANSITION, b"")
         assert (told.decode() if isinstance(told, bytes) else told) == least
     there.do(Step("lifecycle", ([RULE], "")))
-    assert _bucket_aws.LEAST_TRANSITION not in sent[-1][1]
+    assert apply.LEAST_TRANSITION not in sent[-1][1]
 
 
 def test_without_botocore_the_way_out_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
     with pytest.raises(BucketError, match="^botocore is missing .*: install python3-botocore, or boto3 from PyPI$"):
-        _bucket_aws.login({**DEFAULTS, **KEYS, "bucket": "example-site"})
+        apply.login({**DEFAULTS, **KEYS, "bucket": "example-site"})
 
 
 def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
@@ -123,8 +123,8 @@ def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
         right = where.region == "eu-central-1"
         return client(lambda request: (200 if right else 400, {"x-amz-bucket-region": "eu-central-1"}))
 
-    monkeypatch.setattr(_bucket_aws, "client", elsewhere)
-    _found, where = _bucket_aws.login({**DEFAULTS, **KEYS, "bucket": "example-site", "region": "us-east-1"})
+    monkeypatch.setattr(apply, "client", elsewhere)
+    _found, where = apply.login({**DEFAULTS, **KEYS, "bucket": "example-site", "region": "us-east-1"})
     assert made == ["us-east-1", "eu-central-1"]
     assert where.host == "s3.eu-central-1.amazonaws.com"
 
@@ -138,7 +138,7 @@ def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
     ],
 )
 def test_a_leave_that_is_missing_is_named(operation, words, said):
-    there = _bucket_aws.Bucket(client(lambda _request: (403, {})), "example-site")
+    there = apply.Bucket(client(lambda _request: (403, {})), "example-site")
     with pytest.raises(BucketError, match=said):
         there.ask(operation, **words)
 
@@ -148,24 +148,24 @@ def test_a_leave_that_is_missing_is_named(operation, words, said):
     [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("lab", "aws")],
 )
 def test_the_partition_of_a_region(region, found):
-    assert _bucket_aws.partition(region) == found
+    assert apply.partition(region) == found
 
 
 def test_a_block_that_s3_does_not_know_everywhere_yet_is_waited_for(monkeypatch):
     now, refusals = [0.0], [403, 403, 200]
-    found = _bucket_aws.Bucket(
+    found = apply.Bucket(
         client(lambda request: (refusals.pop(0) if "policy" in request.url else 200, {})),
         "example-site",
         pause=lambda seconds: now.__setitem__(0, now[0] + seconds),
         clock=lambda: now[0],
     )
-    wanted = module._bucket.wish(
+    wanted = module.spec.wish(
         {**DEFAULTS, "bucket": "example-site", "public_prefix": "public", "public_access_confirmed": True}
     )
     named = wanted._replace(public_prefix="", closed_prefix="public", create=True)
-    closed = module._bucket_plan.after(module._bucket.State(), module._bucket_plan.plan(named, module._bucket.State()))
-    steps = module._bucket_plan.plan(wanted, closed)
-    monkeypatch.setattr(found, "read", lambda: module._bucket_plan.after(closed, steps))
+    closed = module.plan.after(module.spec.State(), module.plan.plan(named, module.spec.State()))
+    steps = module.plan.plan(wanted, closed)
+    monkeypatch.setattr(found, "read", lambda: module.plan.after(closed, steps))
     assert len(found.apply(wanted, closed, steps)) == 3
     assert refusals == []
     assert now[0] == 1.5
@@ -182,15 +182,15 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
         return (403 if "policy" in request.url else blocks.pop(0) if "publicAccessBlock" in request.url else 200), {}
 
     now = [0.0]
-    found = _bucket_aws.Bucket(
+    found = apply.Bucket(
         client(answer), "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
-    wanted = module._bucket.wish(
+    wanted = module.spec.wish(
         {**DEFAULTS, "bucket": "example-site", "public_prefix": "public", "public_access_confirmed": True}
     )
     named = wanted._replace(public_prefix="", closed_prefix="public", create=True)
-    closed = module._bucket_plan.after(module._bucket.State(), module._bucket_plan.plan(named, module._bucket.State()))
-    steps = module._bucket_plan.plan(wanted, closed)
+    closed = module.plan.after(module.spec.State(), module.plan.plan(named, module.spec.State()))
+    steps = module.plan.plan(wanted, closed)
     assert [step.kind for step in steps] == ["block", "policy"]
     with pytest.raises(BucketError, match="allow s3:PutBucketPolicy") as caught:
         found.apply(wanted, closed, steps)
@@ -200,26 +200,26 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
 
 def test_a_block_that_was_not_lifted_is_not_set_again():
     sent = []
-    found = _bucket_aws.Bucket(
+    found = apply.Bucket(
         client(lambda request: (sent.append(request.url) or 403, {})), "example-site", clock=lambda: 0.0
     )
-    wanted = module._bucket.wish({**DEFAULTS, "bucket": "example-site"})
-    block = dict.fromkeys(module._bucket.SWITCHES, True)
-    state = module._bucket.State(there=True, block=block, ownership=module._bucket.ENFORCED)
+    wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site"})
+    block = dict.fromkeys(module.spec.SWITCHES, True)
+    state = module.spec.State(there=True, block=block, ownership=module.spec.ENFORCED)
     with pytest.raises(BucketError) as caught:
-        found.apply(wanted, state, module._bucket_plan.plan(wanted, state))
+        found.apply(wanted, state, module.plan.plan(wanted, state))
     assert caught.value.done == ()
     assert len(sent) == 1
 
 
 def test_a_bucket_that_never_becomes_as_planned_is_told(monkeypatch):
     now = [0.0]
-    found = _bucket_aws.Bucket(
+    found = apply.Bucket(
         None, "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
-    wanted = module._bucket.wish({**DEFAULTS, "bucket": "example-site", "create": True})
-    steps = module._bucket_plan.plan(wanted, module._bucket.State())
-    good = module._bucket_plan.after(module._bucket.State(), steps)
+    wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site", "create": True})
+    steps = module.plan.plan(wanted, module.spec.State())
+    good = module.plan.after(module.spec.State(), steps)
     monkeypatch.setattr(found, "do", lambda step: None)
     late = iter([good._replace(versioning=""), good._replace(block=None), good])
     monkeypatch.setattr(found, "read", lambda: next(late))
@@ -228,7 +228,7 @@ def test_a_bucket_that_never_becomes_as_planned_is_told(monkeypatch):
     with pytest.raises(BucketError, match="is not as it was set, there is still to keep the versions") as caught:
         found.apply(wanted, good, steps)
     assert list(caught.value.done) == [action for step in steps for action in step.actions]
-    assert _bucket_aws.SETTLE < now[0] < 2 * _bucket_aws.SETTLE
+    assert apply.SETTLE < now[0] < 2 * apply.SETTLE
 
 
 OPEN = {"public_prefix": "public", "public_access_confirmed": True}
@@ -243,8 +243,8 @@ TAKEN_BACK = [
 def site(moto, request, monkeypatch):
     """Runs the module on a bucket of this test; its words, what fails in the proof, and what S3 refuses to the client."""
     name = f"proved-{abs(hash(request.node.name))}"
-    login = _bucket_aws.login
-    monkeypatch.setattr(_bucket_aws, "SETTLE", 0.5)
+    login = apply.login
+    monkeypatch.setattr(apply, "SETTLE", 0.5)
 
     def run(proof=None, refused=(), **more):
         def prove(found, *_words):
@@ -259,7 +259,7 @@ def site(moto, request, monkeypatch):
                 raise proof
             return ["proved"]
 
-        monkeypatch.setattr(module._bucket_proof, "prove", prove)
+        monkeypatch.setattr(module.verify, "prove", prove)
         told = {"bucket": name, "endpoint_url": moto, "region": "eu-central-1", "create": True, "prove": True}
         return module.run({**DEFAULTS, **KEYS, **told, **more}, False)
 
@@ -334,7 +334,7 @@ def test_what_cannot_be_closed_again_is_told(site, refused, left, block, taken_b
 
 def test_what_is_opened_and_never_as_planned_is_closed_again(site, monkeypatch):
     site()
-    monkeypatch.setattr(module._bucket_plan, "unproved", lambda *_words: "not as it was set")
+    monkeypatch.setattr(module.plan, "unproved", lambda *_words: "not as it was set")
     with pytest.raises(
         BucketError, match="^not as it was set; public/, which this run has opened, is closed again$"
     ) as caught:

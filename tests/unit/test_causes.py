@@ -6,7 +6,7 @@ import socket
 import threading
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _causes, _efs
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import nfs, preflight
 from model import FS, want
 
 
@@ -30,7 +30,7 @@ from model import FS, want
     ],
 )
 def test_what_mount_says_in_words(said, told):
-    text = _causes.explain(want({"directory": "/a"})[0], said)
+    text = preflight.explain(want({"directory": "/a"})[0], said)
     assert text.startswith("mounts[0]: ")
     assert told in text
     assert "{" not in text
@@ -38,7 +38,7 @@ def test_what_mount_says_in_words(said, told):
 
 def test_a_name_without_address():
     item = want({})[0]
-    told = _causes.preflight(item, (), "/ca.pem")
+    told = preflight.preflight(item, (), "/ca.pem")
     assert told.startswith(f"mounts[0]: {item.dns_name} does not resolve")
     assert "mount target in this server's zone" in told
 
@@ -51,14 +51,14 @@ def test_a_ca_file_that_is_none(tmp_path, text, told):
     if text:
         path.write_text(text)
     item = want({"ca_file": str(path)}, transport="efs-utils")[0]
-    assert told in _causes.preflight(item, ("127.0.0.1",), "/unused")
+    assert told in preflight.preflight(item, ("127.0.0.1",), "/unused")
 
 
 def test_a_ca_file_that_the_tunnel_could_not_read(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("x")
     path.chmod(0o600)
-    told = _causes.preflight(want({"ca_file": str(path)})[0], ("127.0.0.1",), "/unused")
+    told = preflight.preflight(want({"ca_file": str(path)})[0], ("127.0.0.1",), "/unused")
     assert "cannot be read by the tunnel, which runs as a user of its own" in told
 
 
@@ -66,7 +66,7 @@ def test_a_ca_file_that_the_tunnel_could_not_read(tmp_path):
 def server(monkeypatch):
     """A TCP server on loopback in the place of a mount target: answers(bytes or None) for one connection."""
     listener = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setattr(_efs, "PORT", listener.getsockname()[1])
+    monkeypatch.setattr(nfs, "PORT", listener.getsockname()[1])
 
     def answers(data: bytes | None) -> None:
         def serve():
@@ -87,23 +87,23 @@ def server(monkeypatch):
 
 def test_a_server_that_speaks_nfs(server):
     server(b"\x80\x00\x00\x18" + b"\0" * 24)
-    assert _causes.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "") == ""
+    assert preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "") == ""
 
 
 def test_a_server_that_hangs_up_wants_tls(server):
     server(b"")
-    assert "see whether it requires TLS" in _causes.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
+    assert "see whether it requires TLS" in preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
 
 
 def test_a_server_that_says_nothing(server, monkeypatch):
-    monkeypatch.setattr(_causes, "ANSWER_DEADLINE", 0.3)
+    monkeypatch.setattr(preflight, "ANSWER_DEADLINE", 0.3)
     server(None)
-    assert "does not answer within" in _causes.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
+    assert "does not answer within" in preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
 
 
 def test_a_port_that_is_closed(server, monkeypatch):
-    monkeypatch.setattr(_efs, "PORT", 1)
-    told = _causes.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
+    monkeypatch.setattr(nfs, "PORT", 1)
+    told = preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
     assert "TCP port 1 (Connection refused)" in told
     assert "security group" in told
 
@@ -111,4 +111,4 @@ def test_a_port_that_is_closed(server, monkeypatch):
 def test_one_mount_target_that_works_is_enough(server):
     server(b"\x80\x00\x00\x18" + b"\0" * 24)
     item = want({}, transport="plain")[0]
-    assert _causes.preflight(item, ("127.0.0.2", "127.0.0.1"), "") == ""
+    assert preflight.preflight(item, ("127.0.0.2", "127.0.0.1"), "") == ""

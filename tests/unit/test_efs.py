@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _efs, _tables
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import nfs, tables
 
 KERNEL = (
     "rw,relatime shared:60 - nfs4 127.0.0.1:/ rw,vers=4.1,rsize=1048576,wsize=1048576,namlen=255,hard,noresvport,"
@@ -18,7 +18,7 @@ def mount(*changes: str):
         old, _, new = change.partition(">")
         assert old in text
         text = text.replace(old, new, 1)
-    return _tables.mounts(f"123 16 0:29 / /srv/files {text}\n")[0]
+    return tables.mounts(f"123 16 0:29 / /srv/files {text}\n")[0]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def mount(*changes: str):
     ],
 )
 def test_dns_name(region, name):
-    assert _efs.dns_name("fs-1", region) == name
+    assert nfs.dns_name("fs-1", region) == name
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_dns_name(region, name):
     ],
 )
 def test_options_override_the_defaults_key_by_key(given, there, gone):
-    options = _efs.nfs_options(given)
+    options = nfs.nfs_options(given)
     assert set(there.split()) <= set(options)
     assert not set(gone.split()) & set(options)
-    assert len(options) == len(set(map(_efs.option_key, options)))
+    assert len(options) == len(set(map(nfs.option_key, options)))
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_options_override_the_defaults_key_by_key(given, there, gone):
     ],
 )
 def test_drift_between_wanted_options_and_the_kernel(wanted, changes, drift):
-    assert _efs.option_drift(_efs.nfs_options(wanted), mount(*changes)) == drift
+    assert nfs.option_drift(nfs.nfs_options(wanted), mount(*changes)) == drift

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _plan, _tables, _units
-from ansible_collections.samefiles.aws.plugins.module_utils._facts import Listener, Point, Root
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import tables
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import units as _units
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import Listener, Point, Root
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -236,12 +238,12 @@ def test_a_tunnel_that_starts_with_another_configuration_is_tried_first():
 
 
 def tmpfs_over(host):
-    host.facts.mounts += _tables.mounts("9 1 0:9 / /srv/files rw - tmpfs tmpfs rw\n")
+    host.facts.mounts += tables.mounts("9 1 0:9 / /srv/files rw - tmpfs tmpfs rw\n")
 
 
 def other_file_system(host):
     host.unmount("/srv/files")
-    host.facts.mounts += _tables.mounts(
+    host.facts.mounts += tables.mounts(
         f"9 1 0:9 / /srv/files rw - nfs4 {OTHER}.efs.eu-central-1.amazonaws.com:/ rw,vers=4.1,addr=10.0.0.20\n"
     )
 
@@ -272,7 +274,7 @@ def port_taken(host):
 
 def inner_mount_of_others(host):
     options_differ(host)
-    host.facts.mounts += _tables.mounts("9 1 0:9 / /srv/files/cache rw - tmpfs tmpfs rw\n")
+    host.facts.mounts += tables.mounts("9 1 0:9 / /srv/files/cache rw - tmpfs tmpfs rw\n")
 
 
 STOPS = [

@@ -7,7 +7,10 @@ import html.parser
 import json
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _live, _plan, _proof, _proof_page
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import identify
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
+from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 from model import FS, OTHER
 
 HOSTS = ["web-01", "web-02", "web-03"]
@@ -24,14 +27,14 @@ def good(hosts=HOSTS, path=PATH) -> dict:
 
 
 def test_a_token_is_of_one_run_one_host_and_one_path():
-    tokens = {_proof.token(*words) for words in (("r", "h", "p"), ("R", "h", "p"), ("r", "H", "p"), ("r", "h", "P"))}
+    tokens = {judge.token(*words) for words in (("r", "h", "p"), ("R", "h", "p"), ("r", "H", "p"), ("r", "h", "P"))}
     assert len(tokens) == 4
     assert {len(token) for token in tokens} == {4096}
-    assert _proof.token("r", "h", "p") in tokens
+    assert judge.token("r", "h", "p") in tokens
 
 
 def test_all_agree():
-    proof = _proof.judge(**good())
+    proof = judge.judge(**good())
     assert (proof["agree"], proof["problems"]) == (True, [])
     assert len(proof["mounts"][0]["pairs"]) == 9
     assert proof["mounts"][0]["pairs"][1] == {"written_by": "web-01", "read_by": "web-02", "same": True, "lag_ms": 2.5}
@@ -80,16 +83,16 @@ def hung(answers):
 def test_any_disagreement_is_named_and_fails(fault, problems):
     answers = good()
     fault(answers)
-    proof = _proof.judge(**answers)
+    proof = judge.judge(**answers)
     assert proof["agree"] is False
     assert proof["problems"] == problems
 
 
 @pytest.mark.parametrize("hosts", [[], ["web-01"]])
 def test_nothing_to_prove_is_no_proof(hosts):
-    proof = _proof.judge(hosts, {host: {} for host in hosts}, {}, {})
+    proof = judge.judge(hosts, {host: {} for host in hosts}, {}, {})
     assert proof["agree"] is False
-    proof = _proof.judge(**{**good(hosts), "looks": {host: {"mounts": []} for host in hosts}})
+    proof = judge.judge(**{**good(hosts), "looks": {host: {"mounts": []} for host in hosts}})
     assert proof["agree"] is False
 
 
@@ -97,24 +100,24 @@ def test_a_mount_that_only_some_hosts_have_is_proved_among_them():
     answers = good()
     answers["looks"]["web-02"]["mounts"].append({"path": "/srv/more", "file_system": OTHER})
     answers["reads"]["web-02"]["read"]["/srv/more"] = {"web-02": {"same": True, "lag_ms": 1.0}}
-    proof = _proof.judge(**answers)
+    proof = judge.judge(**answers)
     assert (proof["agree"], [len(mount["pairs"]) for mount in proof["mounts"]]) == (True, [9, 1])
 
 
 def test_two_mounts_of_one_folder_have_tokens_of_their_own():
-    assert _proof.token_name("/a", "web-01") != _proof.token_name("/b", "web-01")
+    assert judge.token_name("/a", "web-01") != judge.token_name("/b", "web-01")
 
 
 def test_one_host_alone_agrees_with_itself():
-    proof = _proof.judge(**good(["web-01"]))
+    proof = judge.judge(**good(["web-01"]))
     assert proof["agree"] is True
-    assert "The one server serves its files" in _proof_page.page(proof, "now")
+    assert "The one server serves its files" in proof_page.page(proof, "now")
 
 
 def test_the_table():
     answers = good(["web-01", "a-server-with-a-long-name"])
     answers["reads"]["web-01"]["read"][PATH]["web-01"] = {"same": False, "fault": "other bytes"}
-    lines = _proof.table(_proof.judge(**answers)).splitlines()
+    lines = judge.table(judge.judge(**answers)).splitlines()
     assert lines[0] == f"{PATH} = {FS}"
     assert lines[2].split() == ["written", "by", "web-01", "DIFFERS", "2.5", "ms"]
     assert len({len(line) for line in lines[1:]}) == 1, "the columns do not line up"
@@ -123,7 +126,7 @@ def test_the_table():
 def with_site(hosts=HOSTS) -> dict:
     """Answers that agree, the site and the balancer included."""
     answers = good(hosts)
-    everyone = [*hosts, _proof.BALANCER]
+    everyone = [*hosts, judge.BALANCER]
     for host in hosts:
         answers["reads"][host]["site"] = {writer: {"same": True, "lag_ms": 3.0} for writer in everyone}
     read = {writer: {"same": True, "lag_ms": 4.0} for writer in everyone}
@@ -131,13 +134,13 @@ def with_site(hosts=HOSTS) -> dict:
 
 
 def test_the_site_is_part_of_the_proof():
-    proof = _proof.judge(**with_site())
+    proof = judge.judge(**with_site())
     assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 16)
-    assert "uploaded through balancer" in _proof.table(proof)
-    assert "The site" in _proof_page.page(proof, "now")
+    assert "uploaded through balancer" in judge.table(proof)
+    assert "The site" in proof_page.page(proof, "now")
     answers = with_site()
     answers["site"]["url"] = ""  # there is no balancer
-    proof = _proof.judge(**answers)
+    proof = judge.judge(**answers)
     assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 9)
 
 
@@ -152,15 +155,15 @@ def in_s3(hosts=HOSTS) -> dict:
 
 
 def test_a_fleet_without_mounts_is_proved_by_its_site():
-    proof = _proof.judge(**in_s3())
+    proof = judge.judge(**in_s3())
     assert (proof["agree"], proof["mounts"], proof["site"]["bucket"], proof["site"]["storage"]) == (
         True,
         [],
         "bkt",
         "s3",
     )
-    assert _proof.table(proof).startswith("the site, its files in the bucket bkt\n")
-    page = _proof_page.page(proof, "now")
+    assert judge.table(proof).startswith("the site, its files in the bucket bkt\n")
+    page = proof_page.page(proof, "now")
     assert "All 3 servers serve the same files" in page
     assert "files in the bucket <code>bkt</code> of S3" in page
     assert "straight to S3" in page
@@ -171,7 +174,7 @@ def test_a_fleet_without_mounts_is_proved_by_its_site():
 def test_servers_with_files_in_different_places_do_not_agree():
     answers = in_s3()
     answers["writes"]["web-02"]["bucket"] = ""
-    proof = _proof.judge(**answers)
+    proof = judge.judge(**answers)
     assert proof["agree"] is False
     assert proof["problems"] == ["the site: the servers keep its files in different places: the share, the bucket bkt"]
 
@@ -202,7 +205,7 @@ def not_gone(answers):
 def test_a_site_that_disagrees_fails_the_proof(fault, problem):
     answers = with_site()
     fault(answers)
-    proof = _proof.judge(**answers)
+    proof = judge.judge(**answers)
     assert (proof["agree"], proof["problems"]) == (False, [problem])
 
 
@@ -228,9 +231,9 @@ def test_the_page_says_it_and_loads_nothing(fault, title):
     answers = good()
     if fault:
         fault(answers)
-    proof = _proof.judge(**answers)
+    proof = judge.judge(**answers)
     page = Page()
-    page.feed(_proof_page.page(proof, "2026-11-25"))
+    page.feed(proof_page.page(proof, "2026-11-25"))
     assert (page.loads, "script" in page.tags) == ([], False)
     assert page.words.count(title) == 2
     for problem in proof["problems"]:
@@ -243,7 +246,7 @@ def test_names_on_the_page_are_only_names():
     answers = good([name, "web-02"], "/srv/<b>")
     answers["reads"]["web-02"]["read"]["/srv/<b>"][name] = {"same": False, "fault": "<i>"}
     page = Page()
-    page.feed(_proof_page.page(_proof.judge(**answers), "now"))
+    page.feed(proof_page.page(judge.judge(**answers), "now"))
     assert not {"img", "b", "i"} & set(page.tags)
     assert name in page.words
 
@@ -258,13 +261,13 @@ def test_what_a_plan_says_about_a_host():
             _plan.Step("reload", "systemd", ""),
         ],
         verdicts={
-            "/gone": _live.Verdict("absent"),
-            "/other": _live.Verdict("wrong", f"it is {OTHER}"),
-            "/right": _live.Verdict("right"),
-            "/known": _live.Verdict("unproven", "?"),
+            "/gone": identify.Verdict("absent"),
+            "/other": identify.Verdict("wrong", f"it is {OTHER}"),
+            "/right": identify.Verdict("right"),
+            "/known": identify.Verdict("unproven", "?"),
         },
     )
-    assert _proof.drift("web-01", plan, ["web-01: /known hangs"]) == [
+    assert judge.drift("web-01", plan, ["web-01: /known hangs"]) == [
         "web-01: nothing is mounted at /gone: run site.yml, which mends it",
         f"web-01: /other is not what it should be, it is {OTHER}: run site.yml, which mends it",
         "web-01: /etc/fstab is not what it should be: run site.yml, which mends it",

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from gallery import app, keys, kinds, settings, tickets, uploads
+from gallery import app, keys, kinds, settings, uploads
+from gallery.s3 import upload_tickets
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles/webapp"
 VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
@@ -36,8 +37,8 @@ def test_the_readme_tells_the_limits_that_gallery_has():
         r"\*\*What public uploads can cost\.\*\*(.*?)\n\n\*\*", (ROLE / "README.md").read_text(), re.DOTALL
     ).group(1)
     said = " ".join(said.split())
-    assert f"{tickets._OF_ONE:,} tickets" in said
-    assert f"{tickets._TOGETHER} confirmations at a time" in said
+    assert f"{upload_tickets._OF_ONE:,} tickets" in said
+    assert f"{upload_tickets._TOGETHER} confirmations at a time" in said
     assert f"{app._UPLOADS} at a time on a server, {app._OF_ONE} of one client" in said
     assert f"{uploads._ROOMS} buffers of 5 MiB" in said
     assert f"every {app._TIDY // 60} minutes" in said

@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 
 import yaml
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_options import ARGUMENTS
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.arguments import ARGUMENTS
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles/s3_sync"
 KEYS = {"access_key", "secret_key", "session_token"}

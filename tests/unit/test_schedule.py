@@ -5,29 +5,29 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _schedule
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import plan as _plan
 
-PROGRAM = {_schedule.PROGRAM: "print()\n"}
+PROGRAM = {_plan.PROGRAM: "print()\n"}
 OPTIONS = {"bucket": "backups", "file_root": "/var/log", "key_prefix": "hosts/web-01", "delete": None}
-ONE = _schedule.Schedule("logs", "daily", OPTIONS, delay=900)
-GONE = _schedule.Schedule("logs", "", {}, present=False)
+ONE = _plan.Schedule("logs", "daily", OPTIONS, delay=900)
+GONE = _plan.Schedule("logs", "", {}, present=False)
 CONF = "/etc/samefiles/s3_sync/logs.json"
 SERVICE = "/etc/systemd/system/samefiles-s3-sync-logs.service"
 TIMER = "/etc/systemd/system/samefiles-s3-sync-logs.timer"
 UNIT = "samefiles-s3-sync-logs.timer"
 
 
-def facts(schedules=(ONE,), **change) -> _schedule.Facts:
+def facts(schedules=(ONE,), **change) -> _plan.Facts:
     """A host on which schedules were made already."""
     files = dict(PROGRAM)
     for item in schedules:
-        files.update(_schedule.files(item, "/usr/bin/python3"))
-    units = {_schedule.unit(item.name, "timer") for item in schedules}
-    return _schedule.Facts(**{"files": files, "enabled": set(units), "active": set(units), **change})
+        files.update(_plan.files(item, "/usr/bin/python3"))
+    units = {_plan.unit(item.name, "timer") for item in schedules}
+    return _plan.Facts(**{"files": files, "enabled": set(units), "active": set(units), **change})
 
 
 def steps(schedules, there) -> list[tuple[str, str]]:
-    plan = _schedule.make(schedules, PROGRAM, "/usr/bin/python3", there)
+    plan = _plan.make(schedules, PROGRAM, "/usr/bin/python3", there)
     return [(step.kind, step.target) for step in plan.steps]
 
 
@@ -36,17 +36,17 @@ def steps(schedules, there) -> list[tuple[str, str]]:
     [
         (
             [ONE],
-            _schedule.Facts(),
+            _plan.Facts(),
             [
-                *(("write", path) for path in (_schedule.PROGRAM, CONF, SERVICE, TIMER)),
+                *(("write", path) for path in (_plan.PROGRAM, CONF, SERVICE, TIMER)),
                 ("reload", "systemd"),
                 ("enable", UNIT),
                 ("start", UNIT),
             ],
         ),
         ([ONE], facts(), []),
-        ([], _schedule.Facts(), []),
-        ([GONE], _schedule.Facts(), []),
+        ([], _plan.Facts(), []),
+        ([GONE], _plan.Facts(), []),
         (
             [GONE],
             facts(),
@@ -55,11 +55,11 @@ def steps(schedules, there) -> list[tuple[str, str]]:
         ([ONE], facts(enabled=set()), [("enable", UNIT)]),
         ([ONE], facts(active=set()), [("start", UNIT)]),
         (
-            [_schedule.Schedule("logs", "hourly", OPTIONS, delay=900)],
+            [_plan.Schedule("logs", "hourly", OPTIONS, delay=900)],
             facts(),
             [("write", TIMER), ("reload", "systemd"), ("restart", UNIT)],
         ),
-        ([_schedule.Schedule("logs", "daily", {**OPTIONS, "delete": True}, delay=900)], facts(), [("write", CONF)]),
+        ([_plan.Schedule("logs", "daily", {**OPTIONS, "delete": True}, delay=900)], facts(), [("write", CONF)]),
     ],
 )
 def test_steps(schedules, there, wanted):
@@ -67,13 +67,13 @@ def test_steps(schedules, there, wanted):
 
 
 def test_a_schedule_in_no_list_is_told_and_left_alone():
-    plan = _schedule.make([], PROGRAM, "/usr/bin/python3", facts())
+    plan = _plan.make([], PROGRAM, "/usr/bin/python3", facts())
     assert plan.steps == []
     assert plan.unlisted == ["logs"]
 
 
 def test_what_is_not_set_is_left_to_the_program():
-    told = json.loads(_schedule.conf_text(ONE))
+    told = json.loads(_plan.conf_text(ONE))
     assert told == {
         "bucket": "backups",
         "cache": "/var/cache/samefiles-s3-sync/logs",
@@ -83,36 +83,36 @@ def test_what_is_not_set_is_left_to_the_program():
 
 
 def test_a_pull_may_write():
-    assert "ProtectSystem" in _schedule.service_text(ONE, "/usr/bin/python3")
-    pull = _schedule.Schedule("logs", "daily", {**OPTIONS, "mode": "pull"})
-    assert "ProtectSystem" not in _schedule.service_text(pull, "/usr/bin/python3")
+    assert "ProtectSystem" in _plan.service_text(ONE, "/usr/bin/python3")
+    pull = _plan.Schedule("logs", "daily", {**OPTIONS, "mode": "pull"})
+    assert "ProtectSystem" not in _plan.service_text(pull, "/usr/bin/python3")
 
 
 @pytest.mark.parametrize(
     ("item", "said"),
     [
-        (_schedule.Schedule("Logs!", "daily", OPTIONS), "schedules[0].name must be up to 48 of a-z"),
-        (_schedule.Schedule("logs", " ", OPTIONS), "schedules[0].when must be a time as systemd's OnCalendar="),
-        (_schedule.Schedule("logs", "daily\nx=y", OPTIONS), "schedules[0].when must be a time"),
+        (_plan.Schedule("Logs!", "daily", OPTIONS), "schedules[0].name must be up to 48 of a-z"),
+        (_plan.Schedule("logs", " ", OPTIONS), "schedules[0].when must be a time as systemd's OnCalendar="),
+        (_plan.Schedule("logs", "daily\nx=y", OPTIONS), "schedules[0].when must be a time"),
         (
-            _schedule.Schedule("logs", "daily", OPTIONS, delay=-1),
+            _plan.Schedule("logs", "daily", OPTIONS, delay=-1),
             "schedules[0].delay must be a number of seconds, got -1",
         ),
-        (_schedule.Schedule("logs", "daily", OPTIONS, deadline=0), "schedules[0].deadline must be"),
-        (_schedule.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
-        (_schedule.Schedule("logs", "daily", OPTIONS, side="controller"), "schedules[0].side must be host, for timers"),
+        (_plan.Schedule("logs", "daily", OPTIONS, deadline=0), "schedules[0].deadline must be"),
+        (_plan.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
+        (_plan.Schedule("logs", "daily", OPTIONS, side="controller"), "schedules[0].side must be host, for timers"),
         (
-            _schedule.Schedule("logs", "daily", {**OPTIONS, "secret_key": "hidden"}),
+            _plan.Schedule("logs", "daily", {**OPTIONS, "secret_key": "hidden"}),
             "schedules[0].secret_key must be left out: no key is written to a host",
         ),
     ],
 )
 def test_bad_input_is_one_sentence(item, said):
-    (fault,) = _schedule.faults([item])
+    (fault,) = _plan.faults([item])
     assert fault.startswith(said)
     assert "hidden" not in fault
 
 
 def test_names_are_unique():
-    (fault,) = _schedule.faults([ONE, ONE])
+    (fault,) = _plan.faults([ONE, ONE])
     assert fault == "schedules[1].name is 'logs', as schedules[0].name is: give each its own"

@@ -10,7 +10,8 @@ import time
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.action import proof_report
-from ansible_collections.samefiles.aws.plugins.module_utils import _proof_host, _site
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import host
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import site as _site
 from gallery import kinds
 
 KEY = "0" * 27 + "-proof.txt"
@@ -249,10 +250,10 @@ def test_what_is_gone_in_s3(site, places, status, code, gone):
 
 def test_a_file_that_a_server_does_not_list_is_not_proved(site, places):
     keys = {"web-01": KEY}
-    good = _proof_host.site_read(site, "web-02", keys, "run", 1, 5)
+    good = host.site_read(site, "web-02", keys, "run", 1, 5)
     assert "other bytes" in good["site"]["web-01"]["fault"]  # it is listed, and has not the bytes of this run
     places[0].answers["GET", "/files"] = (200, {}, b'{"files": []}')
-    found = _proof_host.site_read(site, "web-02", keys, "run", 0.1, 5)
+    found = host.site_read(site, "web-02", keys, "run", 0.1, 5)
     assert found["site"]["web-01"] == {"same": False, "lag_ms": None, "fault": "it is not in the list of files"}
 
 
@@ -267,10 +268,10 @@ def test_the_list_is_read_on_until_the_files_are_found(site, places):
 
 def test_a_deleted_file_that_is_still_listed_is_told(site, places):
     places[1].answers.clear()
-    told = _proof_host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)
+    told = host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)
     assert told["problems"] == ["web-02: still lists the file of web-01, which was deleted"]
     places[0].answers["GET", "/files"] = (200, {}, b'{"files": []}')
-    assert _proof_host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)["problems"] == []
+    assert host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)["problems"] == []
 
 
 @pytest.mark.parametrize(

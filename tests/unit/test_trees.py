@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _s3_answers, _s3_sign, _s3_where, _tree_rules, _trees
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_answers import Head, Listed
-from ansible_collections.samefiles.aws.plugins.module_utils._tree_rules import Chooser, HeaderRule, Rules
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, responses, sigv4
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head, Listed
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import rules as _rules
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.rules import Chooser, HeaderRule, Rules
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -71,7 +73,7 @@ def test_which_folders_are_entered(exclude, folder, entered):
 )  # fmt: skip
 def test_no_folder_is_passed_by_that_holds_what_takes_part(exclude, folder, name):
     path = f"{folder}/{name}"
-    assume(not _trees.unsafe(path))
+    assume(not _plan.unsafe(path))
     choose = Chooser(Rules(exclude=(exclude,)))
     if choose.takes(path):
         parts = path.split("/")
@@ -82,13 +84,13 @@ def test_no_folder_is_passed_by_that_holds_what_takes_part(exclude, folder, name
     ("given", "wanted"), [("", ""), ("web", "web/"), ("/web/", "web/"), ("a/b", "a/b/"), ("/", "")]
 )
 def test_a_prefix_is_a_path(given, wanted):
-    assert _tree_rules.prefix(given) == wanted
+    assert _rules.prefix(given) == wanted
 
 
 @pytest.mark.parametrize("given", ["a//b", "a/../b", "./a", "..", "a/."])
 def test_a_prefix_that_is_none(given):
     with pytest.raises(ValueError, match="key_prefix must be a path"):
-        _tree_rules.prefix(given)
+        _rules.prefix(given)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_a_prefix_that_is_none(given):
     ],
 )
 def test_types_and_encodings(path, headers):
-    assert _tree_rules.headers(Rules(), path) == headers
+    assert _rules.headers(Rules(), path) == headers
 
 
 def test_the_later_rule_wins_header_by_header():
@@ -119,15 +121,15 @@ def test_the_later_rule_wins_header_by_header():
             HeaderRule(("a/b.*",), content_language="", content_type="x/y"),
         ),
     )
-    assert _tree_rules.headers(rules, "a/b.txt") == {"content-type": "x/y", "cache-control": "three"}
-    assert _tree_rules.headers(rules, "c.png") == {
+    assert _rules.headers(rules, "a/b.txt") == {"content-type": "x/y", "cache-control": "three"}
+    assert _rules.headers(rules, "c.png") == {
         "content-type": "image/png",
         "cache-control": "two",
         "content-language": "en",
     }
 
 
-PATHS = st.text(st.sampled_from("ab./&%é\n"), min_size=1, max_size=6).filter(lambda path: not _trees.unsafe(path))
+PATHS = st.text(st.sampled_from("ab./&%é\n"), min_size=1, max_size=6).filter(lambda path: not _plan.unsafe(path))
 TREE = st.dictionaries(PATHS, st.binary(max_size=3), max_size=6)
 BUCKET = st.dictionaries(st.text(st.sampled_from("abw/2."), min_size=1, max_size=7), st.binary(max_size=3), max_size=8)
 
@@ -153,13 +155,13 @@ def test_a_push_makes_equal_and_touches_nothing_else(tree, bucket, prefix, delet
     )
     choose = Chooser(rules)
     tree = {path: data for path, data in tree.items() if choose.takes(path)}
-    there = _trees.objects([listed(key, data) for key, data in bucket.items()], rules)
-    told = _trees.sort_out(
+    there = _plan.objects([listed(key, data) for key, data in bucket.items()], rules)
+    told = _plan.sort_out(
         {path: len(data) for path, data in tree.items()}, {path: item.size for path, item in there.items()}
     )
     differ = {path: "other content" for path in told.open if bucket[prefix + path] != tree[path]}
-    plan = _trees.push(told, {path: len(data) for path, data in tree.items()}, there, rules, differ, {})
-    if _trees.too_many(told.extra, len(there), rules):
+    plan = _plan.push(told, {path: len(data) for path, data in tree.items()}, there, rules, differ, {})
+    if _plan.too_many(told.extra, len(there), rules):
         assert len(told.extra) > most
         return
     after = dict(bucket)
@@ -179,7 +181,7 @@ def test_a_push_makes_equal_and_touches_nothing_else(tree, bucket, prefix, delet
     assert {path: after[prefix + path] for path in tree} == tree
     if delete:
         assert {key[len(prefix) :] for key in after if key in ours or key[len(prefix) :] in tree} == set(tree)
-    pages = [_tree_rules.is_page(rules, item.path) for item in plan.sends]
+    pages = [_rules.is_page(rules, item.path) for item in plan.sends]
     assert pages == sorted(pages)
 
 
@@ -194,19 +196,19 @@ def test_a_push_makes_equal_and_touches_nothing_else(tree, bucket, prefix, delet
     ],
 )
 def test_a_compressed_page_is_a_page(path, page):
-    assert _tree_rules.is_page(Rules(), path) is page
+    assert _rules.is_page(Rules(), path) is page
 
 
 @given(tree=TREE, bucket=TREE, delete=st.booleans())
 def test_a_pull_makes_equal_but_for_what_cannot_be_a_file(tree, bucket, delete):
     rules = Rules(exclude=(), delete=delete, most_deletes=99, most_percent=100)
-    there = _trees.objects([listed(key, data) for key, data in bucket.items()], rules)
-    blocked = _trees.blocked(there)
+    there = _plan.objects([listed(key, data) for key, data in bucket.items()], rules)
+    blocked = _plan.blocked(there)
     source = {path: item.size for path, item in there.items() if path not in blocked}
-    told = _trees.sort_out(source, {path: len(data) for path, data in tree.items()})
+    told = _plan.sort_out(source, {path: len(data) for path, data in tree.items()})
     told.extra = [path for path in told.extra if path not in blocked]
     differ = {path: "other content" for path in told.open if bucket[path] != tree[path]}
-    plan = _trees.pull(told, {path: len(data) for path, data in tree.items()}, there, rules, differ, blocked)
+    plan = _plan.pull(told, {path: len(data) for path, data in tree.items()}, there, rules, differ, blocked)
     after = dict(tree)
     for item in plan.fetches:
         after[item.path] = bucket[item.path]
@@ -220,12 +222,12 @@ def test_a_pull_makes_equal_but_for_what_cannot_be_a_file(tree, bucket, delete):
 
 @pytest.mark.parametrize("path", ["../a", "a/..", "/a", "a//b", "a/", "./a", "a\0b", "x" * 256, "é" * 128])
 def test_keys_that_can_be_no_file(path):
-    assert _trees.unsafe(path)
+    assert _plan.unsafe(path)
 
 
 @pytest.mark.parametrize("path", ["a", "a/b", "..a", "a..", "a/...", "é" * 127, "a\nb", "a\\b"])
 def test_keys_that_can_be_a_file(path):
-    assert not _trees.unsafe(path)
+    assert not _plan.unsafe(path)
 
 
 def head(**change) -> Head:
@@ -265,7 +267,7 @@ def head(**change) -> Head:
     ],
 )
 def test_drift_of_headers(rules, there, why):
-    assert _trees.drift(rules, "a.txt", there)[1] == why
+    assert _plan.drift(rules, "a.txt", there)[1] == why
 
 
 def test_a_copy_keeps_what_is_not_ours():
@@ -276,7 +278,7 @@ def test_a_copy_keeps_what_is_not_ours():
         kms_key="k",
         headers={"expires": "never"},
     )
-    assert _trees.drift(Rules(), "a.txt", there)[0] == {
+    assert _plan.drift(Rules(), "a.txt", there)[0] == {
         "content-type": "text/plain; charset=utf-8", "x-amz-meta-mtime": "1", "x-amz-storage-class": "STANDARD_IA", "expires": "never",
         "x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "k",
     }  # fmt: skip
@@ -294,7 +296,7 @@ TURNED = '<Contents><Size>5</Size><ETag>"e"</ETag><Owner><ID>x</ID></Owner><Key>
 
 @pytest.mark.parametrize("entry", [ENTRY, TURNED])
 def test_a_page_of_a_listing(entry):
-    told = _s3_answers.page(PAGE.format(count=2, more="false", rest="", entries=entry * 2).encode())
+    told = responses.page(PAGE.format(count=2, more="false", rest="", entries=entry * 2).encode())
     assert told == ([("a b", 5, "e", "T")] * 2, "")
 
 
@@ -308,18 +310,18 @@ def test_a_page_of_a_listing(entry):
     ],
 )  # fmt: skip
 def test_a_page_that_cannot_be_believed(text):
-    with pytest.raises(_s3_answers.Malformed):
-        _s3_answers.page(text.encode())
+    with pytest.raises(responses.Malformed):
+        responses.page(text.encode())
 
 
 def test_the_example_of_amazon_s_documentation():
     """GET Object of docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html."""
-    keys = _s3_where.Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    keys = endpoint.Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
     headers = {
-        "host": "examplebucket.s3.amazonaws.com", "range": "bytes=0-9", "x-amz-content-sha256": _s3_sign.EMPTY,
+        "host": "examplebucket.s3.amazonaws.com", "range": "bytes=0-9", "x-amz-content-sha256": sigv4.EMPTY,
         "x-amz-date": "20130524T000000Z",
     }  # fmt: skip
-    told = _s3_sign.sign("GET", "/test.txt", "", headers, _s3_sign.EMPTY, keys, "us-east-1")
+    told = sigv4.sign("GET", "/test.txt", "", headers, sigv4.EMPTY, keys, "us-east-1")
     assert told.endswith("Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
 
 
@@ -334,14 +336,14 @@ def test_the_example_of_amazon_s_documentation():
     ],
 )
 def test_where_a_bucket_is(url, bucket, header, base):
-    where = _s3_where.by_url(url, bucket, "r")
+    where = endpoint.by_url(url, bucket, "r")
     assert (where.header, where.base) == (header, base)
 
 
 @pytest.mark.parametrize("url", ["s3.example.com", "ftp://x", "https://x/path", "https://x:y"])
 def test_an_endpoint_that_is_none(url):
-    with pytest.raises(_s3_where.WhereError, match="endpoint_url"):
-        _s3_where.by_url(url, "site", "r")
+    with pytest.raises(endpoint.WhereError, match="endpoint_url"):
+        endpoint.by_url(url, "site", "r")
 
 
 @pytest.mark.parametrize(
@@ -352,7 +354,7 @@ def test_an_endpoint_that_is_none(url):
     ],
 )  # fmt: skip
 def test_no_proxy(names, host, spared):
-    assert (_s3_where.proxy_of(True, host, {"https_proxy": "http://p:1", "no_proxy": names}) is None) is spared
+    assert (endpoint.proxy_of(True, host, {"https_proxy": "http://p:1", "no_proxy": names}) is None) is spared
 
 
 @pytest.mark.parametrize(
@@ -369,8 +371,8 @@ def test_no_proxy(names, host, spared):
     ],
 )
 def test_a_proxy_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(_s3_where.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
-        _s3_where.proxy_of(True, "s3.example.com", {"HTTPS_PROXY": url})
+    with pytest.raises(endpoint.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
+        endpoint.proxy_of(True, "s3.example.com", {"HTTPS_PROXY": url})
     assert "heim" not in str(caught.value)
 
 
@@ -378,6 +380,6 @@ def test_a_proxy_that_is_none_is_told_without_its_password(url):
     "url", ["https://h:99999", "https://h:0", "https://[::1", "https://me:ge/heim@h", "https://me:ge@heim@h:x"]
 )
 def test_an_endpoint_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(_s3_where.WhereError, match="^endpoint_url ") as caught:
-        _s3_where.by_url(url, "bkt", "eu-central-1")
+    with pytest.raises(endpoint.WhereError, match="^endpoint_url ") as caught:
+        endpoint.by_url(url, "bkt", "eu-central-1")
     assert "heim" not in str(caught.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils import _wanted
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import spec
 
 FS = "fs-0123456789abcdef0"
 OTHER = "fs-0fedcba9876543210"
@@ -12,7 +12,7 @@ GOOD = {"file_system": FS, "path": "/srv/files"}
 
 
 def faults(*mounts, region="eu-central-1", transport="stunnel"):
-    return _wanted.wanted(list(mounts), region, transport)[1]
+    return spec.wanted(list(mounts), region, transport)[1]
 
 
 @pytest.mark.parametrize(
@@ -155,5 +155,5 @@ def test_good_lists_have_no_fault(mounts):
 
 
 def test_what_follows_from_the_list():
-    items, _ = _wanted.wanted([{**GOOD, "mode": "0750", "options": ["ro"]}], "eu-central-1", "stunnel")
+    items, _ = spec.wanted([{**GOOD, "mode": "0750", "options": ["ro"]}], "eu-central-1", "stunnel")
     assert (items[0].mode, items[0].read_only, items[0].host) == (0o750, True, f"{FS}.efs.eu-central-1.amazonaws.com")

@@ -10,30 +10,32 @@ import tarfile
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.action import webapp_archive
-from ansible_collections.samefiles.aws.plugins.module_utils import _archive, _webapp, _webapp_host
 from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
 from ansible_collections.samefiles.aws.plugins.module_utils._host import steps as steps_
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import apply, identity
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import plan as _plan
+from ansible_collections.samefiles.aws.plugins.plugin_utils import archive
 
 OLD, NEW = "0" * 12, "1" * 12
 UNITS = ("webapp-files.service", "webapp-front.service")
 FILES = (
-    _webapp.File("/etc/systemd/system/webapp@.service", "app"),
-    _webapp.File("/etc/webapp/front.conf", "front", unit="webapp-front.service"),
-    _webapp.File("/etc/webapp/probe", "probe", 0o755, unit="webapp-files.service", how="restart"),
+    _plan.File("/etc/systemd/system/webapp@.service", "app"),
+    _plan.File("/etc/webapp/front.conf", "front", unit="webapp-front.service"),
+    _plan.File("/etc/webapp/probe", "probe", 0o755, unit="webapp-files.service", how="restart"),
 )
-ACCOUNT = _webapp.Account("webapp", 5000, 5001)
-WANTED = _webapp.Wanted("/opt/webapp", NEW, FILES, UNITS, account=ACCOUNT, unneeded=("nginx.service",))
+ACCOUNT = _plan.Account("webapp", 5000, 5001)
+WANTED = _plan.Wanted("/opt/webapp", NEW, FILES, UNITS, account=ACCOUNT, unneeded=("nginx.service",))
 
 
-def serving(release: str = NEW, **changes) -> _webapp.Facts:
+def serving(release: str = NEW, **changes) -> _plan.Facts:
     """A host that serves a release, with all files and units in order."""
-    unit = _webapp.app_unit(release)
-    facts = _webapp.Facts(
+    unit = _plan.app_unit(release)
+    facts = _plan.Facts(
         releases=[release],
         current=release,
         files={file.path: (file.text, file.mode) for file in FILES},
         enabled={unit, *UNITS},
-        states=dict.fromkeys([unit, _webapp.app_unit(release, "socket"), *UNITS], "active"),
+        states=dict.fromkeys([unit, _plan.app_unit(release, "socket"), *UNITS], "active"),
         users={"webapp": (5000, 5001), "root": (0, 0)},
         groups={"webapp": 5001, "root": 0},
     )
@@ -47,24 +49,24 @@ def kinds(steps) -> str:
 def test_a_virgin_host_is_served_at_once_even_when_only_safe_steps_are_allowed():
     expected = "group user unpack write write write reload start_app enable flip enable start enable start answers"
     for safe in (False, True):
-        plan = _webapp.make(WANTED, _webapp.Facts(), safe)
+        plan = _plan.make(WANTED, _plan.Facts(), safe)
         assert (kinds(plan.steps), plan.pending) == (expected, [])
 
 
 def test_a_second_run_does_nothing():
     for safe in (False, True):
-        plan = _webapp.make(WANTED, serving(), safe)
+        plan = _plan.make(WANTED, serving(), safe)
         assert (plan.steps, plan.pending) == ([], [])
 
 
 def test_a_new_release_starts_beside_the_old_one_which_ends_last():
-    plan = _webapp.make(WANTED, serving(OLD), False)
+    plan = _plan.make(WANTED, serving(OLD), False)
     assert kinds(plan.steps) == "unpack start_app enable flip answers retire"
     assert plan.steps[-1].text == f"stop webapp@{OLD}.service when its last request has ended"
 
 
 def test_stage_only_unpacks_beside_a_release_that_serves():
-    plan = _webapp.make(WANTED, serving(OLD), True)
+    plan = _plan.make(WANTED, serving(OLD), True)
     assert kinds(plan.steps) == "unpack"
     assert plan.pending[0] == f"start webapp@{NEW}.service and wait until it answers"
     assert f"lead requests to release {NEW} instead of {OLD}" in plan.pending
@@ -82,37 +84,35 @@ def unit(name, state):
         (serving(files={**serving().files, FILES[2].path: ("probe", 0o644)}), "write restart answers"),
         (serving(files={**serving().files, FILES[0].path: ("x", 0o644)}), "write reload answers"),
         (serving(states=unit(UNITS[1], "failed")), "start answers"),
-        (serving(states=unit(_webapp.app_unit(NEW), "failed")), "start_app answers"),
-        (serving(enabled={UNITS[0], _webapp.app_unit(NEW)}), "enable answers"),
+        (serving(states=unit(_plan.app_unit(NEW), "failed")), "start_app answers"),
+        (serving(enabled={UNITS[0], _plan.app_unit(NEW)}), "enable answers"),
         (serving(enabled=serving().enabled | {"nginx.service"}), "disable answers"),
         # somebody's own nginx runs: it is left alone
         (serving(enabled=serving().enabled | {"nginx.service"}, states=unit("nginx.service", "active")), ""),
         # what an interrupted run left: the old release still runs, or is still enabled, or still ends
-        (serving(releases=[OLD, NEW], states=unit(_webapp.app_unit(OLD), "active")), "retire"),
-        (serving(releases=[OLD, NEW], enabled=serving().enabled | {_webapp.app_unit(OLD)}), "retire"),
-        (serving(releases=[OLD, NEW], states=unit(_webapp.app_unit(OLD), "deactivating")), ""),
-        (serving(releases=[OLD, NEW], states=unit(_webapp.app_unit(OLD, "socket"), "active")), "retire"),
+        (serving(releases=[OLD, NEW], states=unit(_plan.app_unit(OLD), "active")), "retire"),
+        (serving(releases=[OLD, NEW], enabled=serving().enabled | {_plan.app_unit(OLD)}), "retire"),
+        (serving(releases=[OLD, NEW], states=unit(_plan.app_unit(OLD), "deactivating")), ""),
+        (serving(releases=[OLD, NEW], states=unit(_plan.app_unit(OLD, "socket"), "active")), "retire"),
         (serving(releases=[OLD, NEW], current=OLD), "flip answers"),
     ],
 )
 def test_what_is_out_of_order_is_mended(facts, steps):
-    assert kinds(_webapp.make(WANTED, facts, False).steps) == steps
-    waits = _webapp.make(WANTED, facts, True)
+    assert kinds(_plan.make(WANTED, facts, False).steps) == steps
+    waits = _plan.make(WANTED, facts, True)
     assert (waits.steps, len(waits.pending)) == ([], len(steps.split()))
 
 
 def test_a_unit_whose_restart_would_break_requests_learns_at_its_next_start():
-    file = _webapp.File(
-        "/etc/systemd/system/webapp-front.service", "new", unit="webapp-front.service", how="next_start"
-    )
+    file = _plan.File("/etc/systemd/system/webapp-front.service", "new", unit="webapp-front.service", how="next_start")
     wanted = dataclasses.replace(WANTED, files=(*FILES, file))
     facts = serving()
     facts.files[file.path] = ("old", 0o644)
-    steps = _webapp.make(wanted, facts, False).steps
+    steps = _plan.make(wanted, facts, False).steps
     assert kinds(steps) == "write reload answers"
     assert steps[0].text == f"change {file.path}, which webapp-front.service takes up when it next starts"
     facts.states["webapp-front.service"] = "inactive"
-    steps = _webapp.make(wanted, facts, False).steps
+    steps = _plan.make(wanted, facts, False).steps
     assert kinds(steps) == "write reload start answers"
     assert steps[0].text == f"change {file.path}"
 
@@ -121,13 +121,13 @@ def test_units_that_a_release_needs_run_before_it_serves():
     facts = serving(OLD)
     facts.enabled.discard(UNITS[0])
     facts.states[UNITS[0]] = "inactive"
-    assert kinds(_webapp.make(WANTED, facts, False).steps) == "unpack start_app enable enable start flip answers retire"
+    assert kinds(_plan.make(WANTED, facts, False).steps) == "unpack start_app enable enable start flip answers retire"
 
 
 LEFT = (
-    _webapp.Leftover("/etc/systemd/system/webapp-probe.service"),
-    _webapp.Leftover("/etc/systemd/system/webapp-files.service", 900),
-    _webapp.Leftover("/etc/webapp/files.conf"),
+    _plan.Leftover("/etc/systemd/system/webapp-probe.service"),
+    _plan.Leftover("/etc/systemd/system/webapp-files.service", 900),
+    _plan.Leftover("/etc/webapp/files.conf"),
 )
 WITHOUT = dataclasses.replace(WANTED, units=UNITS[1:], absent=LEFT)
 
@@ -135,13 +135,13 @@ WITHOUT = dataclasses.replace(WANTED, units=UNITS[1:], absent=LEFT)
 def test_what_an_earlier_way_to_serve_left_is_ended_and_removed_last():
     facts = serving(OLD, leftovers={item.path for item in LEFT})
     facts.states["webapp-probe.service"] = "active"
-    plan = _webapp.make(WITHOUT, facts, False)
+    plan = _plan.make(WITHOUT, facts, False)
     assert kinds(plan.steps) == "unpack start_app enable flip answers retire end end remove"
     assert [(step.target, step.value) for step in plan.steps if step.kind == "end"] == [
         ("webapp-probe.service", 0),
         ("webapp-files.service", 900),
     ]
-    staged = _webapp.make(WITHOUT, facts, True)
+    staged = _plan.make(WITHOUT, facts, True)
     assert kinds(staged.steps) == "unpack"
     assert staged.pending[-1] == "remove /etc/webapp/files.conf"
 
@@ -162,11 +162,11 @@ def test_what_an_earlier_way_to_serve_left_is_ended_and_removed_last():
 def test_what_is_gone_already_is_left_alone(state, leftovers, steps):
     facts = serving(states=unit("webapp-files.service", state), leftovers=leftovers)
     facts.enabled.discard("webapp-files.service")
-    assert kinds(_webapp.make(WITHOUT, facts, False).steps) == steps
+    assert kinds(_plan.make(WITHOUT, facts, False).steps) == steps
 
 
 def test_a_unit_that_only_ends_keeps_its_settings_and_takes_its_file_along():
-    text = _webapp.ending("[Service]\nTimeoutStopSec=20", "/run/systemd/system/a.service", 900)
+    text = _plan.ending("[Service]\nTimeoutStopSec=20", "/run/systemd/system/a.service", 900)
     assert text.splitlines() == [
         "[Service]",
         "TimeoutStopSec=20",
@@ -179,7 +179,7 @@ def test_a_unit_that_only_ends_keeps_its_settings_and_takes_its_file_along():
 @pytest.mark.parametrize(("how", "steps"), [("reload", "flip tell"), ("reload_first", "tell flip")])
 def test_a_front_may_have_to_learn_before_requests_are_led_to_the_new_release(how, steps):
     files = (*FILES[:1], dataclasses.replace(FILES[1], text="new", how=how), *FILES[2:])
-    plan = _webapp.make(dataclasses.replace(WANTED, files=files), serving(OLD), False)
+    plan = _plan.make(dataclasses.replace(WANTED, files=files), serving(OLD), False)
     assert kinds(plan.steps) == f"unpack write start_app enable {steps} answers retire"
 
 
@@ -196,16 +196,16 @@ def test_a_front_may_have_to_learn_before_requests_are_led_to_the_new_release(ho
 )
 def test_the_last_three_releases_are_kept(releases, current, removed):
     facts = serving(current, releases=releases)
-    steps = _webapp.make(WANTED, facts, False).steps
+    steps = _plan.make(WANTED, facts, False).steps
     assert [step.target.rpartition("/")[2] for step in steps if step.kind == "prune"] == removed
     left = [name for name in releases if name not in removed]
     assert len({*left, NEW}) <= 3
 
 
 def test_a_release_that_still_ends_is_not_removed():
-    states = unit(_webapp.app_unit("a" * 12), "deactivating")
+    states = unit(_plan.app_unit("a" * 12), "deactivating")
     facts = serving(releases=["a" * 12, "b" * 12, "c" * 12, NEW], states=states)
-    assert "prune" not in kinds(_webapp.make(WANTED, facts, False).steps)
+    assert "prune" not in kinds(_plan.make(WANTED, facts, False).steps)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_release_that_still_ends_is_not_removed():
     ],
 )
 def test_numbers_that_are_taken(facts, problem):
-    assert problem in _webapp.make(WANTED, serving(**facts), False).problems[0]
+    assert problem in _plan.make(WANTED, serving(**facts), False).problems[0]
 
 
 @pytest.mark.parametrize(
@@ -239,23 +239,23 @@ def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
             return process.Done(0, "no room", "")
         return process.Done(code, "", "Job failed")
 
-    monkeypatch.setattr(_webapp_host.process, "run", run)
+    monkeypatch.setattr(apply.process, "run", run)
     given = {"archive": "", "environment": {}, "health": "/", "start_deadline": 1, "port": 80}
     step = steps_.Step("tell", "webapp-front.service", "reload the front")
     with pytest.raises(executor.Failed) as fault:
-        _webapp_host.Executor(1, given).run([step])
+        apply.Executor(1, given).run([step])
     assert str(fault.value).startswith(said)
     assert told.count(["systemctl", "reload"]) == 1 + again
 
 
 def test_any_change_makes_another_release():
-    same = _webapp.identity("sum", {"A": "1", "B": "2"}, {"/u": "text"})
-    assert same == _webapp.identity("sum", {"B": "2", "A": "1"}, {"/u": "text"})
-    assert _webapp.RELEASE.fullmatch(same)
+    same = identity.identity("sum", {"A": "1", "B": "2"}, {"/u": "text"})
+    assert same == identity.identity("sum", {"B": "2", "A": "1"}, {"/u": "text"})
+    assert identity.RELEASE.fullmatch(same)
     others = {
-        _webapp.identity("SUM", {"A": "1", "B": "2"}, {"/u": "text"}),
-        _webapp.identity("sum", {"A": "1", "B": "3"}, {"/u": "text"}),
-        _webapp.identity("sum", {"A": "1", "B": "2"}, {"/u": "TEXT"}),
+        identity.identity("SUM", {"A": "1", "B": "2"}, {"/u": "text"}),
+        identity.identity("sum", {"A": "1", "B": "3"}, {"/u": "text"}),
+        identity.identity("sum", {"A": "1", "B": "2"}, {"/u": "TEXT"}),
     }
     assert len(others | {same}) == 4
 
@@ -271,7 +271,7 @@ def test_any_change_makes_another_release():
     ],
 )
 def test_the_environment_as_systemd_reads_it(value, line):
-    assert _webapp.environment_text({"A": value}) == line
+    assert _plan.environment_text({"A": value}) == line
 
 
 # archives
@@ -294,11 +294,11 @@ def test_an_archive_depends_on_its_files_alone(tmp_path):
         folder.mkdir()
         make_tree(folder)
         os.utime(folder / "data", (number, number))
-        _archive.pack(str(folder), str(tmp_path / f"{name}.tar.gz"))
-        sums.append((_archive.checksum(str(tmp_path / f"{name}.tar.gz")), _archive.digest(str(folder))))
+        archive.pack(str(folder), str(tmp_path / f"{name}.tar.gz"))
+        sums.append((identity.checksum(str(tmp_path / f"{name}.tar.gz")), archive.digest(str(folder))))
     assert sums[0] == sums[1]
     (tmp_path / "two/data").chmod(0o755)
-    assert _archive.digest(str(tmp_path / "two")) != sums[0][1]
+    assert archive.digest(str(tmp_path / "two")) != sums[0][1]
 
 
 def test_the_content_of_an_archive_tells_who_it_is_not_how_it_was_packed(tmp_path):
@@ -306,16 +306,16 @@ def test_the_content_of_an_archive_tells_who_it_is_not_how_it_was_packed(tmp_pat
     for level in (1, 9):
         (tmp_path / f"{level}.gz").write_bytes(gzip.compress(data, level, mtime=level))
     (tmp_path / "plain").write_bytes(data)
-    sums = {_archive.checksum(str(tmp_path / name), unpacked=True) for name in ("1.gz", "9.gz", "plain")}
+    sums = {identity.checksum(str(tmp_path / name), unpacked=True) for name in ("1.gz", "9.gz", "plain")}
     assert sums == {hashlib.sha256(data).hexdigest()}
-    assert _archive.checksum(str(tmp_path / "1.gz")) != _archive.checksum(str(tmp_path / "9.gz"))
+    assert identity.checksum(str(tmp_path / "1.gz")) != archive.checksum(str(tmp_path / "9.gz"))
 
 
 def test_a_packed_folder_comes_out_as_it_was(tmp_path):
     (tmp_path / "app").mkdir()
     make_tree(tmp_path / "app")
-    _archive.pack(str(tmp_path / "app"), str(tmp_path / "app.tar.gz"))
-    _webapp_host.unpack(str(tmp_path / "app.tar.gz"), str(tmp_path / "out"))
+    archive.pack(str(tmp_path / "app"), str(tmp_path / "app.tar.gz"))
+    apply.unpack(str(tmp_path / "app.tar.gz"), str(tmp_path / "out"))
     out = tmp_path / "out"
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["data", "link", "sub", "sub/run"]
     assert (out / "sub/run").stat().st_mode & 0o777 == 0o755
@@ -347,14 +347,14 @@ def test_an_archive_that_reaches_out_is_refused(tmp_path, member, said):
     with tarfile.open(tmp_path / "bad.tar", "w") as tar:
         tar.addfile(member)
     with pytest.raises(executor.Failed, match=said):
-        _webapp_host.unpack(str(tmp_path / "bad.tar"), str(tmp_path / "out"))
+        apply.unpack(str(tmp_path / "bad.tar"), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_archive_is_told(tmp_path):
     (tmp_path / "bad.tar.gz").write_bytes(b"nonsense")
     with pytest.raises(executor.Failed, match="cannot be read"):
-        _webapp_host.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
+        apply.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
 
 
 def test_what_a_builder_reads_beside_the_source_makes_another_archive(tmp_path):

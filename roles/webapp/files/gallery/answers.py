@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gallery import kinds, previews
 from gallery.calls import Calls
 from gallery.problems import Problem, away
-from gallery.storage import Entry, Reader, Storage
+from gallery.storage.base import Entry, Reader, Storage
 
 _LOG = logging.getLogger("gallery")
 _BLOCK = 256 * 1024  # bytes that are read at a time

@@ -25,7 +25,7 @@ from gallery.pages import Pages
 from gallery.problems import Problem, away, missing, shown
 from gallery.ready import Watch
 from gallery.settings import Settings
-from gallery.storage import Page, Storage
+from gallery.storage.base import Page, Storage
 
 _LOG = logging.getLogger("gallery")
 _THREADS = 16  # calls of the storage at once
@@ -81,9 +81,9 @@ class Gallery:
         tasks = [loop.create_task(self._tidy())]
         if self._settings.storage == "s3":
             # only here: efs needs nothing of it
-            from gallery.direct import Direct
-            from gallery.incoming import Incoming
-            from gallery.tickets import Tickets
+            from gallery.s3.pending import Incoming
+            from gallery.s3.redirects import Direct
+            from gallery.s3.upload_tickets import Tickets
 
             self._direct = Direct(self._storage, self._calls)
             self._tickets = Tickets(self._settings, Incoming(self._storage, self._settings), self._calls)

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from gallery import guard, kinds, previews
 from gallery.problems import Problem
 from gallery.settings import Settings
-from gallery.storage import Entry, Page
+from gallery.storage.base import Entry, Page
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from gallery import kinds
 from gallery.problems import Problem
-from gallery.storage import Entry, Storage, Writer
+from gallery.storage.base import Entry, Storage, Writer
 
 FIELD = "preview"
 LARGEST = 64 * 1024  # bytes of a preview; 480 pixels take half of it

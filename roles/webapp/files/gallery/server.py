@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 import uvicorn
 
 from gallery.app import Gallery
-from gallery.efs import Efs
 from gallery.settings import BadSetting, Settings, from_environment, read_password
-from gallery.storage import Storage
+from gallery.storage.base import Storage
+from gallery.storage.efs import Efs
 
 _FIRST_PASSED = 3  # the first descriptor that systemd passes, sd_listen_fds(3)
 _IDLE = 75  # seconds that an idle connection is kept: longer than nginx keeps it, so that nginx closes it
@@ -71,8 +71,8 @@ def _storage(settings: Settings) -> Storage:
     if settings.storage == "efs":
         return Efs(settings.folder, settings.mount)
     # only here: efs needs nothing of it
-    from gallery.place import Place
-    from gallery.s3 import S3
+    from gallery.s3.bucket import Place
+    from gallery.storage.s3 import S3
 
     return S3(Place(settings), settings)
 

@@ -136,7 +136,7 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
 
 def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     """What must hold with storage s3."""
-    from ansible_collections.samefiles.aws.plugins.module_utils import _s3_where  # with efs nothing of S3 is needed
+    from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint
 
     own, public = settings.key_prefix.rstrip("/") + "/", settings.public_prefix.rstrip("/") + "/"
     prefix = "words of letters, digits, '_', '.' and '-', joined by '/', are needed"
@@ -145,15 +145,13 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     def is_place(url: str) -> bool:
         """Whether requests or browsers can be led there; "" leaves it to Amazon's address."""
         try:
-            return not url or (
-                re.fullmatch(r"https?://[^/?#@\s]+/?", url) and bool(_s3_where.by_url(url, "bucket", ""))
-            )
-        except _s3_where.WhereError:
+            return not url or (re.fullmatch(r"https?://[^/?#@\s]+/?", url) and bool(endpoint.by_url(url, "bucket", "")))
+        except endpoint.WhereError:
             return False
 
     addresses = ("endpoint_url", "browser_endpoint_url")
     return [
-        (not _s3_where.bucket_fault(settings.bucket), "BUCKET", "3 to 63 of a-z, 0-9, '.' and '-' are needed"),
+        (not endpoint.bucket_fault(settings.bucket), "BUCKET", "3 to 63 of a-z, 0-9, '.' and '-' are needed"),
         (not settings.folder, "FOLDER", "it must be empty with storage s3"),
         (not settings.mount, "MOUNT", "it must be empty with storage s3"),
         (_PREFIX_OF_KEYS.fullmatch(own) is not None, "KEY_PREFIX", prefix),

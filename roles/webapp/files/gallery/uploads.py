@@ -16,7 +16,7 @@ from gallery.calls import Calls
 from gallery.forms import Parts
 from gallery.problems import Problem, away, shown
 from gallery.settings import Settings
-from gallery.storage import Entry, Storage, Writer
+from gallery.storage.base import Entry, Storage, Writer
 
 _LOG = logging.getLogger("gallery")
 _SMALL = 256 * 1024  # bytes that each upload may hold in memory; for more it needs a room

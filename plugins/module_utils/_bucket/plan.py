@@ -1,0 +1,224 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps from a bucket as it is to one as it should be. At no point between them is it more open than at the end.
+
+Closing comes first: the statement goes, then the block is set. Opening comes last, and only onto a policy that has nothing
+in it that would be opened with the prefix: the block is lifted, then the statement set.
+"""
+
+from __future__ import annotations
+
+from . import policy as _policy
+from . import spec
+from .spec import BucketError, State, Step, Wanted
+
+
+def _refuse(wanted: Wanted, state: State) -> None:
+    """Raise for a bucket that is not ours to change."""
+    name = wanted.bucket
+    if not state.there and not wanted.create:
+        raise BucketError(f"bucket {name} does not exist: mend its name, or set create: true")
+    if state.stack:
+        raise BucketError(
+            f"bucket {name} belongs to the CloudFormation stack {state.stack}: change it there, for the stack would "
+            "take back what is changed here"
+        )
+    kept = "" if wanted.encryption else _algorithm(state)
+    if wanted.public_prefix and kept.startswith("aws:kms"):
+        raise BucketError(
+            f"bucket {name} encrypts new objects with {kept}, which S3 decrypts only for those who sign their request: set "
+            "encryption to AES256, or leave public_access_confirmed out"
+        )
+    public = [_policy.sid(one) or "without a Sid" for one in _policy.foreign(state.policy) if _policy.is_public(one)]
+    if public and wanted.public_prefix:
+        raise BucketError(
+            f"bucket {name} has another public statement ({', '.join(public)}), which would be open as well as "
+            f"{wanted.public_prefix}/: remove it from the bucket's policy first"
+        )
+    if public and _on(state, "BlockPublicPolicy") and not _policy.same(state.policy, spec.statements(wanted)):
+        raise BucketError(
+            f"bucket {name} has another public statement ({', '.join(public)}), with which S3 takes no policy while the "
+            "bucket is closed to the public: remove it from the bucket's policy first"
+        )
+
+
+def _algorithm(state: State) -> str:
+    """How the bucket encrypts new objects, "" when it says nothing."""
+    return state.encryption.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "")
+
+
+def _on(state: State, switch: str) -> bool:
+    return bool((state.block or {}).get(switch))
+
+
+def _policy_actions(wanted: Wanted, state: State) -> list[str]:
+    """What is different in the policy, in words."""
+    told = []
+    for one in spec.statements(wanted):
+        there = _policy.of(state.policy, one["Sid"])
+        if [_policy.meaning(item) for item in there] != [_policy.meaning(one)]:
+            how = "mend" if there else "add"
+            what = "refuses whatever comes without TLS"
+            if one["Sid"] == _policy.PUBLIC_READ:
+                what = f"lets everybody read {wanted.public_prefix}/"
+            told.append(f"{how} the policy's statement {one['Sid']}, which {what}")
+    if not wanted.public_prefix and _policy.of(state.policy, _policy.PUBLIC_READ):
+        told.append(f"remove the policy's statement {_policy.PUBLIC_READ}: nobody reads anything without credentials")
+    return told
+
+
+def _block_step(wanted: Wanted, state: State) -> list[Step]:
+    told = []
+    for switch, on in spec.blocked(wanted).items():
+        if _on(state, switch) != on:
+            why = "" if on else f", so that {wanted.public_prefix}/ can be opened"
+            told.append(f"switch {switch} {'on' if on else 'off'}{why}")
+    return [Step("block", spec.blocked(wanted), tuple(told))] if told else []
+
+
+def _access(wanted: Wanted, state: State) -> list[Step]:
+    """Policy and public-access block, in the order that is safe."""
+    ours = spec.statements(wanted)
+    told, block = _policy_actions(wanted, state), _block_step(wanted, state)
+    whole = Step("policy", _policy.with_ours(state.policy, ours), tuple(told))
+    if not wanted.public_prefix:
+        return [whole] * bool(told) + block
+    closed = [one for one in ours if one["Sid"] != _policy.PUBLIC_READ]
+    # behind a block that stands, a statement may have been made that is wider than ours: it goes before the block does
+    if told and _on(state, "RestrictPublicBuckets") and not _policy.same(state.policy, closed):
+        narrowed = state._replace(policy=_policy.with_ours(state.policy, closed))
+        first = _policy_actions(wanted._replace(public_prefix=""), state)
+        whole = whole._replace(actions=tuple(_policy_actions(wanted, narrowed)))
+        return [Step("policy", narrowed.policy, tuple(first)), *block, whole]
+    return block + [whole] * bool(told)
+
+
+def _ownership(wanted: Wanted, state: State) -> list[Step]:
+    if state.ownership == spec.ENFORCED:
+        return []
+    told = f"give the bucket's owner every object, and switch ACLs off (it was {state.ownership or 'not set'})"
+    return [Step("ownership", spec.ENFORCED, (told,))]
+
+
+def _encryption(wanted: Wanted, state: State) -> list[Step]:
+    if not wanted.encryption and _algorithm(state):
+        return []  # AES256 may be weaker than what somebody has chosen
+    algorithm = wanted.encryption or "AES256"
+    there = state.encryption.get("ApplyServerSideEncryptionByDefault", {})
+    key = there.get("KMSMasterKeyID") or ""
+    kms = algorithm == "aws:kms"
+    same_key = key == wanted.kms_key_id or (wanted.kms_key_id and key.endswith(f":key/{wanted.kms_key_id}"))
+    as_kms = same_key and state.encryption.get("BucketKeyEnabled")
+    if _algorithm(state) == algorithm and (as_kms or not kms):
+        return []
+    rule = {"SSEAlgorithm": algorithm, **({"KMSMasterKeyID": wanted.kms_key_id} if wanted.kms_key_id else {})}
+    value = {**state.encryption, "ApplyServerSideEncryptionByDefault": rule, "BucketKeyEnabled": kms}
+    name = f"{algorithm} {wanted.kms_key_id}".strip()
+    before = f"{_algorithm(state) or 'not set'} {key}".strip()
+    told = f"encrypt new objects with {name}{' and a bucket key' if kms else ''} (it was {before})"
+    return [Step("encryption", value, (told,))]
+
+
+def _versioning(wanted: Wanted, state: State) -> list[Step]:
+    if wanted.versioning:
+        if state.versioning == "Enabled":
+            return []
+        return [Step("versioning", "Enabled", ("keep the versions of objects that are replaced or deleted",))]
+    if state.versioning != "Enabled":
+        return []
+    return [Step("versioning", "Suspended", ("keep no more versions of objects; those that are there stay",))]
+
+
+def _lifecycle(wanted: Wanted, state: State) -> list[Step]:
+    rules, told = spec.lifecycle_rules(wanted), []
+    public = wanted.public_prefix or wanted.closed_prefix
+    what = {
+        spec.INCOMING: f"removes what lies in {wanted.key_prefix}/incoming/ after {spec.INCOMING_DAYS} day",
+        spec.STALE: f"removes uploads in parts that were not ended after {spec.STALE_DAYS} days",
+        spec.DELETED: f"removes what was deleted in {wanted.key_prefix}/ for good after {wanted.keep_deleted_days} days",
+        spec.DELETED_PUBLIC: f"removes what was deleted in {public}/ for good after {wanted.keep_deleted_days} days",
+    }
+    for rule in rules:
+        there = [spec.rule_meaning(one) for one in state.lifecycle if one.get("ID") == rule["ID"]]
+        if there != [spec.rule_meaning(rule)]:
+            told.append(f"{'mend' if there else 'add'} the lifecycle rule {rule['ID']}, which {what[rule['ID']]}")
+    names = tuple(rule["ID"] for rule in rules)
+    # that of a public prefix that is named no more stays: what was deleted below it is still to go
+    unwanted = (spec.DELETED, spec.DELETED_PUBLIC) if not wanted.keep_deleted_days else ()
+    told += [f"remove the lifecycle rule {rule['ID']}" for rule in state.lifecycle if rule.get("ID") in unwanted]
+    if told:
+        told += [
+            f"write the lifecycle rule {rule.get('ID', 'without a name')} with a Filter, for S3 takes it beside ours in no other form"
+            for rule in state.lifecycle
+            if "Prefix" in rule and rule.get("ID") not in names + unwanted
+        ]
+    value = spec.with_rules(tuple(map(spec.with_filter, state.lifecycle)), rules, names + unwanted)
+    return [Step("lifecycle", (value, state.least_transition), tuple(told))] if told else []
+
+
+def _cors(wanted: Wanted, state: State) -> list[Step]:
+    rules = [spec.cors_rule(wanted)] if wanted.origins else []
+    there = [spec.rule_meaning(one) for one in state.cors if one.get("ID") == spec.CORS]
+    if there == [spec.rule_meaning(rule) for rule in rules]:
+        return []
+    if rules:
+        told = f"{'mend' if there else 'add'} the CORS rule {spec.CORS}, for pages of {', '.join(wanted.origins)}"
+    else:
+        told = f"remove the CORS rule {spec.CORS}: no other site's page uploads or reads"
+    return [Step("cors", spec.with_rules(state.cors, rules, (spec.CORS,)), (told,))]
+
+
+def plan(wanted: Wanted, state: State) -> list[Step]:
+    """The steps. Raises BucketError for a bucket that must not be changed."""
+    _refuse(wanted, state)
+    made = []
+    if not state.there:
+        place = f" in {wanted.region}" if wanted.region else ""
+        made.append(Step("create", wanted.region, (f"make the bucket {wanted.bucket}{place}, its owner's alone",)))
+        state = State(there=True, ownership=spec.ENFORCED)
+    access = _access(wanted, state)
+    rest = [step for part in (_ownership, _encryption, _versioning, _lifecycle, _cors) for step in part(wanted, state)]
+    return made + (rest + access if wanted.public_prefix else access + rest)
+
+
+def opens(wanted: Wanted, before: State) -> bool:
+    """Whether a prefix is to be open that was not."""
+    if not wanted.public_prefix:
+        return False
+    ours = _policy.meaning(_policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
+    there = map(_policy.meaning, _policy.of(before.policy, _policy.PUBLIC_READ))
+    return _on(before, "RestrictPublicBuckets") or ours not in there
+
+
+def closing(wanted: Wanted, state: State) -> list[Step]:
+    """What closes the prefix that is wanted open, and nothing else."""
+    return _access(wanted._replace(public_prefix="", closed_prefix=wanted.public_prefix), state)
+
+
+def after(state: State, steps: list[Step]) -> State:
+    """The state that the steps end in."""
+    for step in steps:
+        if step.kind == "create":
+            state = State(there=True, ownership=spec.ENFORCED)
+        elif step.kind == "lifecycle":
+            state = state._replace(lifecycle=tuple(step.value[0]))
+        elif step.kind == "cors":
+            state = state._replace(cors=tuple(step.value))
+        else:
+            state = state._replace(**{step.kind: step.value})
+    return state
+
+
+def unproved(wanted: Wanted, before: State, found: State) -> str:
+    """What is not as it was planned, as one sentence; "" when all is."""
+    if not found.there:
+        return f"bucket {wanted.bucket} is gone again: somebody else deletes it"
+    left = [action for step in plan(wanted, found) for action in step.actions]
+    if left:
+        return f"bucket {wanted.bucket} is not as it was set, there is still to {'; '.join(left)}: run it again"
+    if spec.foreign(before) != spec.foreign(found):
+        return (
+            f"bucket {wanted.bucket} has other statements or rules than before, besides ours: somebody else changed it "
+            "meanwhile, see the diff"
+        )
+    return ""

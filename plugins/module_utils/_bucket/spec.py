@@ -1,0 +1,280 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decides what makes a bucket as it should be: state and wishes in, steps in a safe order and their sentences out."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+from .._s3 import endpoint as _endpoint
+from .._s3.endpoint import Where
+from . import policy as _policy
+
+SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+ENFORCED = "BucketOwnerEnforced"
+CORS, INCOMING, STALE = "samefiles-browser", "samefiles-incoming", "samefiles-stale-uploads"
+DELETED, DELETED_PUBLIC = "samefiles-deleted", "samefiles-deleted-public"
+LIFECYCLE = (INCOMING, STALE, DELETED, DELETED_PUBLIC)
+INCOMING_DAYS, STALE_DAYS = 1, 2
+# what a page sends with an upload by ticket; the browser adds Content-Length, which needs no leave
+UPLOAD_HEADERS = ("cache-control", "content-disposition", "content-type", "if-none-match", "x-amz-checksum-sha256")
+CORS_SECONDS = 3000
+
+# A policy's resource takes * and ? for anything and $ for a variable; what is left needs no quoting in a URL either.
+_PART = re.compile(r"[A-Za-z0-9._-]+")
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
+
+
+class BucketError(Exception):
+    """What stops it, as one sentence, what was done before, and what S3 answered."""
+
+    done: tuple[str, ...] = ()
+    code, status = "", 0
+
+
+class Wanted(NamedTuple):
+    """What a bucket should be."""
+
+    bucket: str
+    key_prefix: str
+    public_prefix: str = ""  # only when it is to be open
+    closed_prefix: str = ""  # named, but not confirmed
+    origins: tuple[str, ...] = ()
+    encryption: str = ""  # what the bucket has, and AES256 where it has none
+    kms_key_id: str = ""
+    versioning: bool = True
+    keep_deleted_days: int = 30  # 0: for ever
+    create: bool = False
+    region: str = ""
+    partition: str = "aws"
+
+
+class State(NamedTuple):
+    """What a bucket is."""
+
+    there: bool = False
+    stack: str = ""  # the CloudFormation stack that owns it
+    block: dict | None = None
+    ownership: str = ""
+    policy: dict | None = None
+    cors: tuple[dict, ...] = ()
+    lifecycle: tuple[dict, ...] = ()
+    least_transition: str = ""  # what S3 keeps beside the lifecycle rules, and forgets when they are sent without it
+    encryption: dict = {}  # noqa: RUF012 - a default that nobody changes
+    versioning: str = ""
+
+
+class Step(NamedTuple):
+    """One request that changes something; kind names the setting, actions say it to the user."""
+
+    kind: str
+    value: object
+    actions: tuple[str, ...] = ()
+
+
+def _path(name: str, given: str, needed: bool) -> str:
+    """A key prefix without the slash at its end."""
+    found = given[:-1] if given.endswith("/") else given
+    parts = found.split("/")
+    if not found and not given and not needed:
+        return ""
+    if all(_PART.fullmatch(part) and part.strip(".") for part in parts):
+        return found
+    raise BucketError(
+        f"{name} must be parts of A-Z, a-z, 0-9, '.', '_' and '-' with a slash between them, got {given!r}: "
+        "a whole bucket, or a pattern, is never meant"
+    )
+
+
+def _public(options: dict, key_prefix: str) -> tuple[str, str]:
+    """The prefix that is to be open, and the one that is not although it is named; "" for none."""
+    prefix, confirmed = _path("public_prefix", options["public_prefix"], False), options["public_access_confirmed"]
+    if confirmed and not prefix:
+        raise BucketError(
+            "public_access_confirmed is true, but there is no public_prefix: name the prefix that everybody may read"
+        )
+    if prefix and (f"{prefix}/".startswith(f"{key_prefix}/") or f"{key_prefix}/".startswith(f"{prefix}/")):
+        raise BucketError(
+            f"public_prefix {prefix!r} and key_prefix {key_prefix!r} lie in each other: what everybody may read needs a "
+            "prefix beside the other one"
+        )
+    return (prefix, "") if confirmed else ("", prefix)
+
+
+def wish(options: dict, partition: str = "aws") -> Wanted:
+    """What the options of the module ask for. Raises BucketError for those that cannot be."""
+    key_prefix = _path("key_prefix", options["key_prefix"], True)
+    public, closed = _public(options, key_prefix)
+    for origin in options["cors_origins"]:
+        if not _ORIGIN.fullmatch(origin):
+            raise BucketError(
+                f"cors_origins must be origins such as https://files.example.com, in lower case and without a path, "
+                f"got {origin!r}"
+            )
+    key = options["kms_key_id"] or ""
+    if key and options["encryption"] != "aws:kms":
+        raise BucketError(
+            f"kms_key_id is for encryption aws:kms, and encryption is {options['encryption'] or 'not set'}: set it to "
+            "aws:kms, or leave the key out"
+        )
+    if public and options["encryption"] == "aws:kms":
+        raise BucketError(
+            "public access and encryption aws:kms exclude each other, for S3 decrypts with a KMS key only for those who "
+            "sign their request: take AES256"
+        )
+    days = options["keep_deleted_days"]
+    if days < 0:
+        raise BucketError(f"keep_deleted_days must be a number of days, 0 for no end, got {days}")
+    return Wanted(
+        options["bucket"], key_prefix, public, closed, tuple(dict.fromkeys(options["cors_origins"])),
+        options["encryption"] or "", key, options["versioning"], days, options["create"], options["region"] or "", partition,
+    )  # fmt: skip
+
+
+def cors_rule(wanted: Wanted) -> dict:
+    """What the pages of the site may do from a browser."""
+    return {
+        "ID": CORS,
+        "AllowedOrigins": list(wanted.origins),
+        "AllowedMethods": ["GET", "HEAD", "PUT"],
+        "AllowedHeaders": list(UPLOAD_HEADERS),
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": CORS_SECONDS,
+    }
+
+
+def _deleted(name: str, prefix: str, days: int) -> dict:
+    """What was deleted below a prefix goes for good; so does the mark of the delete, which listings would read past for ever."""
+    return {
+        "ID": name,
+        "Status": "Enabled",
+        "Filter": {"Prefix": f"{prefix}/"},
+        "Expiration": {"ExpiredObjectDeleteMarker": True},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+    }
+
+
+def lifecycle_rules(wanted: Wanted) -> list[dict]:
+    """Uploads that nobody confirmed, parts of uploads that nobody ended, and what users deleted go by themselves."""
+    incoming = {
+        "ID": INCOMING,
+        "Status": "Enabled",
+        "Filter": {"Prefix": f"{wanted.key_prefix}/incoming/"},
+        "Expiration": {"Days": INCOMING_DAYS},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": INCOMING_DAYS},
+    }
+    stale = {
+        "ID": STALE,
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": STALE_DAYS},
+    }
+    made, days = [incoming, stale], wanted.keep_deleted_days
+    public = wanted.public_prefix or wanted.closed_prefix
+    if days:
+        made.append(_deleted(DELETED, wanted.key_prefix, days))
+    if days and public:
+        made.append(_deleted(DELETED_PUBLIC, public, days))
+    return made
+
+
+def statements(wanted: Wanted) -> list[dict]:
+    """The statements of ours that the policy should have."""
+    made = [_policy.tls_only(wanted.bucket, wanted.partition)]
+    if wanted.public_prefix:
+        made.append(_policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
+    return made
+
+
+def blocked(wanted: Wanted) -> dict[str, bool]:
+    """The public-access block: all on, or without the two that no public policy gets past."""
+    return dict.fromkeys(SWITCHES[:2], True) | dict.fromkeys(SWITCHES[2:], not wanted.public_prefix)
+
+
+def _sorted(value):
+    """A value whose lists are in one order."""
+    if isinstance(value, dict):
+        return {name: _sorted(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return sorted(map(_sorted, value), key=lambda item: json.dumps(item, sort_keys=True, default=str))
+    return value
+
+
+def with_filter(rule: dict) -> dict:
+    """A lifecycle rule in today's form: S3 takes no rules of which some have a Filter and others the Prefix of old beside them.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
+    """
+    if "Prefix" not in rule:
+        return rule
+    return {
+        "Filter" if name == "Prefix" else name: {name: told} if name == "Prefix" else told
+        for name, told in rule.items()
+    }
+
+
+def rule_meaning(rule: dict) -> str:
+    """What a rule says, in one form for all its spellings: lists in any order, Prefix old and new."""
+    said = dict(with_filter(rule))
+    if "Filter" in said:
+        said["Filter"] = said["Filter"] or {"Prefix": ""}
+    if "AllowedHeaders" in said:
+        said["AllowedHeaders"] = [word.lower() for word in said["AllowedHeaders"]]
+    return json.dumps(_sorted(said), sort_keys=True, default=str)
+
+
+def with_rules(there: tuple[dict, ...], wanted: list[dict], names: tuple[str, ...]) -> list[dict]:
+    """The rules with exactly these of ours: those that are there stay where they are, and so do all others."""
+    left = {rule["ID"]: rule for rule in wanted}
+    made = []
+    for rule in there:
+        if rule.get("ID") not in names:
+            made.append(rule)
+        elif rule["ID"] in left:
+            made.append(left.pop(rule["ID"]))
+    return made + list(left.values())
+
+
+def foreign(state: State) -> dict[str, list[str]]:
+    """What of a bucket is not ours, in a form that can be compared."""
+    rules = ((*state.cors, *state.lifecycle), (CORS, *LIFECYCLE))
+    return {
+        "policy": sorted(map(_policy.meaning, _policy.foreign(state.policy))),
+        "rules": sorted(rule_meaning(rule) for rule in rules[0] if rule.get("ID") not in rules[1]),
+    }
+
+
+def open_prefix(bucket: str, state: State) -> str:
+    """The prefix that a bucket opens to everybody as this module does it, "" when it opens none."""
+    block = state.block or {}
+    for one in _policy.of(state.policy, _policy.PUBLIC_READ):
+        found = re.fullmatch(rf"arn:([a-z-]+):s3:::{re.escape(bucket)}/(.+)/\*", str(one.get("Resource")))
+        if found and not any(block.get(name) for name in SWITCHES[2:]):
+            wanted = _policy.public_read(bucket, found.group(1), found.group(2))
+            return found.group(2) if _policy.meaning(one) == _policy.meaning(wanted) else ""
+    return ""
+
+
+def for_browsers(endpoint: str, bucket: str, region: str) -> Where:
+    """Where tickets and links lead browsers to, as gallery finds it. Raises BucketError for what is no endpoint."""
+    try:
+        return _endpoint.by_url(endpoint, bucket, region)
+    except _endpoint.WhereError as fault:
+        raise BucketError(f"browser_{fault}") from fault
+
+
+def view(state: State) -> dict:
+    """A state as the diff shows it."""
+    if not state.there:
+        return {}
+    return {
+        "public_access_block": {name: bool((state.block or {}).get(name)) for name in SWITCHES},
+        "ownership": state.ownership,
+        "policy": _policy.statements(state.policy),
+        "cors": list(state.cors),
+        "lifecycle": list(state.lifecycle),
+        "encryption": state.encryption,
+        "versioning": state.versioning,
+    }

@@ -1,0 +1,213 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the facts of this host. Nothing here changes anything, and nothing that may hang is done without a deadline."""
+
+from __future__ import annotations
+
+import glob
+import grp
+import ipaddress
+import json
+import os
+import pwd
+import shutil
+import socket
+import stat
+
+from .._host import process, systemd
+from .._host.files import read_text
+from . import mountpoint, nfs, tables, units
+from .facts import Facts, Listener, Point, Root, State
+from .spec import Wanted
+
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+_STATES = ("/var/run/efs", "/run/efs")
+# program, package role's task, by transport
+_PROGRAMS = {"plain": ("mount.nfs4",), "stunnel": ("mount.nfs4", "stunnel"), "efs-utils": ("mount.efs",)}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def mount_table() -> list[tables.Mount]:
+    """The kernel's mount table."""
+    return tables.mounts(read_text("/proc/self/mountinfo"))
+
+
+def _our_files() -> dict[str, str]:
+    patterns = (
+        f"{units.CONF_FOLDER}/fs-*.conf",
+        f"{systemd.UNIT_FOLDER}/samefiles-tunnel-*.service",
+        f"{systemd.UNIT_FOLDER}/samefiles-mount-*.service",
+    )
+    return {path: read_text(path) for pattern in patterns for path in glob.glob(pattern)}
+
+
+def _enabled() -> set[str]:
+    return {name for name in systemd.enabled("multi-user.target") if name.startswith("samefiles-")}
+
+
+def _all_sockets() -> list[tables.Socket]:
+    return tables.sockets(read_text("/proc/net/tcp")) + tables.sockets(read_text("/proc/net/tcp6"))
+
+
+def _descriptors(pid: str) -> set[int]:
+    """The socket inodes that a process holds."""
+    inodes = set()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                target = os.readlink(f"/proc/{pid}/fd/{name}")
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(int(target[len("socket:[") : -1]))
+    except OSError:
+        pass  # it ended meanwhile
+    return inodes
+
+
+def listeners() -> dict[int, Listener]:
+    """Who listens on the ports of tunnels and proxies, and where they are connected to."""
+    table = _all_sockets()
+    ours = range(units.FIRST_PORT, units.FIRST_PORT + units.PORTS)
+    helper = range(20049, 21050)  # mount.efs's own range
+    local = ("127.0.0.1", "0.0.0.0", "::", "::1")
+    listening = {
+        row.inode: row.local_port
+        for row in table
+        if row.state == "LISTEN" and row.local in local and (row.local_port in ours or row.local_port in helper)
+    }
+    found: dict[int, Listener] = {}
+    if not listening:
+        return found
+    away = {row.inode: row.remote for row in table if row.state == "ESTABLISHED" and row.remote_port == nfs.PORT}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        held = _descriptors(pid)
+        for inode in held & set(listening):
+            command = read_text(f"/proc/{pid}/comm").strip()
+            unit = tables.unit_of(read_text(f"/proc/{pid}/cgroup"))
+            peers = sorted({away[other] for other in held & set(away)})
+            found[listening[inode]] = Listener(int(pid), command, unit, tuple(peers))
+    return found
+
+
+def _states(ports: dict[int, Listener]) -> list[State]:
+    """What mount.efs recorded, checked against the processes that run."""
+    states = []
+    for folder in _STATES[:1] if os.path.islink("/var/run") else _STATES:
+        for path in glob.glob(f"{folder}/fs-*"):
+            port = path.rpartition(".")[2]
+            if not port.isdigit() or not os.path.isfile(path):
+                continue
+            try:
+                told = json.loads(read_text(path))
+                listener = ports.get(int(port))
+                alive = listener is not None and listener.pid == told.get("pid")
+                states.append(
+                    State(
+                        told.get("fsId") or os.path.basename(path).partition(".")[0],
+                        told.get("accessPoint"),
+                        told.get("mountpoint") or "",
+                        int(port),
+                        alive,
+                        listener.peers if listener and alive else (),
+                    )
+                )
+            except ValueError:
+                continue  # half written, or not mount.efs's
+    return states
+
+
+def _points(items: list[Wanted], mounts: list[tables.Mount], deadline: float) -> dict[str, Point]:
+    points, calls = {}, {}
+    for item in items:
+        on = mountpoint.home(item.path, mounts)
+        if not mountpoint.is_remote(on):
+            points[item.path] = mountpoint.look(item.path, mounts)
+        elif any(mount.path == item.path for mount in mounts):
+            points[item.path] = Point("shared", how="shared")
+        else:
+            calls[item.path] = lambda path=item.path: _list(path)
+    for path, answer in process.call_all(calls, deadline).items():
+        # below a share that hangs, the problem is the share's; below a healthy one a missing folder is made
+        names = answer.get("value")
+        points[path] = Point("shared", tuple(names or ()), guarded=names is not None, how="shared")
+    return points
+
+
+def _list(path: str) -> list[str]:
+    return sorted(os.listdir(path))[:10]
+
+
+def _root(path: str) -> list[int]:
+    os.statvfs(path)  # asks the server; a stat alone may be answered from memory
+    about = os.stat(path)
+    return [about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)]
+
+
+def _roots(paths: list[str], deadline: float) -> dict[str, Root]:
+    roots = {}
+    for path, answer in process.call_all({path: (lambda path=path: _root(path)) for path in paths}, deadline).items():
+        roots[path] = Root(*answer["value"]) if "value" in answer else Root(fault=answer["error"])
+    return roots
+
+
+def _resolve(host: str) -> list[str]:
+    found = socket.getaddrinfo(host, nfs.PORT, type=socket.SOCK_STREAM)
+    return sorted({str(ipaddress.ip_address(entry[4][0].partition("%")[0])) for entry in found})
+
+
+def resolve(hosts: set[str], deadline: float) -> dict[str, tuple[str, ...]]:
+    """The addresses of hosts; none for a name that does not resolve within the deadline."""
+    answers = process.call_all({host: (lambda host=host: _resolve(host)) for host in sorted(hosts)}, deadline)
+    return {host: tuple(answer.get("value") or ()) for host, answer in answers.items()}
+
+
+def _ids(items: list[Wanted]) -> dict[str, int]:
+    ids = {}
+    for item in items:
+        for kind, name in (("user", item.owner), ("group", item.group)):
+            if not name:
+                continue
+            try:
+                number = pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+            except KeyError:
+                if not name.isdigit():
+                    continue
+                number = int(name)
+            ids[f"{kind}:{name}"] = number
+    return ids
+
+
+def _read_ahead(mount: tables.Mount) -> int:
+    said = read_text(f"/sys/class/bdi/{mount.device}/read_ahead_kb").strip()
+    return int(said) if said.isdigit() else -1
+
+
+def _missing(transports: set[str]) -> dict[str, str]:
+    missing = {}
+    for transport in transports:
+        for program in _PROGRAMS[transport]:
+            if not shutil.which(program, path=_PATH):
+                missing[transport] = (
+                    f"{program}, which transport {transport} needs, is not installed: apply the role efs_client first"
+                )
+    return missing
+
+
+def read(items: list[Wanted], deadline: float) -> Facts:
+    """All facts that the plan for these mounts depends on; at most three deadlines long."""
+    mounts = mount_table()
+    facts = Facts(fstab=read_text(units.FSTAB), mounts=mounts, files=_our_files(), enabled=_enabled())
+    wanted = [item for item in items if item.state == "mounted"]
+    live = {item.path: facts.at(item.path) for item in items}
+    facts.addresses = resolve({item.host for item in wanted}, deadline)
+    # before the connections are looked at: a mount that nobody used may have none
+    facts.roots = _roots([path for path, mount in live.items() if mount and mount.fstype in ("nfs", "nfs4")], deadline)
+    facts.listeners = listeners()
+    facts.states = _states(facts.listeners)
+    facts.points = _points(items, mounts, deadline)
+    facts.read_ahead = {path: _read_ahead(mount) for path, mount in live.items() if mount}
+    facts.ids = _ids(items)
+    facts.ca_file = next((path for path in _BUNDLES if os.path.exists(path)), _BUNDLES[0])
+    facts.missing = _missing({item.transport for item in wanted})
+    return facts

@@ -1,0 +1,145 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read -> plan -> apply -> read again: the life of one efs_mount call, without Ansible."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from .._host import process
+from .._host.steps import steps_diff
+from . import apply as _apply
+from . import collect, identify, preflight, units
+from . import plan as _plan
+from .facts import Facts
+from .spec import Wanted
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a call found and did."""
+
+    plan: _plan.Plan
+    before: Facts
+    after: Facts
+    problems: list[str]
+
+
+def _preflight(plan: _plan.Plan, facts: Facts, programs: bool) -> list[str]:
+    """Whether the mounts and tunnels that the plan makes will work; everything is asked at once.
+
+    Without programs (check mode on a bare host) the system's CA bundle may be missing as well: it comes with them.
+    """
+    items = {item.path: item for item in plan.fresh + plan.tunnelled}
+    if not programs and not os.path.exists(facts.ca_file):
+        items = {path: item for path, item in items.items() if item.ca_file or item.transport == "plain"}
+    calls = {
+        path: (lambda item=item: preflight.preflight(item, facts.addresses.get(item.host, ()), facts.ca_file))
+        for path, item in items.items()
+    }
+    faults = []
+    for _path, answer in process.call_all(calls, 60).items():
+        fault = answer.get("value", answer.get("error"))
+        if fault:
+            faults.append(fault)
+    return faults
+
+
+def inspect(items: list[Wanted], safe: bool, deadline: float, programs: bool) -> Outcome:
+    """Read and plan; changes nothing. programs: a missing client program is a problem, not just a warning."""
+    facts = collect.read(items, deadline)
+    plan = _plan.make(items, facts, safe)
+    problems = list(plan.problems)
+    if programs and not problems and plan.fresh:
+        used = {item.transport for item in plan.fresh}
+        problems += [facts.missing[transport] for transport in sorted(used & set(facts.missing))]
+    if not problems:
+        problems += _preflight(plan, facts, programs)
+    return Outcome(plan, facts, facts, problems)
+
+
+def apply(items: list[Wanted], safe: bool, deadline: float) -> Outcome:
+    """Read, plan, do, and prove: after the last step the plan must have nothing left to do.
+
+    When a step fails, or the proof does, everything that was done is taken back; the problem says what failed.
+    """
+    outcome = inspect(items, safe, deadline, programs=True)
+    if outcome.problems or not outcome.plan.steps:
+        return outcome
+    executor = _apply.Executor(deadline)
+    try:
+        executor.run(outcome.plan.steps)
+    except _apply.Failed as fault:
+        outcome.problems = [str(fault)]
+        return outcome
+    outcome.after = collect.read(items, deadline)
+    rest = _plan.make(items, outcome.after, safe)
+    left = rest.problems + _lies(outcome.plan, rest)
+    left = left or [f"{step.text} did not take effect" for step in rest.steps]
+    if left:
+        outcome.problems = left + executor.take_back()
+    outcome.plan.verdicts = rest.verdicts
+    return outcome
+
+
+def _lies(done: _plan.Plan, rest: _plan.Plan) -> list[str]:
+    """Mounts that were reported as made and are something else."""
+    fresh = {item.path: item for item in done.fresh}
+    return [
+        f"{fresh[path].where}: mount ended with code 0, but {path} is not {fresh[path].file_system}: {verdict.why}"
+        for path, verdict in rest.verdicts.items()
+        if path in fresh and verdict.what != "right" and verdict.why
+    ]
+
+
+def _row(item: Wanted, facts: Facts) -> str:
+    mount = facts.at(item.path)
+    if not mount:
+        return f"{item.path} not mounted\n"
+    live = identify.look(mount, facts)
+    options = ",".join(key if value is None else f"{key}={value}" for key, value in mount.options)
+    return f"{item.path} {live.says} {options}\n"
+
+
+def diff(items: list[Wanted], outcome: Outcome) -> list[dict]:
+    """The steps, then before and after of every file that they change, and of the mounts."""
+    before = outcome.before
+    entries = steps_diff(outcome.plan.steps)
+    for step in outcome.plan.steps:
+        if step.kind in ("write", "remove"):
+            old = before.fstab if step.target == units.FSTAB else before.files.get(step.target, "")
+            head = {"before_header": step.target, "after_header": step.target}
+            entries.append({**head, "before": old, "after": step.value or ""})
+    changes = [step for step in outcome.plan.steps if step.kind in ("unmount", "mount")]
+    if changes:
+        rows = "".join(_row(item, before) for item in items if item.path in {step.target for step in changes})
+        steps = "".join(f"{step.text}\n" for step in changes if step.kind == "mount")
+        head = {"before_header": "mounts", "after_header": "mounts"}
+        entries.append({**head, "before": rows, "after": steps})
+    return entries
+
+
+def describe(items: list[Wanted], facts: Facts, plan: _plan.Plan) -> list[dict]:
+    """The mounts as they are, for the module's result."""
+    told = []
+    for item in items:
+        mount = facts.at(item.path)
+        verdict = plan.verdicts.get(item.path)
+        point = facts.points.get(item.path)
+        told.append(
+            {
+                "path": item.path,
+                "file_system": item.file_system,
+                "transport": item.transport,
+                "state": verdict.what if verdict else "absent",
+                "source": mount.source if mount else None,
+                "options": [key if value is None else f"{key}={value}" for key, value in mount.options]
+                if mount
+                else [],
+                "addresses": list(identify.look(mount, facts).peers) if mount else [],
+                "guard": point.how if point else "unknown",
+                "read_ahead_kb": facts.read_ahead.get(item.path),
+            }
+        )
+    return told

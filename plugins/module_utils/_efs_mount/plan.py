@@ -1,0 +1,495 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decides what efs_mount does: wanted mounts and facts in, steps in order out. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .._host import systemd
+from .._host.steps import Step
+from . import identify, nfs
+from . import units as _units
+from .facts import Facts, Point
+from .spec import Wanted
+from .tables import Entry, edit_fstab, fstab_entries
+
+
+@dataclasses.dataclass
+class Plan:
+    """What to do now, what waits for a moment without traffic, and why nothing can be done."""
+
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    pending: list[str] = dataclasses.field(default_factory=list)
+    problems: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    fresh: list[Wanted] = dataclasses.field(default_factory=list)  # those that will be mounted: worth a preflight
+    tunnelled: list[Wanted] = dataclasses.field(
+        default_factory=list
+    )  # one for each tunnel that starts with another conf
+    unlisted: list[str] = dataclasses.field(default_factory=list)
+    verdicts: dict[str, identify.Verdict] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tunnel:
+    """The tunnel of one file system: what it should be and whether it is."""
+
+    file_system: str
+    port: int
+    files: dict[str, str]
+    drift: bool
+    running: bool
+    blocked: str = ""  # what holds its port
+
+    @property
+    def unit(self) -> str:
+        """Its systemd unit."""
+        return _units.tunnel_unit_name(self.file_system)
+
+
+def _inside(path: str, parent: str) -> bool:
+    return path.startswith(parent + "/")
+
+
+def _known_port(file_system: str, facts: Facts) -> int | None:
+    """The port that our fstab lines or the tunnel's configuration name for a file system."""
+    for entry in fstab_entries(facts.fstab):
+        port = entry.option("port") or ""
+        if entry.option(_units.MARK) == file_system and port.isdigit():
+            known = _units.conf_port(f"accept = 127.0.0.1:{port}")
+            if known:
+                return known
+    return _units.conf_port(facts.files.get(_units.tunnel_conf_path(file_system), ""))
+
+
+def _tunnel(item: Wanted, facts: Facts, taken: set[int]) -> Tunnel:
+    port = _known_port(item.file_system, facts)
+    if port is None:
+        port = _units.choose_port(item.file_system, taken | set(facts.listeners))
+    unit = _units.tunnel_unit_name(item.file_system)
+    files = {
+        _units.tunnel_conf_path(item.file_system): _units.tunnel_conf(item, port, item.ca_file or facts.ca_file),
+        systemd.unit_path(unit): _units.tunnel_unit(item),
+    }
+    listener = facts.listeners.get(port)
+    running = bool(listener and listener.unit == unit)
+    blocked = f"{listener.command} (process {listener.pid})" if listener and not running else ""
+    drift = any(facts.files.get(path) != text for path, text in files.items())
+    return Tunnel(item.file_system, port, files, drift, running, blocked)
+
+
+def _tunnels(items: list[Wanted], facts: Facts) -> dict[str, Tunnel]:
+    tunnels: dict[str, Tunnel] = {}
+    taken = {port for port in map(_units.conf_port, facts.files.values()) if port}
+    for item in items:
+        if item.state == "mounted" and item.transport == "stunnel" and item.file_system not in tunnels:
+            tunnels[item.file_system] = _tunnel(item, facts, taken)
+            taken.add(tunnels[item.file_system].port)
+    return tunnels
+
+
+def _same_file_system(entry: Entry, item: Wanted, facts: Facts) -> bool:
+    """True when a line of fstab that is not marked as ours mounts the wanted file system all the same."""
+    host = identify.split_source(entry.source)[0]
+    if host in (item.file_system, item.mount_target) or host.startswith(item.file_system + "."):
+        return True
+    return host == "127.0.0.1" and (entry.option("port") or "") == str(_known_port(item.file_system, facts))
+
+
+def _entries(item: Wanted, facts: Facts) -> tuple[list[Entry], list[Entry]]:
+    """The lines of fstab for an item's path: those that are ours to change, and foreign ones."""
+    ours, foreign = [], []
+    for entry in fstab_entries(facts.fstab):
+        if entry.path == item.path:
+            mine = entry.option(_units.MARK) is not None or _same_file_system(entry, item, facts)
+            (ours if mine or item.replace else foreign).append(entry)
+    return ours, foreign
+
+
+def _judge(item: Wanted, facts: Facts) -> identify.Verdict:
+    mount = facts.at(item.path)
+    if mount is None:
+        return identify.Verdict("absent")
+    if item.state == "mounted":
+        verdict = identify.judge(item, mount, facts)
+        if verdict.what == "right" and _line_forces_remount(item, facts):
+            return identify.Verdict("wrong", "its options in fstab differ in one that the mount table does not show")
+        return verdict
+    live = identify.look(mount, facts)
+    ours = live.file_system == item.file_system or identify.made_by_our_line(mount, live, facts)
+    return identify.Verdict("right" if ours else "foreign", f"it is {live.says}")
+
+
+def _line_forces_remount(item: Wanted, facts: Facts) -> bool:
+    """True when our line has other options than wanted of a kind that only the line tells."""
+    for entry in _entries(item, facts)[0]:
+        if entry.option(_units.MARK) is None:
+            continue
+        there = _pairs(entry.options)
+        silent = {option for option in item.options if not nfs.comparable(option)}
+        if silent - there or (item.transport == "efs-utils" and _asks_otherwise(item, there)):
+            return True
+    return False
+
+
+def _asks_otherwise(item: Wanted, there: set[str]) -> bool:
+    """True when a line asks mount.efs for another certificate, or another way, than is wanted."""
+    keys = ("tls", "iam", "region", "accesspoint", "mounttargetip", "cafile")
+    wanted = next(iter(fstab_entries(_units.fstab_line(item, None)))).options
+    return {pair for pair in _pairs(wanted) if pair.partition("=")[0] in keys} != {
+        pair for pair in there if pair.partition("=")[0] in keys
+    }
+
+
+def _pairs(options) -> set[str]:
+    return {key if value is None else f"{key}={value}" for key, value in options}
+
+
+class Planner:
+    """Builds one plan; its methods read as the chapters of it."""
+
+    def __init__(self, items: list[Wanted], facts: Facts, safe: bool):
+        self.items = sorted(items, key=lambda item: item.path.count("/"))  # parents first
+        self.facts = facts
+        self.safe = safe
+        self.plan = Plan()
+        self.tunnels = _tunnels(items, facts)
+        self.verdicts = {item.path: _judge(item, facts) for item in items}
+        self.plan.verdicts = self.verdicts
+        self.replaced: set[str] = set()  # paths to be unmounted
+        self.held: set[str] = set()  # paths of which nothing is done now
+        self.revived: set[str] = set()  # units that are started before anything else
+
+    def make(self) -> Plan:
+        """The plan; with problems it has no steps."""
+        for item in self.items:
+            self._problems(item)
+        self._choose_replaced()
+        self._choose_held()
+        self._report_unlisted()
+        if not self.plan.problems:
+            self._steps()
+        return self.plan
+
+    # what stands in the way
+
+    def _problems(self, item: Wanted) -> None:
+        verdict = self.verdicts[item.path]
+        at = f"{item.where}: {item.path}"
+        say = self.plan.problems.append
+        if verdict.what == "foreign" and not item.replace:
+            say(
+                f"{at} already holds a mount that is not ours ({verdict.why}): unmount it, or set replace: true for this mount"
+            )
+        for entry in _entries(item, self.facts)[1]:
+            if item.state == "mounted":
+                say(
+                    f"{at} has a line in fstab that is not ours (line {entry.number + 1}, {entry.source}): "
+                    "remove it, or set replace: true for this mount"
+                )
+        if item.state == "mounted":
+            self._point_problems(item, verdict)
+            self._host_problems(item, verdict)
+
+    def _point_problems(self, item: Wanted, verdict: identify.Verdict) -> None:
+        point = self.facts.points.get(item.path, Point("unknown"))
+        at = f"{item.where}: {item.path}"
+        listing = ", ".join(point.names)
+        if point.kind == "other":
+            self.plan.problems.append(f"{at} is not a folder: move it away")
+        elif point.kind == "symlink":
+            self.plan.problems.append(f"{at} is reached through a symbolic link: write its real path {listing}")
+        elif point.names and verdict.what in ("absent", "foreign"):
+            self.plan.problems.append(
+                f"{at} holds files that the mount would hide ({listing}): move them away, nothing was touched"
+            )
+        elif point.names:
+            self.plan.warnings.append(f"{at}: the mount hides files of the server's own disk ({listing})")
+
+    def _host_problems(self, item: Wanted, verdict: identify.Verdict) -> None:
+        say = self.plan.problems.append
+        root = self.facts.roots.get(item.path)
+        tunnel = self.tunnels.get(item.file_system)
+        if verdict.what in ("right", "wrong", "unproven") and root and root.fault == "hung":
+            say(
+                f"{item.where}: {item.file_system} at {item.path} does not answer: see whether its mount target can be "
+                "reached and works; processes that use it wait until it does"
+            )
+        elif verdict.what == "unproven":
+            say(f"{item.where}: {item.path} cannot be proved to be {item.file_system}: {verdict.why}")
+        if tunnel and tunnel.blocked:
+            say(
+                f"{item.where}: the port {tunnel.port} of the tunnel of {item.file_system} is held by {tunnel.blocked}: stop it"
+            )
+        for kind, name in (("user", item.owner), ("group", item.group)):
+            if name and f"{kind}:{name}" not in self.facts.ids:
+                word = "owner" if kind == "user" else "group"
+                say(
+                    f"{item.where}.{word} is {name!r}, which this server does not know: create it first, or give its number"
+                )
+        if item.transport in self.facts.missing:
+            self.plan.warnings.append(self.facts.missing[item.transport])
+
+    # what has to be taken down, and what has to wait
+
+    def _choose_replaced(self) -> None:
+        for item in self.items:
+            verdict = self.verdicts[item.path]
+            away = item.state == "absent" and verdict.what != "absent"
+            if away or verdict.what in ("wrong", "stray", "foreign"):
+                self.replaced.add(item.path)
+        managed = {item.path for item in self.items}
+        for path in sorted(self.replaced):
+            for inner in self.facts.below(path):
+                if inner in managed:
+                    self.replaced.add(inner)
+                else:
+                    self.plan.problems.append(
+                        f"{path} has to be unmounted, but {inner} is mounted inside: unmount it first"
+                    )
+
+    def _restarts(self, tunnel: Tunnel) -> bool:
+        # a process that leads elsewhere runs with a configuration that is on no disk any more
+        stray = any(
+            item.file_system == tunnel.file_system and self.verdicts[item.path].what == "stray" for item in self.items
+        )
+        return tunnel.running and (tunnel.drift or stray)
+
+    def _why(self, item: Wanted) -> str:
+        """Why the item interrupts, "" when it does not."""
+        tunnel = self.tunnels.get(item.file_system) if item.state == "mounted" else None
+        if item.path in self.replaced:
+            again = (
+                f"mount {item.file_system} at {item.path} again" if item.state == "mounted" else f"unmount {item.path}"
+            )
+            why = self.verdicts[item.path].why
+            return f"{again}: {why}" if why and item.state == "mounted" else again
+        if tunnel and self._restarts(tunnel):
+            return f"restart the tunnel of {item.file_system}, which {item.path} uses: its configuration differs"
+        return ""
+
+    def _choose_held(self) -> None:
+        if not self.safe:
+            return
+        for item in self.items:
+            why = self._why(item)
+            if why:
+                self.held.add(item.path)
+                self.plan.pending.append(why)
+        for item in self.items:  # what uses a part that waits, waits with it
+            shares = any(
+                other.path in self.held and (_inside(item.path, other.path) or other.file_system == item.file_system)
+                for other in self.items
+            )
+            if shares and item.path not in self.held and self.verdicts[item.path].what != "right":
+                self.held.add(item.path)
+                self.plan.pending.append(f"mount {item.file_system} at {item.path}, after the above")
+
+    def _report_unlisted(self) -> None:
+        listed = {item.path for item in self.items}
+        for entry in fstab_entries(self.facts.fstab):
+            system = entry.option(_units.MARK)
+            if system is not None and entry.path not in listed:
+                self.plan.unlisted.append(entry.path)
+                self.plan.warnings.append(
+                    f"{entry.path} ({system}) was mounted by this module and is not listed any more: it stays; "
+                    "list it with state: absent to unmount it"
+                )
+
+    # the steps
+
+    def _now(self, state: str) -> list[Wanted]:
+        return [item for item in self.items if item.state == state and item.path not in self.held]
+
+    def _steps(self) -> None:
+        fstab = self._new_fstab()
+        files = self._wanted_files()
+        revived = self._revive()
+        self._unmounts()
+        self._stops(self._orphans(fstab))
+        self._writes({path: text for path, text in files.items() if path not in revived}, fstab)
+        changed = any(step.kind in ("stop", "write", "remove") for step in self.plan.steps)
+        starts = self._enables_and_starts()
+        mounts = self._mounts()
+        if changed or any(step.kind in ("start", "restart", "mount") for step in starts + mounts):
+            self._reload()
+        self.plan.steps += starts + mounts
+
+    def _add(self, kind: str, target: str, text: str, value: object = None) -> None:
+        self.plan.steps.append(Step(kind, target, text, value))
+
+    def _revive(self) -> set[str]:
+        """Start, before anything else, the tunnels that do not run and that live mounts wait for.
+
+        A dead mount can neither be unmounted nor can systemd read its units again while it is there (its fstab generator
+        looks at every mountpoint). To start what is dead interrupts nobody, so this waits for no switch. Returns the files
+        that are written for that.
+        """
+        done: set[str] = set()
+        ports = {mount.option("port") for mount in self.facts.mounts}
+        for tunnel in self.tunnels.values():
+            if tunnel.running or str(tunnel.port) not in ports:
+                continue
+            for path, text in tunnel.files.items():
+                self._write(path, text)
+                done.add(path)
+            self._add("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port)
+            self.revived.add(tunnel.unit)
+        return done
+
+    def _used_tunnels(self) -> list[Tunnel]:
+        systems = dict.fromkeys(item.file_system for item in self._now("mounted"))
+        return [self.tunnels[system] for system in systems if system in self.tunnels]
+
+    def _reload(self) -> None:
+        self._add("reload", "systemd", "have systemd read its units and fstab again")
+
+    def _write(self, path: str, text: str) -> None:
+        there = self.facts.files.get(path)
+        if there != text:
+            self._add("write", path, f"{'change' if there is not None else 'write'} {path}", text)
+
+    def _unmounts(self) -> None:
+        for item in reversed(self.items):
+            if item.path in self.replaced and item.path not in self.held:
+                why = self.verdicts[item.path].why
+                self._add("unmount", item.path, f"unmount {item.path}" + (f" ({why})" if why else ""))
+
+    def _new_fstab(self) -> str:
+        changes: dict[int, str | None] = {}
+        new = []
+        lines = self.facts.fstab.split("\n")
+        for item in self._now("mounted") + self._now("absent"):
+            ours = _entries(item, self.facts)[0]
+            line = self._line(item) if item.state == "mounted" else None
+            for entry in ours:
+                # an equal line stays where it is; else the first is replaced and the others go
+                changes[entry.number] = None
+            keep = next((entry for entry in ours if lines[entry.number] == line), ours[0] if ours else None)
+            if line and keep:
+                changes[keep.number] = line
+            elif line:
+                new.append(line)
+        return edit_fstab(self.facts.fstab, changes, new)
+
+    def _line(self, item: Wanted) -> str:
+        tunnel = self.tunnels.get(item.file_system)
+        return _units.fstab_line(item, tunnel.port if tunnel else None)
+
+    def _wanted_files(self) -> dict[str, str]:
+        files: dict[str, str] = {}
+        for item in self._now("mounted"):
+            if item.file_system in self.tunnels:
+                files.update(self.tunnels[item.file_system].files)
+            unit = _units.mount_unit_name(item.path)
+            files[systemd.unit_path(unit)] = _units.mount_unit(item)
+        return files
+
+    def _orphans(self, fstab: str) -> list[str]:
+        """Units of ours that this run leaves without a mount."""
+        before = {entry.option(_units.MARK) for entry in fstab_entries(self.facts.fstab)} - {None}
+        listed = {item.file_system for item in self.items}
+        waiting = {item.file_system for item in self.items if item.path in self.held}
+        after = {
+            entry.option(_units.MARK)
+            for entry in fstab_entries(fstab)
+            if entry.option(_units.MARK) is not None and entry.fstype != "efs" and "127.0.0.1" in entry.source
+        }
+        units = [_units.tunnel_unit_name(system) for system in sorted((before | listed) - after - waiting)]
+        units += [_units.mount_unit_name(item.path) for item in self._now("absent")]
+        return [unit for unit in units if systemd.unit_path(unit) in self.facts.files]
+
+    def _stops(self, units: list[str]) -> None:
+        for unit in units:
+            self._add("stop", unit, f"stop and disable {unit}")
+        for unit in units:
+            system = _units.tunnel_file_system(unit)
+            for path in [systemd.unit_path(unit)] + ([_units.tunnel_conf_path(system)] if system else []):
+                if path in self.facts.files:
+                    self._add("remove", path, f"remove {path}")
+
+    def _writes(self, files: dict[str, str], fstab: str) -> None:
+        for path, text in sorted(files.items()):
+            self._write(path, text)
+        if fstab != self.facts.fstab:
+            self._add("write", _units.FSTAB, f"change the lines of {_units.FSTAB} that belong to our mounts", fstab)
+
+    def _enables_and_starts(self) -> list[Step]:
+        steps = []
+        used = self._used_tunnels()
+        retries = [_units.mount_unit_name(item.path) for item in self._now("mounted")]
+        for unit in [tunnel.unit for tunnel in used] + retries:
+            if unit not in self.facts.enabled:
+                steps.append(Step("enable", unit, f"enable {unit}"))
+        for tunnel in used:
+            if not tunnel.running and tunnel.unit not in self.revived:
+                steps.append(Step("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port))
+            elif self._restarts(tunnel):
+                steps.append(Step("restart", tunnel.unit, f"restart {tunnel.unit}", tunnel.port))
+            if tunnel.drift:
+                self.plan.tunnelled.append(next(item for item in self.items if item.file_system == tunnel.file_system))
+        return steps
+
+    def _mounts(self) -> list[Step]:
+        steps = []
+        for item in self._now("mounted"):
+            fresh = item.path in self.replaced or self.verdicts[item.path].what == "absent"
+            steps += self._point_steps(item, fresh)
+            if fresh:
+                self.plan.fresh.append(item)
+                what = (
+                    f"access point {item.access_point} of {item.file_system}" if item.access_point else item.file_system
+                )
+                directory = "" if item.directory == "/" else f" (its folder {item.directory})"
+                text = f"mount {what}{directory} at {item.path} over {item.transport}"
+                steps.append(Step("mount", item.path, text, item))
+            steps += self._read_ahead_steps(item, fresh) + self._root_steps(item, fresh)
+        for item in self._now("absent"):
+            point = self.facts.points.get(item.path)
+            if point and point.kind == "folder" and point.how in ("immutable", "mode") and point.guarded:
+                steps.append(Step("unguard", item.path, f"open the empty mountpoint {item.path} (mode 0755)"))
+        return steps
+
+    def _point_steps(self, item: Wanted, fresh: bool) -> list[Step]:
+        point = self.facts.points.get(item.path, Point("unknown"))
+        nested = any(_inside(item.path, other.path) for other in self.items if other.state == "mounted")
+        if nested or point.kind == "shared":
+            if fresh and not (point.kind == "shared" and point.guarded):
+                text = f"make the mountpoint {item.path} on the share unless it is there"
+                return [Step("point", item.path, text, "shared")]
+            return []
+        if point.kind not in ("folder", "missing") or (point.guarded and point.kind == "folder") or point.names:
+            return []
+        how = "mode 0, immutable" if point.how != "mode" else "mode 0"
+        make = "make the mountpoint" if point.kind == "missing" else "guard the mountpoint"
+        return [Step("point", item.path, f"{make} {item.path}: root-owned, {how}", point.how)]
+
+    def _read_ahead_steps(self, item: Wanted, fresh: bool) -> list[Step]:
+        if item.transport == "efs-utils" or (not fresh and self.facts.read_ahead.get(item.path) == nfs.READ_AHEAD_KB):
+            return []
+        text = f"set the read-ahead of {item.path} to {nfs.READ_AHEAD_KB} KiB"
+        return [Step("read_ahead", item.path, text, nfs.READ_AHEAD_KB)]
+
+    def _root_steps(self, item: Wanted, fresh: bool) -> list[Step]:
+        uid = self.facts.ids.get(f"user:{item.owner}") if item.owner else None
+        gid = self.facts.ids.get(f"group:{item.group}") if item.group else None
+        wanted = {"owner": uid, "group": gid, "mode": item.mode}
+        if all(value is None for value in wanted.values()):
+            return []
+        root = self.facts.roots.get(item.path)
+        if not fresh and root and not root.fault:
+            there = {"owner": root.uid, "group": root.gid, "mode": root.mode}
+            if all(value in (None, there[name]) for name, value in wanted.items()):
+                return []
+        names = [
+            f"{name} {value:04o}" if name == "mode" else f"{name} {value}"
+            for name, value in wanted.items()
+            if value is not None
+        ]
+        return [Step("root", item.path, f"see that the root of {item.file_system} has {', '.join(names)}", wanted)]
+
+
+def make(items: list[Wanted], facts: Facts, safe: bool = False) -> Plan:
+    """What to do to make a host's mounts what is wanted; safe leaves out, as pending, whatever interrupts."""
+    return Planner(items, facts, safe).make()

@@ -1,0 +1,365 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP/1.1 to one host over connections that are kept: a writer and a reader for what S3 needs, and no more.
+
+Written by hand because an object costs a quarter of the processor time that http.client takes (make bench-s3).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import ssl
+import threading
+import time
+
+from .endpoint import Where
+
+_HEAD_LIMIT = 256 * 1024  # bytes of an answer's headers; S3's are below 16 KiB
+_BODY_LIMIT = 1 << 28  # bytes of an answer's body; nothing is asked for in larger pieces than a part
+_BLOCK = 256 * 1024
+_RECORD = 16 * 1024  # bytes: TLS gives no more at a time, and Python makes room for all that is asked for
+_TOGETHER = 65536  # bytes of a body that are worth copying behind the headers: one packet less, one TLS record less
+_SLOWEST = 20_000.0  # bytes a second below which a transfer counts as stuck
+_IDLE = 15.0  # seconds after which a kept connection is not trusted; Amazon closes after about 20
+
+
+class Broken(Exception):
+    """The connection failed, or what came over it is not HTTP. sent: whether the request may have been carried out."""
+
+    def __init__(self, text: str, sent: bool = True):
+        super().__init__(text)
+        self.sent = sent
+
+
+class Untrusted(Exception):
+    """The server's certificate does not hold, as one sentence; trying again is of no use."""
+
+
+class Answer:
+    """An answer with its whole body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray):
+        self.status, self.headers, self.body = status, headers, body
+
+
+def context(where: Where) -> ssl.SSLContext | None:
+    """How the server is judged: by the system's certificates, or by those of ca_file."""
+    if not where.secure:
+        return None
+    try:
+        made = ssl.create_default_context(cafile=where.ca_file)
+    except (OSError, ssl.SSLError) as fault:
+        raise Untrusted(
+            f"aws_ca_bundle {where.ca_file!r} cannot be read ({fault}): give a file in PEM format"
+        ) from fault
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not where.verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def basic(credentials: str) -> str:
+    """USER:PASSWORD as the header takes it."""
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
+def _tunnel(plain: socket.socket, where: Where) -> None:
+    """Have the proxy connect to the host."""
+    target = f"[{where.name}]:{where.port}" if ":" in where.name else f"{where.name}:{where.port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if where.proxy[2]:
+        lines.append(f"Proxy-Authorization: {basic(where.proxy[2])}")
+    plain.sendall("\r\n".join([*lines, "", ""]).encode())
+    said = b""
+    while b"\r\n\r\n" not in said:
+        block = plain.recv(4096)
+        if not block or len(said) > _HEAD_LIMIT:
+            raise Broken("the proxy closed the connection", sent=False)
+        said += block
+    status = said.split(b"\r\n", 1)[0].decode("latin-1")
+    if " 200" not in status[:13]:
+        raise Broken(f"the proxy {where.proxy[0]}:{where.proxy[1]} refused: {status}", sent=False)
+
+
+def _keep_away(plain: socket.socket) -> None:
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+class Connection:
+    """One connection; made when it is first needed, and again when it broke. seconds: for each wait on the network."""
+
+    def __init__(self, where: Where, secure: ssl.SSLContext | None, seconds: float):
+        self._where, self._secure, self._seconds = where, secure, seconds
+        self._socket: socket.socket | None = None
+        self._opening: socket.socket | None = None  # on the way to be that
+        self._rest = b""
+        self._used = self._until = 0.0
+        self._ahead: bytes | None = None  # the request that is sent, and its answer not read yet
+        self._into = None  # what takes the body as it comes
+        self._block = bytearray()
+        self._kept = False  # whether that went over a connection that had been used before
+
+    def close(self) -> None:
+        """Close it; the next request opens it anew."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._socket, self._rest, self._ahead = None, b"", None
+
+    def cut(self, seconds: float) -> None:
+        """Have what waits on it fail, in whatever thread; what comes later may wait so long."""
+        self._seconds = seconds
+        for held in filter(None, (self._opening, self._socket)):
+            with contextlib.suppress(OSError):
+                # not TLS's own, after which another thread would read on in clear
+                socket.socket.shutdown(held, socket.SHUT_RDWR)
+
+    def _open(self) -> None:
+        where = self._where
+        place = where.proxy[:2] if where.proxy else (where.name, where.port)
+        plain = None
+        try:
+            plain = self._opening = socket.create_connection(place, self._seconds)
+            _keep_away(plain)
+            if where.proxy and where.secure:
+                _tunnel(plain, where)
+            if self._secure:
+                wrap = self._secure.wrap_socket
+                plain = self._opening = wrap(plain, server_hostname=where.name, do_handshake_on_connect=False)
+                plain.do_handshake()
+        except ssl.SSLCertVerificationError as fault:
+            plain.close()
+            raise Untrusted(
+                f"the certificate of {where.name} does not hold ({fault.verify_message}): give its CA as aws_ca_bundle"
+            ) from fault
+        except (OSError, Broken) as fault:
+            if plain is not None:
+                plain.close()
+            if isinstance(fault, Broken):
+                raise
+            raise Broken(f"{place[0]}:{place[1]}: {_words(fault)}", sent=False) from fault
+        self._socket = plain
+        self._opening = None
+
+    def _ready(self) -> None:
+        """Have a connection on which no answer is awaited."""
+        if self._socket is not None and (self._ahead is not None or time.monotonic() - self._used > _IDLE):
+            self.close()
+        self._kept = self._socket is not None
+        if not self._kept:
+            self._open()
+
+    def send(self, head: bytes) -> None:
+        """Send a request without a body ahead: ask() for the very same one only reads the answer. What fails here, ask() does anew."""
+        try:
+            self._ready()
+            count = self._socket.send(head)
+            if count < len(head):
+                self._socket.sendall(head[count:])
+            self._ahead = head
+        except (OSError, Broken, Untrusted):
+            self.close()
+
+    def _read_ahead(self, bare: bool) -> Answer:
+        self._ahead, self._until = None, time.monotonic() + self._seconds
+        return self._read(bare)
+
+    def ask(self, head: bytes, body: bytes | memoryview | None, bare: bool, into=None) -> Answer:
+        """Send a request and read its answer; bare: the answer has no body whatever its headers say (HEAD).
+
+        into: takes a body of into.size bytes as it comes, instead of the answer: into.begin(), then into.take(block) for each.
+        """
+        ahead, self._into = head is self._ahead, into
+        if not ahead:
+            self._ready()
+        try:
+            answer = self._read_ahead(bare) if ahead else self._exchange(head, body, bare)
+        except (OSError, Broken, ValueError) as fault:
+            self.close()
+            first = isinstance(fault, Broken) and not fault.sent
+            if self._kept and first:  # the server had closed it while it was idle: nothing was carried out
+                return self.ask(head, body, bare, into)
+            raise Broken(_words(fault)) from fault
+        self._used = time.monotonic()
+        if answer.headers.get("connection", "").lower() == "close":
+            self.close()
+        return answer
+
+    def _exchange(self, head: bytes, body: bytes | memoryview | None, bare: bool) -> Answer:
+        size = 0 if body is None else len(body)
+        self._until = time.monotonic() + self._seconds + size / _SLOWEST
+        try:
+            if size <= _TOGETHER:
+                self._socket.sendall(head + bytes(body) if size else head)
+            else:
+                self._socket.sendall(head)
+                view = memoryview(body)
+                for start in range(
+                    0, size, _BLOCK
+                ):  # each block has its own time: sendall's is for all that it is given
+                    self._socket.sendall(view[start : start + _BLOCK])
+                    self._in_time()
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError) as fault:
+            # a server that refuses a large body answers before it has read it, and closes
+            try:
+                return self._read(bare)
+            except (OSError, Broken, ValueError):
+                raise Broken(_words(fault), sent=False) from fault
+            finally:
+                self.close()
+        return self._read(bare)
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self._until:
+            raise Broken("the request took too long")
+
+    def _receive(self) -> bytes:
+        self._in_time()
+        return self._socket.recv(_RECORD)
+
+    def _read(self, bare: bool) -> Answer:
+        while True:
+            status, headers = self._head()
+            if status >= 200:
+                break
+        if bare or status in (204, 304):
+            return Answer(status, headers, b"")
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            return Answer(status, headers, self._chunks())
+        length = headers.get("content-length")
+        if length is None:
+            headers["connection"] = "close"
+            return Answer(status, headers, self._all())
+        if self._into and status < 300 and int(length) == self._into.size:
+            self._pour(int(length))
+            return Answer(status, headers, b"")
+        return Answer(status, headers, self._exactly(int(length)))
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        data = self._rest
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            block = self._receive()
+            if not block:
+                raise Broken("the server closed the connection", sent=bool(data))
+            data += block
+            if len(data) > _HEAD_LIMIT:
+                raise Broken("the server's answer has no end of its headers")
+        self._rest = data[end + 4 :]
+        # what others wrote as metadata may be any bytes, and is sent back to them as it came
+        lines = data[:end].decode("utf-8", "surrogateescape").split("\r\n")
+        if not lines[0].startswith("HTTP/1."):
+            raise Broken(f"the server does not speak HTTP/1.1: {lines[0][:80]!r}")
+        headers = {}
+        for line in lines[1:]:
+            name, _colon, value = line.partition(":")
+            headers[name.lower()] = value.strip(" \t")
+        if lines[0].startswith("HTTP/1.0"):
+            headers.setdefault("connection", "close")
+        return int(lines[0][9:12]), headers
+
+    def _exactly(self, length: int) -> bytes | bytearray:
+        if not 0 <= length <= _BODY_LIMIT:
+            raise Broken(f"the server announces an answer of {length} bytes")
+        there = len(self._rest)
+        if there == length:
+            body, self._rest = self._rest, b""
+            return body
+        if there > length:
+            body, self._rest = self._rest[:length], self._rest[length:]
+            return body
+        self._until += length / _SLOWEST
+        body = bytearray(length)
+        with memoryview(body) as view:
+            self._fill(view)
+        return body
+
+    def _fill(self, view: memoryview) -> None:
+        length, there = len(view), min(len(self._rest), len(view))
+        view[:there] = self._rest[:there]
+        self._rest = self._rest[there:]
+        while there < length:
+            self._in_time()
+            count = self._socket.recv_into(view[there:], min(length - there, 1 << 20))
+            if not count:
+                raise Broken(f"the answer ended after {there} of its {length} bytes")
+            there += count
+
+    def _pour(self, length: int) -> None:
+        """Hand a body on block by block: what is hashed and written while the processor's cache holds it costs less (make bench-s3)."""
+        self._until += length / _SLOWEST
+        if not self._block:
+            self._block = bytearray(_BLOCK)
+        self._into.begin()
+        with memoryview(self._block) as view:
+            for start in range(0, length, _BLOCK):
+                with view[: length - start] as block:
+                    self._fill(block)
+                    self._into.take(block)
+
+    def _line(self) -> bytes:
+        while (end := self._rest.find(b"\r\n")) < 0:
+            block = self._receive()
+            if not block or len(self._rest) > _HEAD_LIMIT:
+                raise Broken("the answer ended within a chunk")
+            self._rest += block
+        line, self._rest = self._rest[:end], self._rest[end + 2 :]
+        return line
+
+    def _chunks(self) -> bytes:
+        blocks = []
+        while size := int(self._line().split(b";")[0], 16):
+            blocks.append(self._exactly(size))
+            self._line()
+        while self._line():
+            pass
+        return b"".join(blocks)
+
+    def _all(self) -> bytes:
+        blocks = [self._rest]
+        self._rest = b""
+        while block := self._receive():
+            blocks.append(block)
+        return b"".join(blocks)
+
+
+def _words(fault: Exception) -> str:
+    if isinstance(fault, (TimeoutError, socket.timeout)):
+        return "no answer in time"
+    return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+
+
+class Pool:
+    """Connections, each for one thread; one that sends ahead has several, by number."""
+
+    def __init__(self, where: Where, seconds: float):
+        self._where, self._seconds = where, seconds
+        self._secure = context(where)
+        self._local = threading.local()
+        self._all: list[Connection] = []
+
+    def connection(self, number: int = 0) -> Connection:
+        """A connection of this thread."""
+        try:
+            return self._local.own[number]
+        except (AttributeError, KeyError):
+            made = Connection(self._where, self._secure, self._seconds)
+            self._local.__dict__.setdefault("own", {})[number] = made
+            self._all.append(made)
+            return made
+
+    def cut(self, seconds: float) -> None:
+        """Have what waits on any of them fail; what comes later may wait so long."""
+        self._seconds = seconds
+        for connection in list(self._all):
+            connection.cut(seconds)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for connection in self._all:
+            connection.close()

@@ -1,0 +1,137 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects in parts: how large each is, and an upload of them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from . import responses, sigv4
+from .client import Changed, S3Error, is_kms
+from .objects import Bucket, condition, stored
+from .responses import Stored
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MOST_PARTS = 10_000
+LEAST_PART = 5 << 20
+LARGEST_COPY = 5 << 30
+LARGEST = 5 << 40
+
+
+class Part(NamedTuple):
+    """A part that is stored: its ETag, and what the end of the upload says of it."""
+
+    etag: str
+    told: str
+
+
+def part_size(size: int, wanted: int) -> int:
+    """Bytes of each part of a large object: as wanted, larger where 10,000 of them would not do."""
+    least = -(-size // MOST_PARTS)
+    return max(wanted, LEAST_PART, -(-least // (1 << 20)) * (1 << 20) if least > wanted else 0)
+
+
+def parts_etag(parts: list[Part]) -> str:
+    """The ETag of an object in parts, made from those of its parts; "" when they are no MD5s."""
+    try:
+        whole = b"".join(bytes.fromhex(part.etag) for part in parts)
+    except ValueError:
+        return ""
+    return f"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def part_sizes(bucket: Bucket, key: str, etag: str, size: int, count: int) -> list[int]:
+    """The sizes of the parts of an object with this ETag, [] when S3 does not tell them; a request for each. Raises Changed."""
+    sizes: list[int] = []
+    try:
+        while len(sizes) < count <= MOST_PARTS and sum(sizes) <= size:
+            about = bucket.head(key, len(sizes) + 1)
+            if about is None or about.etag != etag:
+                raise Changed(f"HEAD {bucket.shown(key)}: it was replaced while this ran", "PreconditionFailed", 412)
+            sizes.append(about.size)
+    except S3Error as fault:
+        if fault.status not in (400, 416, 501):  # of a server that knows no parts, or not by such numbers
+            raise
+    return sizes if len(sizes) == count and sum(sizes) == size else []
+
+
+class Upload:
+    """An upload in parts under a name that S3 gave it; several threads may store parts of it. headers: those that it began with."""
+
+    def __init__(self, bucket: Bucket, key: str, name: str, headers: dict[str, str] | None = None):
+        self._bucket, self.key, self.name, self._headers = bucket, key, name, headers or {}
+
+    @classmethod
+    def begin(cls, bucket: Bucket, key: str, headers: dict[str, str]) -> Upload:
+        """Begin one. Raises S3Error."""
+        sums = {}
+        if bucket.checksum == "sha256" or bucket.needs_sha256(headers):
+            sums = {"x-amz-checksum-algorithm": "SHA256"}
+        elif bucket.checksum in ("auto", "crc32"):
+            sums = {"x-amz-checksum-algorithm": "CRC32"}
+        answer = bucket.ask("BEGIN", "POST", key, {"uploads": ""}, {**headers, **sums}, b"")
+        found = responses.field(bytes(answer.body).decode("utf-8", "replace"), "UploadId")
+        if not found:
+            raise S3Error(f"BEGIN {bucket.shown(key)}: S3 gave no id for the upload")
+        made = cls(bucket, key, found, headers)
+        # KMS by the bucket's default
+        if bucket.checksum in ("auto", "md5") and "SHA256" not in sums.values() and is_kms(answer.headers):
+            made.abort()
+            return cls.begin(bucket, key, headers)
+        return made
+
+    def put(self, number: int, body) -> Part:
+        """Store one part."""
+        sums = self._bucket.sums(body, None, self._headers)
+        answer = self._bucket.ask("PART", "PUT", self.key, self._query(number), sums, body)
+        told = f"<ETag>{responses.escape(answer.headers.get('etag', ''))}</ETag>"
+        for name, tag in (("x-amz-checksum-crc32", "ChecksumCRC32"), ("x-amz-checksum-sha256", "ChecksumSHA256")):
+            if name in sums:
+                told += f"<{tag}>{sums[name]}</{tag}>"
+        return self._part(number, answer.headers.get("etag", ""), told)
+
+    def copy(self, number: int, etag: str, start: int, end: int) -> Part:
+        """Store one part out of the object itself, while it has this ETag."""
+        sent = {
+            "x-amz-copy-source": f"/{self._bucket.where.bucket}/{sigv4.quote(self.key)}",
+            "x-amz-copy-source-if-match": f'"{etag}"', "x-amz-copy-source-range": f"bytes={start}-{end - 1}",
+        }  # fmt: skip
+        answer = self._bucket.ask("COPY", "PUT", self.key, self._query(number), sent)
+        text = bytes(answer.body).decode("utf-8", "replace")
+        if "CopyPartResult" not in text:
+            raise S3Error(f"COPY {self._bucket.shown(self.key)}: S3 does not say what became of a part: run it again")
+        fields = {tag: responses.field(text, tag) for tag in ("ETag", "ChecksumCRC32", "ChecksumSHA256")}
+        told = "".join(f"<{tag}>{responses.escape(value)}</{tag}>" for tag, value in fields.items() if value)
+        return self._part(number, fields["ETag"], told)
+
+    def _query(self, number: int) -> dict[str, str]:
+        return {"partNumber": str(number), "uploadId": self.name}
+
+    @staticmethod
+    def _part(number: int, etag: str, told: str) -> Part:
+        return Part(responses.bare(etag), f"<Part><PartNumber>{number}</PartNumber>{told}</Part>")
+
+    def finish(self, parts: list[Part], expect: str | None) -> Stored:
+        """End it. Raises Changed when what is there is not what was expected."""
+        told = "".join(part.told for part in parts)
+        body = f"<CompleteMultipartUpload>{told}</CompleteMultipartUpload>".encode()
+        try:
+            answer = self._bucket.ask("FINISH", "POST", self.key, {"uploadId": self.name}, condition(expect), body)
+        except S3Error as fault:
+            # the first try may have been carried out, and only its answer lost; either may be said within a 200
+            gone = fault.status == 404 or fault.code == "NoSuchUpload"
+            there = self._bucket.head(self.key) if gone or isinstance(fault, Changed) else None
+            if there is None or there.etag != parts_etag(parts):
+                raise
+            return Stored(there.etag, there.date)
+        text = bytes(answer.body).decode("utf-8", "replace")
+        if "CompleteMultipartUploadResult" not in text:
+            there = self._bucket.head(self.key)
+            if there is None or there.etag != parts_etag(parts):
+                raise S3Error(f"FINISH {self._bucket.shown(self.key)}: S3 does not say what became of it: run it again")
+        return stored(answer, responses.bare(responses.field(text, "ETag")))
+
+    def abort(self) -> None:
+        """Give it up; the bucket's lifecycle rule is for those that could not even be given up."""
+        self._bucket.ask("ABORT", "DELETE", self.key, {"uploadId": self.name}, fine=(404,))

@@ -1,0 +1,253 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of one bucket: listed, read, stored, copied and deleted, each whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+import zlib
+from collections.abc import Iterator
+
+from . import connection, responses, sigv4
+from .client import AGAIN_CODES, Begun, Changed, Requests, S3Error, Torn, is_kms
+from .responses import Head, Listed, Stored
+
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not even as an entity (XML 1.0, production 2)
+_DELETES = 5  # tries for a key that S3 puts off within an answer
+
+
+def _is_ours(there: Head, headers: dict[str, str], md5: str, sums: dict[str, str]) -> bool:
+    """Whether an object is what we sent: its bytes by its MD5 or the checksum that they travelled with, and its headers."""
+    same = there.etag == md5 or any(
+        sums.get(f"x-amz-checksum-{name}") == told for name, told in there.checksums.items()
+    )
+    return same and _has_headers(there, headers)
+
+
+def _has_headers(there: Head, headers: dict[str, str]) -> bool:
+    """Whether an object has these headers and metadata, and no others."""
+    content = {name: value for name, value in headers.items() if name in responses.CONTENT}
+    metadata = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
+    return there.headers == content and there.metadata == metadata
+
+
+def condition(expect: str | None) -> dict[str, str]:
+    """'' = the object must not exist, an ETag = it must still have that one, None = whatever is there."""
+    if expect is None:
+        return {}
+    return {"if-match": f'"{expect}"'} if expect else {"if-none-match": "*"}
+
+
+def stored(answer: connection.Answer, etag: str = "") -> Stored:
+    """What an answer says of the object that a request stored; etag is for an answer that tells it within."""
+    return Stored(
+        etag or responses.bare(answer.headers.get("etag", "")), responses.when(answer.headers.get("date", ""))
+    )
+
+
+class Bucket(Requests):
+    """A bucket, to be made like its requests; its methods may be called by several threads."""
+
+    # reading
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """All objects whose key begins with a prefix, in the order of the server. Raises S3Error for a listing cut short."""
+        token, seen, tries = "", set(), 0
+        while True:
+            query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000", "prefix": prefix}
+            if token:
+                query["continuation-token"] = token
+            answer = self.ask("LIST", "GET", "", query)
+            try:
+                page = responses.page(bytes(answer.body))
+            except responses.Malformed as fault:
+                tries += 1
+                if tries > 2:
+                    raise S3Error(f"LIST {self.shown(prefix)}: {fault}: what is missing there is unknown") from fault
+                continue
+            tries = 0
+            yield from page.objects
+            if not page.token:
+                return
+            token = page.token
+            if token in seen:
+                raise S3Error(f"LIST {self.shown(prefix)}: S3 gives the same page again and again")
+            seen.add(token)
+
+    def head(self, key: str, part: int = 0) -> Head | None:
+        """What is known of an object, None when it is not there; with a part's number, size is that part's."""
+        query = {"partNumber": str(part)} if part else None
+        answer = self.ask("HEAD", "HEAD", key, query, {"x-amz-checksum-mode": "ENABLED"}, fine=(404,))
+        if answer.status == 404:
+            return None
+        told = responses.head(answer.headers)
+        return told._replace(size=int(answer.headers.get("content-length", "0"))) if part else told
+
+    @staticmethod
+    def _span(etag: str, start: int | None, size: int) -> dict[str, str]:
+        headers = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED"}
+        if start is not None:  # S3 tells the checksum of a whole object with the whole object alone
+            headers["range"] = f"bytes={start}-{start + size - 1}"
+        return headers
+
+    def begin_get(self, key: str, etag: str, size: int, place: int) -> Begun:
+        """Send the request of get() for a whole object ahead, over one of this thread's connections, by number."""
+        skew, headers = self._learnt.skew, self._span(etag, None, size)
+        head = self._head("GET", key, "", headers, None, sigv4.EMPTY)
+        self._connection(place).send(head)
+        return Begun(head, headers, skew, place)
+
+    def get(
+        self, key: str, etag: str, start: int | None, size: int, begun: Begun | None = None, into=None
+    ) -> connection.Answer:  # fmt: skip
+        """Bytes of an object as long as it has this ETag, all of them where start is None.
+
+        Changed is raised when it has another one, Torn when some miss.
+        """
+        headers = begun.headers if begun else self._span(etag, start, size)
+        answer = self.ask("GET", "GET", key, None, headers, fine=(206, 404), begun=begun, into=into)
+        if answer.status == 404:
+            raise Changed(f"GET {self.shown(key)}: it went while this ran", "NoSuchKey", 404)
+        came = into.came if into else len(answer.body)
+        if came != size:
+            raise Torn(f"GET {self.shown(key)}: {came} bytes came instead of {size}")
+        place = answer.headers.get("content-range", "")
+        if place and not place.startswith(f"bytes {start or 0}-{(start or 0) + size - 1}/"):
+            raise Torn(f"GET {self.shown(key)}: {place} came, and not from byte {start}")
+        told = answer.headers.get("etag", etag)
+        if told != headers["if-match"] and responses.bare(told) != etag:
+            raise Changed(f"GET {self.shown(key)}: it was replaced while it was read", "PreconditionFailed", 412)
+        return answer
+
+    # writing
+
+    def needs_sha256(self, headers: dict) -> bool:
+        """Whether an object gets a SHA-256 because KMS encrypts it: an MD5 is kept in the ETag alone, and that is none there."""
+        return self.checksum in ("auto", "md5") and (self._kms or is_kms(headers))
+
+    def sums(self, body, md5: bytes | None, headers: dict) -> dict[str, str]:
+        """The checksum that a body travels with."""
+        how = "sha256" if self.needs_sha256(headers) else self.checksum
+        if how == "auto":
+            how = "md5" if md5 is not None else "crc32"
+        if how == "md5":
+            digest = md5 if md5 is not None else hashlib.md5(body, usedforsecurity=False).digest()
+            return {"content-md5": base64.b64encode(digest).decode()}
+        if how == "crc32":
+            return {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()}
+        if how == "sha256":
+            return {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(body).digest()).decode()}
+        return {}
+
+    def put(self, key: str, body: bytes, headers: dict, md5: bytes, expect: str | None) -> Stored:
+        """Store an object whole. Raises Changed when what is there is not what was expected."""
+        sums = self.sums(body, md5, headers)
+        try:
+            answer = self.ask("PUT", "PUT", key, None, {**headers, **sums, **condition(expect)}, body)
+        except Changed:
+            # the first try may have been carried out, and only its answer lost
+            there = self.head(key)
+            if there is None or not _is_ours(there, headers, md5.hex(), sums):
+                raise
+            return Stored(there.etag, there.date)
+        now = stored(answer)
+        if "content-md5" in sums and is_kms(answer.headers):
+            # KMS by the bucket's default: without a SHA-256 nobody could tell later what was stored
+            return self.put(key, body, headers, md5, None if expect is None else now.etag or None)
+        return now
+
+    def delete(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """Delete up to 1,000 objects, each only while it has its ETag ('' = whatever it has); key, code, message of each that failed.
+
+        Those for which S3 had no time are tried again.
+        """
+        odd = [(key, etag) for key, etag in items if _NO_XML.search(key)]
+        if odd:
+            items = [item for item in items if not _NO_XML.search(item[0])]
+            return [
+                *(self.delete(items) if items else []),
+                *(told for key, etag in odd for told in self._delete_one(key, etag)),
+            ]
+        failed, began = self._delete_some(items), time.monotonic()
+        for attempt in range(1, _DELETES):
+            busy = {key for key, code, _message in failed if code in AGAIN_CODES}
+            again = [item for item in items if item[0] in busy]
+            if not again or not self._waited(attempt + 1, 0.0, began):
+                break
+            try:
+                failed = [told for told in failed if told[0] not in busy] + self._delete_some(again)
+            except S3Error:  # what is gone is told all the same
+                break
+        return failed
+
+    def _delete_some(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        listed = "".join(
+            f"<Object><Key>{responses.escape(key)}</Key>{f'<ETag>{responses.escape(etag)}</ETag>' if etag else ''}</Object>"
+            for key, etag in items
+        )
+        body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}<Quiet>true</Quiet></Delete>'
+        data = body.encode("utf-8", "surrogateescape")
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        answer = self.ask("DELETE", "POST", "", {"delete": ""}, {"content-md5": md5}, data)
+        try:
+            return responses.failed_deletes(bytes(answer.body))
+        except responses.Malformed as fault:
+            raise S3Error(f"DELETE in {self.where.bucket}: {fault}") from fault
+
+    def confirm(self, key: str, was: Stored, size: int, etag: str, sha256: bytes | None) -> None:
+        """Ask for an object that was just stored. Raises S3Error unless its size and what S3 keeps of its content are what was sent."""
+        there = self.head(key)
+        if there is None:
+            raise S3Error(f"HEAD {self.shown(key)}: it is not there after it was stored: run it again")
+        told = there.checksums.get("sha256", "")
+        good = there.size == size and there.etag == was.etag
+        if sha256 is not None and told:
+            good = good and told == base64.b64encode(sha256).decode()
+        elif not (there.encryption or "").startswith("aws:kms"):
+            good = good and there.etag == etag
+        if not good:
+            raise S3Error(
+                f"HEAD {self.shown(key)}: {there.size} bytes with the ETag {there.etag} are there, and not the {size} bytes that were sent: "
+                "run it again"
+            )
+
+    def _delete_one(self, key: str, etag: str) -> list[tuple[str, str, str]]:
+        try:
+            self.ask("DELETE", "DELETE", key, None, {"if-match": f'"{etag}"'} if etag else {}, fine=(404,))
+        except S3Error as fault:
+            return [(key, fault.code or "failed", str(fault))]
+        return []
+
+    def copy(self, key: str, etag: str, headers: dict, conditional: bool = True) -> Stored:
+        """Give an object other headers, its bytes unchanged, while it has this ETag; its new one, "" when that is not known.
+
+        conditional: also while it is stored, for S3 reads the source before; a server that says that it knows no such copies gets none.
+        """
+        source = f"/{self.where.bucket}/{sigv4.quote(key)}"
+        sent = {
+            **headers, "x-amz-copy-source": source, "x-amz-copy-source-if-match": f'"{etag}"',
+            "x-amz-metadata-directive": "REPLACE",
+        }  # fmt: skip
+        if self.needs_sha256(headers):
+            sent["x-amz-checksum-algorithm"] = "SHA256"
+        conditional = conditional and self._copies
+        try:
+            answer = self.ask("COPY", "PUT", key, None, {**sent, **condition(etag if conditional else None)})
+        except Changed as fault:
+            # the first try may have been carried out, and only its answer lost; one that met this at once was beaten
+            there = self.head(key) if fault.again else None
+            if there is None or not _has_headers(there, headers):
+                raise
+            return Stored(there.etag if there.etag == etag else "", there.date)
+        except S3Error as fault:
+            if not conditional or fault.status != 501:
+                raise
+            self._copies = False
+            return self.copy(key, etag, headers, conditional=False)
+        text = bytes(answer.body).decode("utf-8", "replace")
+        if "CopyObjectResult" not in text:
+            raise S3Error(f"COPY {self.shown(key)}: S3 does not say what became of it: run it again")
+        return stored(answer, responses.bare(responses.field(text, "ETag")))

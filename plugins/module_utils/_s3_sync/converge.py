@@ -1,0 +1,354 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One sync of a directory tree and a key prefix: read both, make the plan, carry it out, tell what was done."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import threading
+
+from .._s3 import session
+from .._s3.client import S3Error
+from .._s3.connection import Untrusted
+from .._s3.objects import Bucket
+from . import plan as _plan
+from . import rules, scan, tree
+from .cache import Cache, Identity, remote_devices
+from .compare import Look
+from .options import Refused, mode_of, root_of, rules_of
+from .plan import Plan
+from .pull import Pull
+from .push import Done, Push
+from .scan import Found
+from .tree import Tree
+from .workers import PATIENCE, Crew, Progress
+
+CACHE = "~/.cache/samefiles/s3_sync"
+_BIG = 6  # parts in flight: with 8 MiB each, memory stays below 150 MB
+_TOLD = 10  # failures that a sentence names
+
+
+class Sync:
+    """One sync; options are those of the module s3_sync."""
+
+    def __init__(self, options: dict):
+        self._options, self.rules = options, rules_of(options)
+        root = root_of(options)
+        self._pull, self._mode = options.get("mode") == "pull", mode_of(options)
+        try:
+            where, keys = session.login(options["bucket"], options)
+            checksum = options.get("checksum") or "auto"
+            self.bucket = Bucket(where, keys, checksum=checksum)
+        except (session.LoginError, Untrusted) as fault:
+            raise Refused(str(fault)) from fault
+        threads = 16 if options.get("concurrency") is None else options["concurrency"]
+        if not 1 <= threads <= 64:
+            raise Refused(f"concurrency must be from 1 to 64, got {threads}")
+        self._crew, self._big = Crew(threads), Crew(min(threads, _BIG))
+        links = "skip" if self._pull else options.get("symlinks") or "follow"
+        self._choose = rules.Chooser(self.rules)
+        self.tree = Tree(root, links, self._choose)
+        self.where = f"s3://{options['bucket']}/{self.rules.prefix}"
+        self._cache = self._remember(root, where)
+        self._warnings: list[str] = []
+        self._found: dict[str, Identity] = {}
+        self.ended = False  # by SIGTERM
+
+    def _remember(self, root: str, where) -> Cache:
+        given = self._options.get("cache")
+        folder = None if given == "none" else os.path.expanduser(given or CACHE)
+        return Cache(folder, (where.header, where.bucket, self.rules.prefix, root))
+
+    def close(self) -> None:
+        """End the threads, close the connections. Whoever was ended waits a moment for them: one may read a disk that hangs."""
+        seconds = PATIENCE / 2 if self.ended else None
+        self._crew.close(seconds)
+        self._big.close(seconds)
+        self.bucket.close()
+
+    def _listing(self) -> dict:
+        only = self.tree.single  # one file says nothing about its neighbours
+        try:
+            listed = self.bucket.list(self.rules.prefix + only)
+            if only:
+                return {
+                    item.key[len(self.rules.prefix) :]: item for item in listed if item.key == self.rules.prefix + only
+                }
+            return _plan.objects(listed, self.rules)
+        except S3Error as fault:
+            raise Refused(f"{self.where} cannot be listed, so nothing was changed: {fault}") from fault
+
+    def _look(self) -> Look:
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                remote = remote_devices(file.read())
+        except FileNotFoundError:  # no Linux: nothing is known of any clock
+            remote = None
+        return Look(self.bucket, self.rules.prefix, self.tree, self._cache, self._crew, remote)
+
+    def run(self, check: bool) -> dict:
+        """Make the sync, or with check only its plan. Raises Refused."""
+        return self._run_pull(check) if self._pull else self._run_push(check)
+
+    # push
+
+    def _run_push(self, check: bool) -> dict:
+        try:
+            self.tree.check()
+        except tree.SourceError as fault:
+            raise Refused(str(fault)) from fault
+        found, there = self.tree.scan(), self._listing()
+        if not found.files and self.rules.delete and not self._options.get("allow_empty_source"):
+            raise Refused(
+                f"file_root {scan.shown(self._options['file_root'])} holds no file that takes part, and delete is on: nothing "
+                "was changed; mend the path or the patterns, or set allow_empty_source"
+            )
+        sizes = {path: now.size for path, now in found.files.items()}
+        told = _plan.sort_out(sizes, {path: item.size for path, item in there.items()})
+        told.extra = [path for path in told.extra if path not in found.went and not _below(path, found.others)]
+        look = self._look()
+        # assets only adds, and force sends all: neither asks what is the same
+        unasked = self.rules.force or self.rules.phase == "assets"
+        differ, failed = look.differing([] if unasked else told.open, found.files, there)
+        equal = [path for path in told.open if path not in differ and path not in failed]
+        heads, more = ({}, []) if unasked else look.headers(equal, there)
+        told.open = [path for path in told.open if path not in failed]
+        plan = _plan.push(told, sizes, there, self.rules, differ, heads)
+        stale = [item.path for item in plan.reheaders if not look.asked(item.path)]
+        if stale:  # a lifecycle rule moves an object to another class without a trace in the listing
+            fresh, failures = look.ask(stale, there)
+            heads = {path: head for path, head in heads.items() if path not in set(stale)} | fresh
+            plan = _plan.push(told, sizes, there, self.rules, differ, heads)
+            more += failures
+        problems = [*found.problems, *failed.values(), *more]
+        self._warnings = found.skipped
+        self._judge(told.extra, len(there), check)
+        return self._finish(plan, problems, check, found.files, there, self._push_work)
+
+    def _push_work(self, plan: Plan, progress: Progress) -> Done:
+        return Push(self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress).run(plan)
+
+    # pull
+
+    def _run_pull(self, check: bool) -> dict:
+        there, found = self._listing(), self._local()
+        self._found = found.files
+        if not there and self.rules.delete and not self._options.get("allow_empty_source"):
+            raise Refused(
+                f"{self.where} holds no object that takes part, and delete is on: nothing was changed; mend the prefix or the "
+                "patterns, or set allow_empty_source"
+            )
+        # as a push that follows links leaves it: what they lead to has a place of its own
+        inner = self._leading(found, there)
+        there = {path: item for path, item in there.items() if not _below(path, inner)}
+        self._warnings = found.skipped
+        blocked = _plan.blocked(there)
+        found.others |= self.tree.walls(_plan.folders(path for path in there if path not in blocked) - found.folders)
+        blocked.update((path, why) for path in there if path not in blocked and (why := _in_the_way(path, found)))
+        sizes = {path: now.size for path, now in found.files.items()}
+        source = {path: item.size for path, item in there.items() if path not in blocked}
+        told = _plan.sort_out(source, sizes)
+        told.extra = [path for path in told.extra if path not in blocked]
+        differ, failed = self._look().differing([] if self.rules.force else told.open, found.files, there)
+        told.open = [path for path in told.open if path not in failed]
+        plan = _plan.pull(told, sizes, there, self.rules, differ, blocked)
+        problems = [
+            *found.problems, *(f"the key {scan.shown(self.rules.prefix + path)} cannot be a file here: {why}"
+                               for path, why in sorted(blocked.items())), *failed.values(),
+        ]  # fmt: skip
+        self._judge(told.extra, len(sizes), check)
+        return self._finish(plan, problems, check, {**found.files, **source}, there, self._pull_work)
+
+    def _local(self) -> Found:
+        root = self.tree.root
+        if os.path.lexists(root):
+            if not os.path.isdir(root):
+                raise Refused(
+                    f"file_root {scan.shown(root)} is no folder: give the folder that the files are to come to"
+                )
+            return self.tree.scan()
+        if not os.path.isdir(os.path.dirname(root)):
+            raise Refused(f"file_root {scan.shown(root)}: the folder above it is not there: make it, or mend the path")
+        return Found()
+
+    def _leading(self, found: Found, there: dict) -> set[str]:
+        """The links that lead within the tree, to what is there when this pull is done."""
+        if not found.links:
+            return set()
+        coming = _plan.folders(there).union(there)
+        going = _plan.folders(found.files).union(found.files) - coming if self.rules.delete else set()
+        to = {path: self.tree.leads(path) for path in found.links}
+        stays = {path for path in to if os.path.exists(f"{self.tree.root}/{path}") and to[path] not in going}
+        return {path for path, at in to.items() if at is not None and (at in coming or path in stays)}
+
+    def _pull_work(self, plan: Plan, progress: Progress) -> Done:
+        if not os.path.isdir(self.tree.root):
+            try:
+                os.mkdir(self.tree.root)
+            except OSError as fault:
+                raise Refused(
+                    f"file_root {scan.shown(self.tree.root)} cannot be made ({fault.strerror}): nothing was changed; make it, or "
+                    "mend the path"
+                ) from fault
+        self.tree.sweep()
+        return Pull(
+            self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress, self._mode, self._found
+        ).run(plan)  # fmt: skip
+
+    # both
+
+    def _judge(self, extra: list[str], total: int, check: bool) -> None:
+        """Refuse too many deletes, in every phase: when those come last, a fleet has been changed already."""
+        wanted = _plan.too_many(extra, total, self.rules)
+        if wanted:
+            if not check:
+                self._cache.save()  # what was read need not be read again
+            raise Refused(wanted)
+
+    def _finish(self, plan: Plan, problems: list[str], check: bool, files: dict, objects: dict, work) -> dict:
+        if problems:
+            plan.deletes = []  # what could not be seen is not missing
+        destination = self.tree.root if self._pull else self.where
+        if check or plan.empty():
+            if not plan.empty():
+                _see_progress(self._options.get("progress_file"))
+            done = _as_planned(plan)
+        else:
+            progress = _progress(self._options.get("progress_file"))
+            try:
+                done = work(plan, progress)
+            finally:
+                progress.close()
+        self._cache.keep_only(files, objects)
+        note = "" if check else self._cache.save()
+        result = self._result(plan, done, destination)
+        if note:
+            self._warnings.append(note)
+        if self._warnings:
+            result["warnings"] = self._warnings
+        problems = problems + done.problems
+        if problems:
+            shown = "; ".join(problems[:_TOLD]) + (
+                f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+            )
+            kept = ". Nothing was deleted" if self.rules.delete and not done.deleted else ""
+            raise Refused(f"{shown}{kept}", result)
+        return result
+
+    def _result(self, plan: Plan, done: Done, destination: str) -> dict:
+        sent, fetched, gone, heads = (set(paths) for paths in (done.sent, done.fetched, done.deleted, done.reheaded))
+        made = Plan(
+            [item for item in plan.sends if item.path in sent], [item for item in plan.fetches if item.path in fetched],
+            [item for item in plan.reheaders if item.path in heads], [item for item in plan.deletes if item.path in gone],
+        )  # fmt: skip
+        told = {
+            "changed": not made.empty(), "actions": _plan.actions(made, destination), "uploaded": len(sent),
+            "downloaded": len(fetched), "deleted": len(gone), "updated_headers": len(heads), "bytes": done.bytes,
+            "requests": dict(sorted(self.bucket.requests.items())),
+        }  # fmt: skip
+        if self._options.get("diff", True):
+            told["diff"] = _plan.diff(made, destination)
+        if self._options.get("report") == "full":
+            told["files"] = {
+                "uploaded": sorted(sent), "downloaded": sorted(fetched), "deleted": sorted(gone), "updated_headers": sorted(heads),
+            }  # fmt: skip
+        return told
+
+
+def _as_planned(plan: Plan) -> Done:
+    done = Done()
+    done.sent, done.fetched = [item.path for item in plan.sends], [item.path for item in plan.fetches]
+    done.reheaded, done.deleted = [item.path for item in plan.reheaders], [item.path for item in plan.deletes]
+    done.bytes = sum(item.size for item in plan.sends + plan.fetches)
+    return done
+
+
+def _progress(path: str | None) -> Progress:
+    try:
+        return Progress(path)
+    except OSError as fault:
+        raise Refused(f"progress_file {path!r} cannot be written ({fault.strerror}): nothing was changed") from fault
+
+
+def _see_progress(path: str | None) -> None:
+    """What _progress() would say, without making the file."""
+    if path and not os.access(path if os.path.lexists(path) else os.path.dirname(os.path.abspath(path)), os.W_OK):
+        raise Refused(f"progress_file {path!r} cannot be written: nothing would be changed")
+
+
+def _below(path: str, those: set[str]) -> bool:
+    """Whether a path is one of those, or below one."""
+    while path:
+        if path in those:
+            return True
+        path = path.rpartition("/")[0]
+    return False
+
+
+def _in_the_way(path: str, found: Found) -> str:
+    if path in found.folders:
+        return "a folder is in its place: move that away"
+    if path in found.others:
+        return "something that is no file is in its place: move that away"
+    above = path.rpartition("/")[0]
+    while above:
+        if above in found.files or above in found.others:
+            return f"{scan.shown(above)} is no folder: move that away"
+        above = above.rpartition("/")[0]
+    return ""
+
+
+class _Ended(BaseException):
+    """Somebody, or a deadline, ends this process."""
+
+
+@contextlib.contextmanager
+def _ending(made: Sync):
+    """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed.
+
+    What is under way has a moment; then it is cut off, for a server that hangs must not hold up the end until SIGKILL comes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    late = threading.Timer(PATIENCE - 1, made.bucket.end)  # before an upload is given up: no part may still arrive then
+    late.daemon = True
+
+    def end(_number: int, _frame) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: giving up what was begun must not be broken off
+        late.start()
+        made.ended = True
+        raise _Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except _Ended:
+        raise Refused(
+            "the sync was ended by SIGTERM, at its deadline or by somebody: what it stored is whole, the rest is missing; run it again"
+        ) from None
+    finally:
+        late.cancel()
+        signal.signal(signal.SIGTERM, before)
+
+
+def sync(options: dict, check: bool = False) -> dict:
+    """Make one sync; the result is the module's. Raises Refused."""
+    made, collects = Sync(options), gc.isenabled()
+    gc.disable()  # a hundred thousand files are a million objects without a cycle, looked through again and again
+    try:
+        with _ending(made):
+            try:
+                return made.run(check)
+            finally:
+                made.close()
+    except OSError as fault:  # of a place where nobody awaits one
+        raise Refused(
+            f"the sync was broken off ({fault}): what it stored is whole, the rest is missing; run it again"
+        ) from fault
+    finally:
+        if collects:
+            gc.enable()

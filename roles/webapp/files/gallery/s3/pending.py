@@ -1,0 +1,125 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Uploads that go straight to the bucket: below incoming/ until they are confirmed, then among the files."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import NamedTuple
+
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
+
+from gallery import keys, kinds
+from gallery.problems import Problem, missing, shown
+from gallery.s3 import closed_uploads, objects, presign
+from gallery.settings import Settings
+from gallery.storage.base import Entry
+from gallery.storage.s3 import S3, sha256_of
+
+_LOG = logging.getLogger("gallery")
+
+
+class Confirmed(NamedTuple):
+    """A file that is published; new: by this very confirmation, as far as S3 has told."""
+
+    entry: Entry
+    new: bool
+
+
+class Incoming:
+    """What has been asked for, and may have come."""
+
+    def __init__(self, files: S3, settings: Settings) -> None:
+        self.files, self._place, self._settings = files, files.place, settings
+
+    def ticket(self, name: str, size: int, sha256: str) -> dict:
+        """The right to upload one file under a new key."""
+        told = self._settings
+        with self._place.explained("Signing"):
+            key, signer, where = self.files.new_key(name), presign.Signer(*self._place.signer()), self._place.outside()
+        place = self.files.incoming(key)
+        return presign.ticket(where, signer, place, key, size, sha256, told.ticket_life, told.public_access)
+
+    def confirm(self, key: str) -> Confirmed:
+        """Publish what was uploaded by a ticket, when it is what it must be. May be asked again, and by several at once.
+
+        The upload's place is left with an empty object on it, which keeps the ticket from being used again.
+        """
+        with self._place.explained("Publishing"):
+            head = objects.head(self._place.bucket(), self.files.incoming(key))
+            if head is None or not head.size:
+                return self._published(key, head)
+            try:
+                self._judge(key, head)
+                sha256 = self._copy(key, head)
+            except Changed:
+                found = self._published(key)  # somebody else was quicker, or the answer to our own copy was lost
+                self._close(key, head)
+                return found
+            except Problem:
+                self._close(key, head)
+                raise
+            self._close(key, head)
+        return Confirmed(Entry(key, head.size, time.time(), sha256), True)
+
+    def _published(self, key: str, head: Head | None = None) -> Confirmed:
+        self._heed(key, head)
+        found = self.files.find(key)
+        if found is None:
+            raise Problem(404, f"Nothing was uploaded for {shown(key)}, or it was refused: upload it again.")
+        return Confirmed(found, False)
+
+    def _heed(self, key: str, head: Head | None) -> None:
+        """Take back a copy that was made while its file was deleted: S3 saw a free key, and took it."""
+        if head is not None and closed_uploads.is_deleted(head):
+            objects.delete(self._place.bucket(), self.files.object(key))
+            raise missing(key)
+
+    def _judge(self, key: str, head: Head) -> None:
+        """Refuse what must not be published. The ticket has told S3 most of it; this believes the object alone."""
+        name, extension = shown(keys.name_of(key)), keys.extension_of(key)
+        if head.size > self._settings.max_bytes:
+            raise Problem(413, f"{name} is larger than {self._settings.max_bytes} bytes, the limit here.")
+        if extension not in self._settings.types:
+            raise Problem(415, f"Files like {name} are not taken: upload another kind.")
+        if kinds.is_image(extension) and not kinds.fits(extension, self._first(key, head)):
+            raise Problem(415, f"{name} is no {extension} picture inside: its first bytes differ.")
+
+    def _first(self, key: str, head: Head) -> bytes:
+        found = objects.get(self._place.bucket(), self.files.incoming(key), kinds.HEAD)
+        if found is None or found[0].etag != head.etag:
+            raise Changed(f"GET {key}: somebody else was quicker")
+        return found[1]
+
+    def _copy(self, key: str, head: Head) -> str:
+        """Copy it to its place among the files; the SHA-256 if S3 knows it."""
+        bucket, headers = self._place.bucket("patient"), self.files.headers(key, b"")
+        try:
+            told = objects.copy(bucket, self.files.incoming(key), head.etag, self.files.object(key), headers)
+        except Changed:
+            raise
+        except S3Error:
+            self._look_back(key)
+            raise
+        return sha256_of({"sha256": told}) or sha256_of(head.checksums)
+
+    def _look_back(self, key: str) -> None:
+        """Heed the mark after a copy that failed: S3 may have made it. What this fails with hides nothing."""
+        try:
+            self._heed(key, objects.head(self._place.bucket(), self.files.incoming(key)))
+        except Problem:
+            pass  # it is taken back; who asks again is told, and has what S3 ends later taken back as well
+        except S3Error as fault:
+            _LOG.warning("looking whether %s was deleted: %s", key, fault)
+
+    def _close(self, key: str, head: Head) -> None:
+        """Close the ticket. Until that works the upload itself lies there, and does it."""
+        bucket, place = self._place.bucket(), self.files.incoming(key)
+        try:
+            closed_uploads.after_upload(bucket, place, head.etag)
+        except Changed:
+            self._heed(key, objects.head(bucket, place))
+        except S3Error as fault:
+            _LOG.warning("cleaning up: %s", fault)

@@ -1,0 +1,82 @@
+# Copyright: samefiles.aws contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Addresses that a server signs for a browser: links to read by, tickets to upload by. Pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import NamedTuple
+
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
+
+from gallery import keys, kinds
+from gallery.s3 import objects
+
+_IMMUTABLE = "max-age=31536000, immutable"
+
+
+class Signer(NamedTuple):
+    """What signs: the credentials, when they end (seconds since 1970, None: never), and the time by S3's clock."""
+
+    keys: Keys
+    end: float | None
+    now: float
+
+
+class Link(NamedTuple):
+    """An address, and for how many seconds from now it holds for certain."""
+
+    url: str
+    left: int
+
+
+def window(now: float, life: float, end: float | None) -> tuple[int, int]:
+    """From which second on a link holds, and for how many: the same for half of its life, so that browsers know it again.
+
+    It never outlives the credentials that end at `end`.
+    """
+    half = max(1, int(life) // 2)
+    second = int(now) // half * half
+    return second, _within(int(life), second, end)
+
+
+def _within(seconds: int, second: int, end: float | None) -> int:
+    return max(1, seconds if end is None else min(seconds, int(end) - second))
+
+
+def link(where: Where, signer: Signer, method: str, object_key: str, life: float, download: str = "") -> Link:
+    """An address by which one object can be read without credentials for a while; method is GET or HEAD.
+
+    download is the name under which browsers keep it; "": they show what they can.
+    """
+    second, seconds = window(signer.now, life, signer.end)
+    query = {"response-content-disposition": f'attachment; filename="{download}"'} if download else None
+    url = objects.url(where, method, object_key, {}, signer.keys, second, seconds, query)
+    return Link(url, max(0, int(second + seconds - signer.now)))
+
+
+def headers(key: str, public: bool = False) -> dict[str, str]:
+    """The headers that a file is stored and served with."""
+    extension = keys.extension_of(key)
+    told = {
+        "content-type": kinds.media_type(extension),
+        # a file never changes; deleted ones must not live on in caches that many people share
+        "cache-control": f"{'public' if public else 'private'}, {_IMMUTABLE}",
+    }
+    if not kinds.is_image(extension):
+        told["content-disposition"] = f'attachment; filename="{keys.name_of(key)}"'
+    return told
+
+
+def ticket(
+    where: Where, signer: Signer, object_key: str, key: str, size: int, sha256: str, life: float, public: bool = False
+) -> dict:
+    """The right to store one object, once, of just this size and kind; and of this SHA-256 (hexadecimal), when it is told."""
+    told = {**headers(key, public), "if-none-match": "*"}
+    if sha256:
+        told["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
+    second = int(signer.now)
+    seconds = _within(int(life), second, signer.end)
+    signed = {**told, "content-length": str(size)}
+    url = objects.url(where, "PUT", object_key, signed, signer.keys, second, seconds)
+    return {"key": key, "method": "PUT", "url": url, "headers": told, "expires": seconds}
