@@ -45,7 +45,8 @@ def _name(source: str, more: list[str]) -> str:
     """The name of the archive that is made from these files."""
     total = hashlib.sha256(_archive.digest(source).encode())
     for path in sorted(more):
-        total.update(f"{os.path.basename(path)} {identity.checksum(path)}".encode())
+        seen = _archive.digest(path) if os.path.isdir(path) else identity.checksum(path)
+        total.update(f"{os.path.basename(path)} {seen}".encode())
     return f"{total.hexdigest()[:32]}.tar.gz"
 
 

@@ -104,7 +104,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
 from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
-from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import apply, runner
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import apply
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import plan as _plan
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import options as _options
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.arguments import ARGUMENTS as SYNC
@@ -198,7 +198,7 @@ def main() -> None:
     faults = _plan.faults(schedules) or _times(module, schedules)
     if faults:
         module.fail_json(msg="; ".join(faults))
-    program = apply.program(runner.__name__)
+    program = apply.program()
     facts = apply.read(list(program), deadline)
     plan = _plan.make(schedules, program, _python(), facts)
     diff = steps_diff(plan.steps)

@@ -27,7 +27,7 @@ options:
     type: path
   builder_reads:
     description:
-      - Files that O(builder) reads beside those in O(source). A change of one makes another archive.
+      - Files and folders that O(builder) reads beside those in O(source). A change in one makes another archive.
     type: list
     elements: path
     default: []

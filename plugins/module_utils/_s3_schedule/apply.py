@@ -5,39 +5,50 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 import os
-import sys
+import pkgutil
 
 from .._host import executor, files, process, systemd
 from .._host.steps import Step
-from . import plan
+from . import plan, runner
 
-_PACKAGE = "ansible_collections.samefiles.aws.plugins.module_utils"
-_START = '''# Copyright: samefiles.aws contributors
+_HOME = runner.__name__.rsplit(".", 2)[
+    0
+]  # Ansible sends to a host what is imported: with the runner, all that it needs
+PACKAGES = ("_host", "_s3", "_s3_schedule", "_s3_sync")  # what the runner imports, and all that these import
+_START = f'''# Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the sync of one schedule; its name is the argument. Written by samefiles.aws.s3plan."""
+"""Runs the sync of one schedule; its name is the argument. Written by samefiles.aws.s3_schedule."""
 
 import sys
 
-from {package} import {start}
+from {_HOME}._s3_schedule import runner
 
-sys.exit({start}.main(sys.argv[1:]))
+sys.exit(runner.main(sys.argv[1:]))
 '''
 
 
-def program(start: str) -> dict[str, str]:
-    """The program of the timers, by path: every module of this collection that a sync imports, as it runs here.
+def _sources(package: str) -> dict[str, str]:
+    """The text of every file of a package of ours, by name; where Ansible runs a module, they lie in a zip file."""
+    home = f"{_HOME}.{package}"
+    texts = {}
+    for found in pkgutil.iter_modules(importlib.import_module(home).__path__):
+        name = f"{home}.{found.name}"
+        texts[f"{found.name}.py"] = importlib.util.find_spec(name).loader.get_source(name)
+    return texts
 
-    start is the full name of the module that it begins with.
 
-    Ansible packs a module together with what it imports; so what came along with s3_schedule is all that a sync needs.
-    """
-    found = {plan.PROGRAM: _START.format(package=_PACKAGE, start=start.rpartition(".")[2])}
-    folder = f"{plan.PROGRAM_FOLDER}/{_PACKAGE.replace('.', '/')}"
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith(f"{_PACKAGE}._"):
-            found[f"{folder}/{name.rpartition('.')[2]}.py"] = module.__loader__.get_source(name)
-    return found
+def program() -> dict[str, str]:
+    """The program of the timers, by path: the packages that a sync needs, each file as it lies in this collection."""
+    texts, folder = {plan.PROGRAM: _START}, plan.PROGRAM_FOLDER
+    for part in _HOME.split("."):
+        folder = f"{folder}/{part}"
+        texts[f"{folder}/__init__.py"] = ""  # a package, not a part of one: the host may have collections of its own
+    for package in PACKAGES:
+        texts[f"{folder}/{package}/__init__.py"] = ""
+        texts.update((f"{folder}/{package}/{name}", text) for name, text in _sources(package).items())
+    return texts
 
 
 def _active(deadline: float) -> set[str]:

@@ -20,10 +20,7 @@ import tempfile
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _KEPT = (".py", ".html", ".css", ".js", ".svg", ".txt", ".md", ".rst")
-_ENGINE = "ansible_collections/samefiles/aws/plugins/module_utils"
-_ENGINE_FILES = (
-    "_s3_answers.py", "_s3_bucket.py", "_s3_login.py", "_s3_parts.py", "_s3_requests.py", "_s3_sign.py", "_s3_web.py", "_s3_where.py", "_s3_wire.py",
-)  # fmt: skip
+_LIBRARY = "ansible_collections/samefiles/aws/plugins/module_utils/_s3"
 # what differs from machine to machine, or is of no use at run time
 _DROPPED = (".pyc", ".pyi", ".c", ".typed")
 _DROPPED_NAMES = ("RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json", "entry_points.txt")
@@ -57,17 +54,16 @@ def add_gallery(folder: str) -> None:
     shutil.copyfile(os.path.join(source, "__main__.py"), os.path.join(folder, "__main__.py"))
 
 
-def add_engine(folder: str) -> None:
-    """Put the collection's S3 engine where gallery imports it from, as the collection itself has it."""
+def add_library(folder: str) -> None:
+    """Put the collection's S3 library, the whole package, where gallery imports it from."""
+    source = os.path.join(_HERE, "../../../plugins/module_utils/_s3")
+    shutil.copytree(source, os.path.join(folder, _LIBRARY), ignore=shutil.ignore_patterns("__pycache__"))
     place = folder
-    for part in _ENGINE.split("/"):
+    for part in _LIBRARY.split("/"):
         place = os.path.join(place, part)
-        os.mkdir(place)
         # a package, not a part of one: the host may have collections of its own
-        with open(os.path.join(place, "__init__.py"), "wb"):
+        with open(os.path.join(place, "__init__.py"), "ab"):
             pass
-    for name in _ENGINE_FILES:
-        shutil.copyfile(os.path.join(_HERE, "../../../plugins/module_utils", name), os.path.join(place, name))
 
 
 def _is_wanted(name: str) -> bool:
@@ -116,7 +112,7 @@ def main(argv: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             install(folder)
             add_gallery(folder)
-            add_engine(folder)
+            add_library(folder)
             data = pack(folder)
         with open(argv[0], "wb") as out:
             out.write(data)
