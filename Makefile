@@ -35,9 +35,10 @@ test: lint unit browser images ## everything that CI runs
 	@$(MAKE) --no-print-directory -j2 roles s3 docs sanity
 	@$(MAKE) --no-print-directory gallery store molecule SCENARIOS='$(filter-out $(ROLES),$(SCENARIOS))'
 
-lint: .venv/.ok ## style, and whether the modules run on Python 3.9
+lint: .venv/.ok ## style, types, and whether the modules run on Python 3.9
 	yamllint --strict .
 	ruff check . && ruff format --check .
+	mypy
 	vermin --quiet --no-tips --target=3.9- --violations plugins/modules plugins/module_utils roles/webapp/files
 	ansible-lint -q
 

@@ -103,7 +103,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
-from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import WriteFile, file_diff, steps_diff
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import apply
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import plan as _plan
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import options as _options
@@ -203,9 +203,8 @@ def main() -> None:
     plan = _plan.make(schedules, program, _python(), facts)
     diff = steps_diff(plan.steps)
     for step in plan.steps:
-        if step.kind == "write" and not step.target.startswith(_plan.PROGRAM_FOLDER):
-            head = {"before_header": step.target, "after_header": step.target}
-            diff.append({**head, "before": facts.files.get(step.target, ""), "after": step.value})
+        if isinstance(step, WriteFile) and not step.path.startswith(_plan.PROGRAM_FOLDER):
+            diff.append(file_diff(step.path, facts.files.get(step.path, ""), step.contents))
     if plan.steps and not module.check_mode:
         try:
             apply.Executor(deadline).run(plan.steps)

@@ -199,12 +199,21 @@ current:
 """
 
 import grp
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.samefiles.aws.plugins.module_utils._host import executor as _executor
-from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import steps_diff
-from ansible_collections.samefiles.aws.plugins.module_utils._webapp import apply, identity
-from ansible_collections.samefiles.aws.plugins.module_utils._webapp import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._host.executor import Failed
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import file_diff, steps_diff
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import collect, identity
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp.apply import Executor
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp.plan import Facts, Plan
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp.plan import make as make_plan
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp.spec import Account, File, Leftover, Wanted
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp.steps import (
+    SwitchRelease,
+    UnpackRelease,
+    WriteSiteFile,
+)
 
 FILE = {
     "path": {"type": "path", "required": True},
@@ -255,31 +264,32 @@ ARGUMENTS = {
 
 
 def _group(module: AnsibleModule, name: str | None) -> int:
-    account = module.params["account"]
+    account, gid = module.params["account"], 0
     if account and name == account["name"]:
-        return account["gid"]
+        return int(account["gid"])
     try:
-        return grp.getgrnam(name).gr_gid if name else 0
+        gid = grp.getgrnam(name).gr_gid if name else 0
     except KeyError:
         module.fail_json(msg=f"files[].group is {name!r}, which this server does not know: create it first")
+    return gid
 
 
-def _wanted(module: AnsibleModule) -> _plan.Wanted:
+def _wanted(module: AnsibleModule) -> Wanted:
     given = module.params
     if given["keep"] < 2:
         module.fail_json(msg=f"keep must be at least 2, the new release and the one before, got {given['keep']}")
     if not given["health"].startswith("/"):
         module.fail_json(msg=f"health must be a path that begins with '/', got {given['health']!r}")
     files = tuple(
-        _plan.File(
+        File(
             path=file["path"], text=file["secret"] if file["content"] is None else file["content"],
             mode=int(file["mode"], 8), group=_group(module, file["group"]), secret=file["secret"] is not None,
             unit=file["unit"] or "", how=file["how"],
         )
         for file in given["files"]
     )  # fmt: skip
-    account = _plan.Account(**given["account"]) if given["account"] else None
-    return _plan.Wanted(
+    account = Account(**given["account"]) if given["account"] else None
+    return Wanted(
         given["root"],
         given["release"],
         files,
@@ -287,22 +297,20 @@ def _wanted(module: AnsibleModule) -> _plan.Wanted:
         given["keep"],
         account,
         tuple(given["unneeded"]),
-        tuple(_plan.Leftover(**item) for item in given["absent"]),
+        tuple(Leftover(**item) for item in given["absent"]),
     )
 
 
-def _diff(wanted: _plan.Wanted, facts: _plan.Facts, plan: _plan.Plan) -> list[dict]:
+def _diff(wanted: Wanted, facts: Facts, plan: Plan) -> list[dict]:
     """The steps, then the files before and after, and the release."""
     entries = steps_diff(plan.steps)
     for step in plan.steps:
-        if step.kind == "write":
-            file, before = step.value, facts.files.get(step.target, ("", 0))[0]
-            texts = ("(secret)\n", "(another secret)\n") if file.secret else (before, file.text)
-            head = {"before_header": step.target, "after_header": step.target}
-            entries.append({**head, "before": texts[0], "after": texts[1]})
-        elif step.kind == "flip":
-            head = {"before_header": "release", "after_header": "release"}
-            entries.append({**head, "before": f"{facts.current or 'none'}\n", "after": f"{wanted.release}\n"})
+        if isinstance(step, WriteSiteFile):
+            before = facts.files.get(step.path, ("", 0))[0]
+            texts = ("(secret)\n", "(another secret)\n") if step.secret else (before, step.contents)
+            entries.append(file_diff(step.path, *texts))
+        elif isinstance(step, SwitchRelease):
+            entries.append(file_diff("release", f"{facts.current or 'none'}\n", f"{wanted.release}\n"))
     return entries
 
 
@@ -319,26 +327,25 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     wanted = _wanted(module)
-    facts = apply.read(wanted, given["deadline"])
-    plan = _plan.make(wanted, facts, given["apply"] == "safe")
-    told = {"pending": plan.pending, "release": wanted.release}
-    told["diff"] = _diff(wanted, facts, plan)
+    facts = collect.read(wanted, given["deadline"])
+    plan = make_plan(wanted, facts, given["apply"] == "safe")
+    told: dict[str, Any] = {"pending": plan.pending, "release": wanted.release, "diff": _diff(wanted, facts, plan)}
     if plan.problems:
         told.update(diff=[], pending=[])
         module.fail_json(msg="; ".join(plan.problems), changed=False, actions=[], current=facts.current, **told)
-    unpacks = any(step.kind == "unpack" for step in plan.steps)
+    unpacks = any(isinstance(step, UnpackRelease) for step in plan.steps)
     if unpacks and not given["archive"] and not module.check_mode:
         module.exit_json(changed=False, needs_archive=True)
     if not module.check_mode and plan.steps:
         if unpacks:
             _check_archive(module)
-        executor = apply.Executor(given["deadline"], given)
+        executor = Executor(given["deadline"], given)
         try:
             executor.run(plan.steps)
-        except _executor.Failed as fault:
+        except Failed as fault:
             told["diff"] = []
             module.fail_json(msg=str(fault), changed=False, actions=[], current=facts.current, **told)
-        facts = apply.read(wanted, given["deadline"])
+        facts = collect.read(wanted, given["deadline"])
     module.exit_json(
         changed=bool(plan.steps),
         actions=[step.text for step in plan.steps],

@@ -5,10 +5,24 @@ from __future__ import annotations
 import copy
 import re
 
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import (
+    fstab,
+    spec,
+    steps,
+    tables,
+    tunnel_conf,
+    tunnel_unit,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
-from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import spec, tables, units
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import Facts, Listener, Point, Root, State
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import (
+    EnableUnit,
+    ReloadSystemd,
+    RemoveFile,
+    StopUnit,
+    WriteFile,
+)
 
 FS = "fs-0123456789abcdef0"
 OTHER = "fs-0fedcba9876543210"
@@ -30,7 +44,7 @@ class Host:
 
     def __init__(self):
         self.facts = Facts(
-            fstab=FSTAB,
+            fstab=fstab.Fstab(FSTAB),
             ca_file="/etc/ssl/certs/ca-certificates.crt",
             addresses={f"{fs}.efs.{REGION}.amazonaws.com": (ip,) for fs, ip in ADDRESS.items()},
             ids={"user:5000": 5000, "group:5000": 5000, "user:1": 1},
@@ -60,16 +74,25 @@ class Host:
         """Plan and carry out."""
         plan = self.plan(items, safe)
         for step in plan.steps:
-            getattr(self, f"do_{step.kind}")(step)
+            DOES[type(step)](self, step)
         return plan
+
+    @property
+    def fstab(self) -> str:
+        """The text of fstab."""
+        return self.facts.fstab.text
+
+    @fstab.setter
+    def fstab(self, text: str) -> None:
+        self.facts.fstab = fstab.Fstab(text)
 
     # steps
 
     def do_unmount(self, step):
-        assert self.facts.at(step.target), f"{step.target} is not mounted"
-        inside = self.facts.below(step.target)
-        assert not inside, f"{step.target} is busy: {inside}"
-        self.unmount(step.target)
+        assert self.facts.at(step.path), f"{step.path} is not mounted"
+        inside = self.facts.below(step.path)
+        assert not inside, f"{step.path} is busy: {inside}"
+        self.unmount(step.path)
 
     def unmount(self, path):
         self.facts.mounts = [mount for mount in self.facts.mounts if mount.path != path]
@@ -79,20 +102,20 @@ class Host:
 
     def do_stop(self, step):
         for port, listener in list(self.facts.listeners.items()):
-            if listener.unit == step.target:
+            if listener.unit == step.unit:
                 using = [mount.path for mount in self.facts.mounts if mount.option("port") == str(port)]
-                assert not using, f"{step.target} is stopped under {using}"
+                assert not using, f"{step.unit} is stopped under {using}"
                 del self.facts.listeners[port]
-        self.facts.enabled.discard(step.target)
+        self.facts.enabled.discard(step.unit)
 
     def do_remove(self, step):
-        del self.facts.files[step.target]
+        del self.facts.files[step.path]
 
     def do_write(self, step):
-        if step.target == units.FSTAB:
-            self.facts.fstab = step.value
+        if step.path == fstab.PATH:
+            self.fstab = step.contents
         else:
-            self.facts.files[step.target] = step.value
+            self.facts.files[step.path] = step.contents
         self.reloaded = False
 
     def do_reload(self, step):
@@ -102,16 +125,16 @@ class Host:
         self.reloaded = True
 
     def do_enable(self, step):
-        assert systemd.unit_path(step.target) in self.facts.files
-        self.facts.enabled.add(step.target)
+        assert systemd.unit_path(step.unit) in self.facts.files
+        self.facts.enabled.add(step.unit)
 
     def do_start(self, step):
-        system = units.tunnel_file_system(step.target)
-        conf = self.facts.files[units.tunnel_conf_path(system)]
-        port = units.conf_port(conf)
-        assert port == step.value
+        system = tunnel_unit.file_system_of(step.unit)
+        conf = self.facts.files[tunnel_conf.conf_path(system)]
+        port = tunnel_conf.conf_port(conf)
+        assert port == step.port
         assert port not in self.facts.listeners
-        self.listen(port, re.search(r"connect = (.*):2049", conf).group(1), step.target)
+        self.listen(port, re.search(r"connect = (.*):2049", conf).group(1), step.unit)
 
     def listen(self, port, host, unit, command="stunnel"):
         self.pid += 1
@@ -119,25 +142,25 @@ class Host:
         self.facts.listeners[port] = Listener(self.pid, command, unit, tuple(peers))
 
     def do_restart(self, step):
-        self.facts.listeners.pop(step.value, None)
+        self.facts.listeners.pop(step.port, None)
         self.do_start(step)
 
-    def do_point(self, step):
-        if step.value == "shared":
-            self.facts.points[step.target] = Point("shared", how="shared")
-        else:
-            assert not self.facts.points.get(step.target, Point("missing")).names
-            self.facts.points[step.target] = Point("folder", how=step.value)
+    def do_guard(self, step):
+        assert not self.facts.points.get(step.path, Point("missing")).names
+        self.facts.points[step.path] = Point("folder", how=step.how)
+
+    def do_nest(self, step):
+        self.facts.points[step.path] = Point("shared", how="shared")
 
     def do_unguard(self, step):
-        assert not self.facts.at(step.target)
-        self.facts.points[step.target] = Point("folder", guarded=False, how="immutable")
+        assert not self.facts.at(step.path)
+        self.facts.points[step.path] = Point("folder", guarded=False, how="immutable")
 
     def do_mount(self, step):
-        item = step.value
+        item = step.item
         assert self.reloaded, "systemd does not know the line yet"
         assert not self.facts.at(item.path), "something is mounted there"
-        lines = [entry for entry in tables.fstab_entries(self.facts.fstab) if entry.path == item.path]
+        lines = [entry for entry in self.facts.fstab.entries if entry.path == item.path]
         assert len(lines) == 1, f"fstab has {len(lines)} lines for {item.path}"
         self.mount_line(lines[0])
 
@@ -171,11 +194,33 @@ class Host:
         self.facts.read_ahead[entry.path] = 128
 
     def do_read_ahead(self, step):
-        assert self.facts.at(step.target)
-        self.facts.read_ahead[step.target] = step.value
+        assert self.facts.at(step.path)
+        self.facts.read_ahead[step.path] = step.kib
 
     def do_root(self, step):
-        root = self.facts.roots[step.target]
-        new = {"owner": root.uid, "group": root.gid, "mode": root.mode}
-        new.update({key: value for key, value in step.value.items() if value is not None})
-        self.facts.roots[step.target] = Root(new["owner"], new["group"], new["mode"])
+        root = self.facts.roots[step.path]
+        pairs = ((step.owner, root.uid), (step.group, root.gid), (step.mode, root.mode))
+        self.facts.roots[step.path] = Root(*(there if new is None else new for new, there in pairs))
+
+
+DOES = {
+    WriteFile: Host.do_write,
+    RemoveFile: Host.do_remove,
+    ReloadSystemd: Host.do_reload,
+    EnableUnit: Host.do_enable,
+    StopUnit: Host.do_stop,
+    steps.StartTunnel: Host.do_start,
+    steps.RestartTunnel: Host.do_restart,
+    steps.Unmount: Host.do_unmount,
+    steps.Mount: Host.do_mount,
+    steps.GuardMountpoint: Host.do_guard,
+    steps.MakeNestedMountpoint: Host.do_nest,
+    steps.OpenMountpoint: Host.do_unguard,
+    steps.SetReadAhead: Host.do_read_ahead,
+    steps.SetRoot: Host.do_root,
+}
+
+
+def kind(step) -> str:
+    """What a step does, in a word."""
+    return DOES[type(step)].__name__.removeprefix("do_")

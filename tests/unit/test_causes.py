@@ -6,7 +6,7 @@ import socket
 import threading
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import nfs, preflight
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import diagnosis, nfs, preflight
 from model import FS, want
 
 
@@ -30,7 +30,7 @@ from model import FS, want
     ],
 )
 def test_what_mount_says_in_words(said, told):
-    text = preflight.explain(want({"directory": "/a"})[0], said)
+    text = diagnosis.explain(want({"directory": "/a"})[0], said)
     assert text.startswith("mounts[0]: ")
     assert told in text
     assert "{" not in text

@@ -5,23 +5,28 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import (
+    mount_unit,
+    tables,
+    tunnel_conf,
+    tunnel_unit,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
-from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import tables
-from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import units as _units
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import Listener, Point, Root
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.steps import Mount, Unmount
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model import AP, FS, FSTAB, OTHER, Host, want
+from model import AP, FS, FSTAB, OTHER, Host, kind, want
 
 SITE = {"owner": "5000", "group": "5000", "mode": "0750"}
-TUNNEL = _units.tunnel_unit_name(FS)
-RETRY = _units.mount_unit_name("/srv/files")
-CONF = _units.tunnel_conf_path(FS)
+TUNNEL = tunnel_unit.unit_name(FS)
+RETRY = mount_unit.unit_name("/srv/files")
+CONF = tunnel_conf.conf_path(FS)
 
 
 def kinds(plan: _plan.Plan) -> str:
-    return " ".join(step.kind for step in plan.steps)
+    return " ".join(kind(step) for step in plan.steps)
 
 
 def lines(fstab: str, word: str) -> list[str]:
@@ -39,14 +44,14 @@ def converged(*mounts: dict, transport: str = "stunnel") -> tuple[Host, list]:
 @pytest.mark.parametrize(
     ("mounts", "transport", "steps"),
     [
-        ([{}], "stunnel", "write write write write reload enable enable start point mount read_ahead"),
-        ([{}], "plain", "write write reload enable point mount read_ahead"),
-        ([{}], "efs-utils", "write write reload enable point mount"),
-        ([SITE], "plain", "write write reload enable point mount read_ahead root"),
+        ([{}], "stunnel", "write write write write reload enable enable start guard mount read_ahead"),
+        ([{}], "plain", "write write reload enable guard mount read_ahead"),
+        ([{}], "efs-utils", "write write reload enable guard mount"),
+        ([SITE], "plain", "write write reload enable guard mount read_ahead root"),
         (
             [{}, {"path": "/srv/files/in", "directory": "/in"}],
             "stunnel",
-            "write write write write write reload enable enable enable start point mount read_ahead point mount read_ahead",
+            "write write write write write reload enable enable enable start guard mount read_ahead nest mount read_ahead",
         ),
         ([{"state": "absent"}], "stunnel", ""),
         ([], "stunnel", ""),
@@ -72,20 +77,20 @@ def unmounted(host):
 
 
 def line_removed(host):
-    host.facts.fstab = FSTAB
+    host.fstab = FSTAB
 
 
 def line_edited(host):
-    host.facts.fstab = host.facts.fstab.replace("hard", "soft")
+    host.fstab = host.fstab.replace("hard", "soft")
 
 
 def line_replaced(host):
     port = next(iter(host.facts.listeners))
-    host.facts.fstab = FSTAB + f"127.0.0.1:/ /srv/files nfs4 port={port},defaults 0 0\n"
+    host.fstab = FSTAB + f"127.0.0.1:/ /srv/files nfs4 port={port},defaults 0 0\n"
 
 
 def line_doubled(host):
-    host.facts.fstab += host.facts.fstab.splitlines()[1] + "\n"
+    host.fstab += host.fstab.splitlines()[1] + "\n"
 
 
 def tunnel_stopped(host):
@@ -149,7 +154,7 @@ BREAKS = [
     (handle_stale, "unmount reload mount read_ahead root", True),
     (read_ahead_lost, "read_ahead", False),
     (owner_changed, "root", False),
-    (guard_lost, "point", False),
+    (guard_lost, "guard", False),
     (retry_removed, "write reload enable", False),
 ]
 
@@ -177,15 +182,15 @@ def test_any_breaks_together_are_mended_or_reported(breaks, safe):
             broken(host)
         except (StopIteration, KeyError, AttributeError, IndexError):
             continue  # an earlier break took away what this one breaks
-    before = host.facts.fstab
+    before = host.fstab
     plan = host.converge(items, safe)
     if plan.problems:
         assert plan.steps == []
         return
     if safe:
-        assert not {"unmount", "restart"} & {step.kind for step in plan.steps}
+        assert not {"unmount", "restart"} & {kind(step) for step in plan.steps}
         if "/srv/files" in " ".join(plan.pending):
-            assert lines(host.facts.fstab, "/srv/files") == lines(before, "/srv/files")
+            assert lines(host.fstab, "/srv/files") == lines(before, "/srv/files")
         host.facts.roots = {path: Root(5000, 5000, 0o750) for path in host.facts.roots}
         plan = host.converge(items)
     if not plan.problems:
@@ -263,7 +268,7 @@ def name_gone(host):
 
 def foreign_line(host):
     host.unmount("/srv/files")
-    host.facts.fstab = FSTAB + "10.9.9.9:/x /srv/files nfs defaults 0 0\n"
+    host.fstab = FSTAB + "10.9.9.9:/x /srv/files nfs defaults 0 0\n"
 
 
 def port_taken(host):
@@ -334,7 +339,7 @@ def test_the_way_out_is_a_switch(broken):
     items = want({**SITE, "replace": True})
     assert host.converge(items).problems == []
     assert host.plan(items).steps == []
-    assert len(host.facts.fstab.splitlines()) == 2
+    assert len(host.fstab.splitlines()) == 2
 
 
 def test_an_unknown_owner_stops():
@@ -347,10 +352,10 @@ def test_an_unknown_owner_stops():
 
 def test_a_hand_made_line_for_the_same_file_system_is_taken_over():
     host = Host()
-    host.facts.fstab = FSTAB + f"{FS}.efs.eu-central-1.amazonaws.com:/ /srv/files nfs4 defaults 0 0\n# mine\n"
+    host.fstab = FSTAB + f"{FS}.efs.eu-central-1.amazonaws.com:/ /srv/files nfs4 defaults 0 0\n# mine\n"
     items = want({})
     assert host.converge(items).problems == []
-    rows = host.facts.fstab.splitlines()
+    rows = host.fstab.splitlines()
     assert (len(rows), rows[2]) == (3, "# mine")
     assert f"x-samefiles.aws={FS}" in rows[1]
 
@@ -364,12 +369,10 @@ def test_a_change_of_mind_unmounts_once_and_leaves_no_leftover(change):
     plan = host.converge(items)
     assert kinds(plan).count("unmount") == 1
     assert host.plan(items).steps == []
-    units = {_units.tunnel_file_system(listener.unit) for listener in host.facts.listeners.values()}
+    units = {tunnel_unit.file_system_of(listener.unit) for listener in host.facts.listeners.values()}
     wanted = {item.file_system for item in items if item.transport == "stunnel"}
     assert units == wanted
-    assert {path for path in host.facts.files if path.endswith(".conf")} == {
-        _units.tunnel_conf_path(fs) for fs in wanted
-    }
+    assert {path for path in host.facts.files if path.endswith(".conf")} == {tunnel_conf.conf_path(fs) for fs in wanted}
 
 
 def test_absent_takes_everything_away_but_the_files():
@@ -378,7 +381,7 @@ def test_absent_takes_everything_away_but_the_files():
     assert kinds(host.plan(items, safe=True)) == ""
     plan = host.converge(items)
     assert kinds(plan) == "unmount stop stop remove remove remove write reload unguard"
-    assert (host.facts.fstab, host.facts.files, host.facts.enabled, host.facts.listeners) == (FSTAB, {}, set(), {})
+    assert (host.fstab, host.facts.files, host.facts.enabled, host.facts.listeners) == (FSTAB, {}, set(), {})
     assert host.plan(items).steps == []
 
 
@@ -403,7 +406,7 @@ def test_parents_first_and_children_down_first():
     host, items = converged({}, inner)
     options_differ(host)
     plan = host.plan(items)
-    order = [(step.kind, step.target) for step in plan.steps if step.kind in ("unmount", "mount")]
+    order = [(kind(step), step.path) for step in plan.steps if isinstance(step, (Unmount, Mount))]
     assert order == [
         ("unmount", "/srv/files/in"),
         ("unmount", "/srv/files"),
@@ -430,7 +433,7 @@ def test_a_held_mount_whose_line_is_gone_keeps_its_tunnel():
 
 def test_the_proof_of_efs_utils_is_its_state_file():
     host, items = converged({"access_point": AP, "iam": True}, transport="efs-utils")
-    assert f"accesspoint={AP}" in host.facts.fstab
+    assert f"accesspoint={AP}" in host.fstab
     host.facts.states = [dataclasses.replace(host.facts.states[0], access_point=None)]
     plan = host.plan(items)
     assert kinds(plan).startswith("unmount")
@@ -440,11 +443,11 @@ def test_the_proof_of_efs_utils_is_its_state_file():
 
 def test_a_known_port_is_kept_and_a_taken_one_avoided():
     host = Host()
-    first = _units.choose_port(FS, set())
+    first = tunnel_conf.choose_port(FS, set())
     host.facts.listeners[first] = Listener(7, "nc", "", ())
     items = want({})
     host.converge(items)
-    assert f"port={first + 1}," in host.facts.fstab
+    assert f"port={first + 1}," in host.fstab
     assert host.plan(items).steps == []
 
 

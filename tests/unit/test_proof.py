@@ -9,6 +9,8 @@ import json
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import identify
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.steps import SetReadAhead, StartTunnel
+from ansible_collections.samefiles.aws.plugins.module_utils._host import steps
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
 from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 from model import FS, OTHER
@@ -254,11 +256,11 @@ def test_names_on_the_page_are_only_names():
 def test_what_a_plan_says_about_a_host():
     plan = _plan.Plan(
         steps=[
-            _plan.Step("write", "/etc/fstab", ""),
-            _plan.Step("enable", "a.service", ""),
-            _plan.Step("start", "a.service", ""),
-            _plan.Step("read_ahead", "/gone", ""),
-            _plan.Step("reload", "systemd", ""),
+            steps.WriteFile("", "/etc/fstab", ""),
+            steps.EnableUnit("", "a.service"),
+            StartTunnel("", "a.service", 21100),
+            SetReadAhead("", "/gone", 15360),
+            steps.ReloadSystemd(""),
         ],
         verdicts={
             "/gone": identify.Verdict("absent"),

@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils._host import steps as _steps
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import plan as _plan
+
+WORDS = {
+    _steps.WriteFile: "write",
+    _steps.RemoveFile: "remove",
+    _steps.ReloadSystemd: "reload",
+    _steps.EnableUnit: "enable",
+    _steps.StartUnit: "start",
+    _steps.RestartUnit: "restart",
+    _steps.StopUnit: "stop",
+}
 
 PROGRAM = {_plan.PROGRAM: "print()\n"}
 OPTIONS = {"bucket": "backups", "file_root": "/var/log", "key_prefix": "hosts/web-01", "delete": None}
@@ -28,7 +39,7 @@ def facts(schedules=(ONE,), **change) -> _plan.Facts:
 
 def steps(schedules, there) -> list[tuple[str, str]]:
     plan = _plan.make(schedules, PROGRAM, "/usr/bin/python3", there)
-    return [(step.kind, step.target) for step in plan.steps]
+    return [(WORDS[type(step)], getattr(step, "path", getattr(step, "unit", "systemd"))) for step in plan.steps]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import tables, units
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import mount_unit, tunnel_conf
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.fstab import MARK, Fstab, our_line
 from hypothesis import given
 from hypothesis import strategies as st
 from model import AP, FS, want
@@ -26,7 +27,7 @@ PATH = "/srv/files"
     ],
 )
 def test_unit_names(path, unit):
-    assert units.mount_unit_name(path) == f"samefiles-mount-{unit}.service"
+    assert mount_unit.unit_name(path) == f"samefiles-mount-{unit}.service"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_unit_names(path, unit):
     ],
 )
 def test_a_path_in_a_unit_is_only_a_path(path, command, description):
-    text = units.mount_unit(want({"path": path})[0])
+    text = mount_unit.unit_text(want({"path": path})[0])
     assert f"ExecStart=/usr/bin/systemctl start {command}\n" in text
     assert f" at {description} " in text
 
@@ -50,10 +51,11 @@ def test_any_name_of_a_folder_survives_fstab(name):
     if name in (".", ".."):
         return
     item = want({"path": f"/srv/{name}"})[0]
-    line = units.fstab_line(item, 21100)
-    entries = tables.fstab_entries(f"{line}\n")
+    line = our_line(item, 21100)
+    entries = Fstab(f"{line.render()}\n").entries
     assert [entry.path for entry in entries] == [f"/srv/{name}"]
-    assert entries[0].option(units.MARK) == FS
+    assert entries[0].file_system == FS
+    assert (entries[0].source, entries[0].options) == (line.source, line.options)
 
 
 @pytest.mark.parametrize(
@@ -70,16 +72,16 @@ def test_any_name_of_a_folder_survives_fstab(name):
     ],
 )
 def test_lines(mount, transport, source, there):
-    fields = units.fstab_line(want(mount, transport=transport)[0], 21100).split()
+    fields = our_line(want(mount, transport=transport)[0], 21100).render().split()
     assert fields[0] == source
     assert there in fields[3]
-    assert fields[3].endswith(f"_netdev,nofail,{units.MARK}={FS}") or "_netdev" in fields[3]
+    assert fields[3].endswith(f"_netdev,nofail,{MARK}={FS}") or "_netdev" in fields[3]
     assert fields[4:] == ["0", "0"]
 
 
 def test_a_tunnel_checks_chain_and_name():
     item = want({"mount_target": "10.0.0.10"})[0]
-    conf = units.tunnel_conf(item, 21100, "/ca.pem")
+    conf = tunnel_conf.conf_text(item, 21100, "/ca.pem")
     for line in (
         "accept = 127.0.0.1:21100",
         "connect = 10.0.0.10:2049",
@@ -90,22 +92,22 @@ def test_a_tunnel_checks_chain_and_name():
         "sslVersionMin = TLSv1.2",
     ):
         assert f"\n{line}\n" in conf
-    assert units.conf_port(conf) == 21100
+    assert tunnel_conf.conf_port(conf) == 21100
 
 
 @pytest.mark.parametrize(
     "conf", ["", "accept = 127.0.0.1:80\n", "accept = 0.0.0.0:21100\n", "; accept = 127.0.0.1:21100\n"]
 )
 def test_a_port_that_is_not_ours_is_not_taken_over(conf):
-    assert units.conf_port(conf) is None
+    assert tunnel_conf.conf_port(conf) is None
 
 
 def test_a_port_is_the_same_on_every_host_unless_it_is_taken():
-    port = units.choose_port(FS, set())
-    assert units.choose_port(FS, {port + 1}) == port
-    assert units.choose_port(FS, {port}) != port
-    everything = set(range(units.FIRST_PORT, units.FIRST_PORT + units.PORTS))
+    port = tunnel_conf.choose_port(FS, set())
+    assert tunnel_conf.choose_port(FS, {port + 1}) == port
+    assert tunnel_conf.choose_port(FS, {port}) != port
+    everything = set(range(tunnel_conf.FIRST_PORT, tunnel_conf.FIRST_PORT + tunnel_conf.PORTS))
     last = next(iter(everything))
-    assert units.choose_port(FS, everything - {last}) == last
+    assert tunnel_conf.choose_port(FS, everything - {last}) == last
     with pytest.raises(ValueError, match="are taken"):
-        units.choose_port(FS, everything)
+        tunnel_conf.choose_port(FS, everything)

@@ -11,20 +11,62 @@ import tarfile
 import pytest
 from ansible_collections.samefiles.aws.plugins.action import webapp_archive
 from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
-from ansible_collections.samefiles.aws.plugins.module_utils._host import steps as steps_
-from ansible_collections.samefiles.aws.plugins.module_utils._webapp import apply, identity
+from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import (
+    EnableUnit,
+    ReloadSystemd,
+    RemoveFile,
+    RestartUnit,
+    StartUnit,
+)
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import apply, identity, unpack
 from ansible_collections.samefiles.aws.plugins.module_utils._webapp import plan as _plan
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp.spec import Account, File, Leftover, Wanted
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp.steps import (
+    CheckSite,
+    CreateGroup,
+    CreateUser,
+    DisableUnit,
+    EndUnit,
+    ReloadUnit,
+    RemoveRelease,
+    RetireRelease,
+    StartRelease,
+    SwitchRelease,
+    UnpackRelease,
+    WriteSiteFile,
+)
 from ansible_collections.samefiles.aws.plugins.plugin_utils import archive
 
 OLD, NEW = "0" * 12, "1" * 12
 UNITS = ("webapp-files.service", "webapp-front.service")
 FILES = (
-    _plan.File("/etc/systemd/system/webapp@.service", "app"),
-    _plan.File("/etc/webapp/front.conf", "front", unit="webapp-front.service"),
-    _plan.File("/etc/webapp/probe", "probe", 0o755, unit="webapp-files.service", how="restart"),
+    File("/etc/systemd/system/webapp@.service", "app"),
+    File("/etc/webapp/front.conf", "front", unit="webapp-front.service"),
+    File("/etc/webapp/probe", "probe", 0o755, unit="webapp-files.service", how="restart"),
 )
-ACCOUNT = _plan.Account("webapp", 5000, 5001)
-WANTED = _plan.Wanted("/opt/webapp", NEW, FILES, UNITS, account=ACCOUNT, unneeded=("nginx.service",))
+ACCOUNT = Account("webapp", 5000, 5001)
+WANTED = Wanted("/opt/webapp", NEW, FILES, UNITS, account=ACCOUNT, unneeded=("nginx.service",))
+
+
+WORDS = {
+    CreateGroup: "group",
+    CreateUser: "user",
+    UnpackRelease: "unpack",
+    WriteSiteFile: "write",
+    ReloadSystemd: "reload",
+    StartRelease: "start_app",
+    EnableUnit: "enable",
+    SwitchRelease: "flip",
+    StartUnit: "start",
+    RestartUnit: "restart",
+    ReloadUnit: "tell",
+    DisableUnit: "disable",
+    CheckSite: "answers",
+    RetireRelease: "retire",
+    EndUnit: "end",
+    RemoveFile: "remove",
+    RemoveRelease: "prune",
+}
 
 
 def serving(release: str = NEW, **changes) -> _plan.Facts:
@@ -43,7 +85,7 @@ def serving(release: str = NEW, **changes) -> _plan.Facts:
 
 
 def kinds(steps) -> str:
-    return " ".join(step.kind for step in steps)
+    return " ".join(WORDS[type(step)] for step in steps)
 
 
 def test_a_virgin_host_is_served_at_once_even_when_only_safe_steps_are_allowed():
@@ -104,7 +146,7 @@ def test_what_is_out_of_order_is_mended(facts, steps):
 
 
 def test_a_unit_whose_restart_would_break_requests_learns_at_its_next_start():
-    file = _plan.File("/etc/systemd/system/webapp-front.service", "new", unit="webapp-front.service", how="next_start")
+    file = File("/etc/systemd/system/webapp-front.service", "new", unit="webapp-front.service", how="next_start")
     wanted = dataclasses.replace(WANTED, files=(*FILES, file))
     facts = serving()
     facts.files[file.path] = ("old", 0o644)
@@ -125,9 +167,9 @@ def test_units_that_a_release_needs_run_before_it_serves():
 
 
 LEFT = (
-    _plan.Leftover("/etc/systemd/system/webapp-probe.service"),
-    _plan.Leftover("/etc/systemd/system/webapp-files.service", 900),
-    _plan.Leftover("/etc/webapp/files.conf"),
+    Leftover("/etc/systemd/system/webapp-probe.service"),
+    Leftover("/etc/systemd/system/webapp-files.service", 900),
+    Leftover("/etc/webapp/files.conf"),
 )
 WITHOUT = dataclasses.replace(WANTED, units=UNITS[1:], absent=LEFT)
 
@@ -137,7 +179,7 @@ def test_what_an_earlier_way_to_serve_left_is_ended_and_removed_last():
     facts.states["webapp-probe.service"] = "active"
     plan = _plan.make(WITHOUT, facts, False)
     assert kinds(plan.steps) == "unpack start_app enable flip answers retire end end remove"
-    assert [(step.target, step.value) for step in plan.steps if step.kind == "end"] == [
+    assert [(step.unit, step.drain) for step in plan.steps if isinstance(step, EndUnit)] == [
         ("webapp-probe.service", 0),
         ("webapp-files.service", 900),
     ]
@@ -197,7 +239,7 @@ def test_a_front_may_have_to_learn_before_requests_are_led_to_the_new_release(ho
 def test_the_last_three_releases_are_kept(releases, current, removed):
     facts = serving(current, releases=releases)
     steps = _plan.make(WANTED, facts, False).steps
-    assert [step.target.rpartition("/")[2] for step in steps if step.kind == "prune"] == removed
+    assert [step.path.rpartition("/")[2] for step in steps if isinstance(step, RemoveRelease)] == removed
     left = [name for name in releases if name not in removed]
     assert len({*left, NEW}) <= 3
 
@@ -241,7 +283,7 @@ def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
 
     monkeypatch.setattr(apply.process, "run", run)
     given = {"archive": "", "environment": {}, "health": "/", "start_deadline": 1, "port": 80}
-    step = steps_.Step("tell", "webapp-front.service", "reload the front")
+    step = ReloadUnit("reload the front", "webapp-front.service")
     with pytest.raises(executor.Failed) as fault:
         apply.Executor(1, given).run([step])
     assert str(fault.value).startswith(said)
@@ -315,7 +357,7 @@ def test_a_packed_folder_comes_out_as_it_was(tmp_path):
     (tmp_path / "app").mkdir()
     make_tree(tmp_path / "app")
     archive.pack(str(tmp_path / "app"), str(tmp_path / "app.tar.gz"))
-    apply.unpack(str(tmp_path / "app.tar.gz"), str(tmp_path / "out"))
+    unpack.unpack(str(tmp_path / "app.tar.gz"), str(tmp_path / "out"))
     out = tmp_path / "out"
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["data", "link", "sub", "sub/run"]
     assert (out / "sub/run").stat().st_mode & 0o777 == 0o755
@@ -347,14 +389,14 @@ def test_an_archive_that_reaches_out_is_refused(tmp_path, member, said):
     with tarfile.open(tmp_path / "bad.tar", "w") as tar:
         tar.addfile(member)
     with pytest.raises(executor.Failed, match=said):
-        apply.unpack(str(tmp_path / "bad.tar"), str(tmp_path / "out"))
+        unpack.unpack(str(tmp_path / "bad.tar"), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_archive_is_told(tmp_path):
     (tmp_path / "bad.tar.gz").write_bytes(b"nonsense")
     with pytest.raises(executor.Failed, match="cannot be read"):
-        apply.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
+        unpack.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
 
 
 def test_what_a_builder_reads_beside_the_source_makes_another_archive(tmp_path):

@@ -9,8 +9,20 @@ import time
 
 from .._host import executor, files, process, systemd
 from .._host.executor import Failed
-from .._host.steps import Step
-from . import collect, mountpoint, nfs, preflight, units
+from .._host.steps import Step, StopUnit
+from . import collect, diagnosis, fstab, mountpoint, read_ahead, tunnel_unit
+from .steps import (
+    GuardMountpoint,
+    MakeNestedMountpoint,
+    Mount,
+    OpenMountpoint,
+    RestartTunnel,
+    SetReadAhead,
+    SetRoot,
+    StartTunnel,
+    Unmount,
+)
+from .tables import Mount as TableRow
 
 _BUSY = 10.0  # seconds that a mount may be in use: a probe or a request ends within that, a process that stays does not
 _LISTEN_DEADLINE = 10.0  # seconds until a started tunnel must listen
@@ -39,51 +51,77 @@ def _holders(path: str) -> list[str]:
 class Executor(executor.Executor):
     """Does the steps of efs_mount's plan."""
 
-    def _put(self, path: str, text: str) -> None:
+    def do(self, step: Step) -> None:
+        """Do one step. Raises Failed or OSError."""
+        if isinstance(step, StopUnit):
+            self._stop(step)
+        elif isinstance(step, StartTunnel):
+            self._start_tunnel(step)
+        elif isinstance(step, RestartTunnel):
+            self._restart_tunnel(step)
+        elif isinstance(step, Unmount):
+            self._unmount(step.path)
+        elif isinstance(step, Mount):
+            self._mount(step)
+        elif isinstance(step, SetReadAhead):
+            self._set_read_ahead(step.path, step.kib)
+        elif isinstance(step, SetRoot):
+            self._root(step)
+        elif isinstance(step, GuardMountpoint):
+            self._guard(step)
+        elif isinstance(step, MakeNestedMountpoint):
+            self._nest(step)
+        elif isinstance(step, OpenMountpoint):
+            self._open(step)
+        else:
+            super().do(step)
+
+    def _place(self, path: str) -> str:
         # fstab may be a link to where the administrator keeps it
-        super()._put(os.path.realpath(path) if path == units.FSTAB else path, text)
+        return os.path.realpath(path) if path == fstab.PATH else path
 
     # units
 
-    def _stop(self, step: Step) -> None:
-        self.undo.append(lambda: self._revive(step.target))
-        self._systemctl("disable", "--quiet", "--no-reload", "--now", step.target)
+    def _stop(self, step: StopUnit) -> None:
+        self.undo.append(lambda: self._revive(step.unit))
+        self._systemctl("disable", "--quiet", "--no-reload", "--now", step.unit)
 
     def _revive(self, unit: str) -> None:
         self._systemctl("daemon-reload")
-        if units.tunnel_file_system(unit):
+        if tunnel_unit.file_system_of(unit):
             self._systemctl("enable", "--quiet", "--now", unit)
         else:
             self._systemctl("enable", "--quiet", unit)
 
-    def _listening(self, step: Step) -> None:
+    @staticmethod
+    def _await_listening(unit: str, port: int) -> None:
         until = time.monotonic() + _LISTEN_DEADLINE
         while time.monotonic() < until:
-            listener = collect.listeners().get(step.value)
-            if listener and listener.unit == step.target:
+            listener = collect.listeners().get(port)
+            if listener and listener.unit == unit:
                 return
             time.sleep(0.2)
-        said = systemd.last_words(step.target)
-        raise Failed(f"{step.target} does not listen on port {step.value} after {_LISTEN_DEADLINE:.0f} s: {said}")
+        said = systemd.last_words(unit)
+        raise Failed(f"{unit} does not listen on port {port} after {_LISTEN_DEADLINE:.0f} s: {said}")
 
-    def _start(self, step: Step) -> None:
-        self.undo.append(lambda: self._systemctl("stop", step.target))
-        self._systemctl("start", step.target)
-        self._listening(step)
+    def _start_tunnel(self, step: StartTunnel) -> None:
+        self.undo.append(lambda: self._systemctl("stop", step.unit))
+        self._systemctl("start", step.unit)
+        self._await_listening(step.unit, step.port)
 
-    def _restart(self, step: Step) -> None:
+    def _restart_tunnel(self, step: RestartTunnel) -> None:
         # taken back once the files are: with the former configuration
-        self.undo.insert(0, lambda: self._systemctl("restart", step.target))
-        self._systemctl("restart", step.target)
-        self._listening(step)
+        self.undo.insert(0, lambda: self._systemctl("restart", step.unit))
+        self._systemctl("restart", step.unit)
+        self._await_listening(step.unit, step.port)
 
     # mounts
 
-    def _at(self, path: str):
+    @staticmethod
+    def _at(path: str) -> TableRow | None:
         return next((mount for mount in reversed(collect.mount_table()) if mount.path == path), None)
 
-    def _unmount(self, step: Step) -> None:
-        path = step.target
+    def _unmount(self, path: str) -> None:
         until = time.monotonic() + _BUSY
         while self._at(path):  # whatever was stacked there
             # no look at the path itself: its server may be gone
@@ -102,10 +140,10 @@ class Executor(executor.Executor):
     def _mount_again(self, path: str) -> None:
         self._systemctl("daemon-reload")
         process.run(["mount", path], self.deadline)
-        self._set_read_ahead(path, nfs.READ_AHEAD_KB)
+        self._set_read_ahead(path, read_ahead.DEFAULT_KIB)
 
-    def _mount(self, step: Step) -> None:
-        item = step.value
+    def _mount(self, step: Mount) -> None:
+        item = step.item
         self.undo.append(lambda: process.run(["umount", "--no-canonicalize", item.path], self.deadline))
         done = process.run(["mount", item.path], self.deadline)
         there = self._at(item.path)
@@ -115,7 +153,7 @@ class Executor(executor.Executor):
                 f"{done.said()}"
             )
         if done.code and not there:
-            raise Failed(preflight.explain(item, done.said()))
+            raise Failed(diagnosis.explain(item, done.said()))
         if not there:
             said = f" and said: {done.said()}" if done.error or done.out else ""
             raise Failed(
@@ -123,56 +161,51 @@ class Executor(executor.Executor):
                 "when network.target is not active)"
             )
 
-    def _read_ahead(self, step: Step) -> None:
-        self._set_read_ahead(step.target, step.value)
-
-    def _set_read_ahead(self, path: str, size: int) -> None:
+    def _set_read_ahead(self, path: str, kib: int) -> None:
         mount = self._at(path)
         if not mount:
             raise Failed(f"nothing is mounted at {path}, so its read-ahead cannot be set")
-        with open(f"/sys/class/bdi/{mount.device}/read_ahead_kb", "w", encoding="ascii") as file:
-            file.write(str(size))
+        read_ahead.write(mount, kib)
 
-    def _root(self, step: Step) -> None:
-        answer = process.call(lambda: _set_root(step.target, step.value), self.deadline)
+    def _root(self, step: SetRoot) -> None:
+        answer = process.call(lambda: _set_root(step), self.deadline)
         if "error" in answer:
             hint = ": give the instance's role elasticfilesystem:ClientRootAccess" if answer.get("errno") == 1 else ""
             raise Failed(f"{step.text} failed ({answer['error']}){hint}")
 
     # mountpoints
 
-    def _point(self, step: Step) -> None:
-        if step.value == "shared":
-            answer = process.call(lambda: _make_on_share(step.target), self.deadline)
-            if "error" in answer:
-                raise Failed(f"{step.text} failed: {answer['error']}")
-            if answer["value"]["made"]:
-                self.undo.append(lambda: process.call(lambda: os.rmdir(step.target), self.deadline))
-            if answer["value"]["names"]:
-                names = ", ".join(answer["value"]["names"])
-                raise Failed(f"{step.target} holds files that the mount would hide ({names}): move them away")
-            return
+    def _nest(self, step: MakeNestedMountpoint) -> None:
+        answer = process.call(lambda: _make_on_share(step.path), self.deadline)
+        if "error" in answer:
+            raise Failed(f"{step.text} failed: {answer['error']}")
+        if answer["value"]["made"]:
+            self.undo.append(lambda: process.call(lambda: os.rmdir(step.path), self.deadline))
+        if answer["value"]["names"]:
+            names = ", ".join(answer["value"]["names"])
+            raise Failed(f"{step.path} holds files that the mount would hide ({names}): move them away")
+
+    def _guard(self, step: GuardMountpoint) -> None:
         mounts = collect.mount_table()
-        made = not os.path.isdir(step.target)
-        if made:
-            self.undo.append(lambda: mountpoint.free(step.target, step.value))
-        mountpoint.guard(step.target, mounts, step.value)
+        if not os.path.isdir(step.path):
+            self.undo.append(lambda: mountpoint.free(step.path, step.how))
+        mountpoint.guard(step.path, mounts, step.how)
 
-    def _unguard(self, step: Step) -> None:
-        how = mountpoint.look(step.target, collect.mount_table()).how
-        self.undo.append(lambda: mountpoint.guard(step.target, collect.mount_table(), how) and None)
-        mountpoint.unguard(step.target, how)
+    def _open(self, step: OpenMountpoint) -> None:
+        how = mountpoint.look(step.path, collect.mount_table()).how
+        self.undo.append(lambda: mountpoint.guard(step.path, collect.mount_table(), how))
+        mountpoint.unguard(step.path, how)
 
 
-def _set_root(path: str, wanted: dict) -> None:
+def _set_root(step: SetRoot) -> None:
     """Set owner, group and mode of a mounted root where they differ; -1 leaves one as it is."""
-    about = os.stat(path)
-    uid = -1 if wanted["owner"] in (None, about.st_uid) else wanted["owner"]
-    gid = -1 if wanted["group"] in (None, about.st_gid) else wanted["group"]
+    about = os.stat(step.path)
+    uid = -1 if step.owner in (None, about.st_uid) else step.owner
+    gid = -1 if step.group in (None, about.st_gid) else step.group
     if (uid, gid) != (-1, -1):
-        os.chown(path, uid, gid)
-    if wanted["mode"] is not None and about.st_mode & 0o7777 != wanted["mode"]:
-        os.chmod(path, wanted["mode"])
+        os.chown(step.path, uid, gid)
+    if step.mode is not None and about.st_mode & 0o7777 != step.mode:
+        os.chmod(step.path, step.mode)
 
 
 def _make_on_share(path: str) -> dict:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import grp
 import ipaddress
@@ -16,7 +17,7 @@ import stat
 
 from .._host import process, systemd
 from .._host.files import read_text
-from . import mountpoint, nfs, tables, units
+from . import fstab, mountpoint, nfs, read_ahead, tables, tunnel_conf
 from .facts import Facts, Listener, Point, Root, State
 from .spec import Wanted
 
@@ -34,7 +35,7 @@ def mount_table() -> list[tables.Mount]:
 
 def _our_files() -> dict[str, str]:
     patterns = (
-        f"{units.CONF_FOLDER}/fs-*.conf",
+        f"{tunnel_conf.CONF_FOLDER}/fs-*.conf",
         f"{systemd.UNIT_FOLDER}/samefiles-tunnel-*.service",
         f"{systemd.UNIT_FOLDER}/samefiles-mount-*.service",
     )
@@ -68,7 +69,7 @@ def _descriptors(pid: str) -> set[int]:
 def listeners() -> dict[int, Listener]:
     """Who listens on the ports of tunnels and proxies, and where they are connected to."""
     table = _all_sockets()
-    ours = range(units.FIRST_PORT, units.FIRST_PORT + units.PORTS)
+    ours = range(tunnel_conf.FIRST_PORT, tunnel_conf.FIRST_PORT + tunnel_conf.PORTS)
     helper = range(20049, 21050)  # mount.efs's own range
     local = ("127.0.0.1", "0.0.0.0", "::", "::1")
     listening = {
@@ -126,7 +127,7 @@ def _points(items: list[Wanted], mounts: list[tables.Mount], deadline: float) ->
         elif any(mount.path == item.path for mount in mounts):
             points[item.path] = Point("shared", how="shared")
         else:
-            calls[item.path] = lambda path=item.path: _list(path)
+            calls[item.path] = functools.partial(_list, item.path)
     for path, answer in process.call_all(calls, deadline).items():
         # below a share that hangs, the problem is the share's; below a healthy one a missing folder is made
         names = answer.get("value")
@@ -146,19 +147,19 @@ def _root(path: str) -> list[int]:
 
 def _roots(paths: list[str], deadline: float) -> dict[str, Root]:
     roots = {}
-    for path, answer in process.call_all({path: (lambda path=path: _root(path)) for path in paths}, deadline).items():
+    for path, answer in process.call_all({path: functools.partial(_root, path) for path in paths}, deadline).items():
         roots[path] = Root(*answer["value"]) if "value" in answer else Root(fault=answer["error"])
     return roots
 
 
 def _resolve(host: str) -> list[str]:
     found = socket.getaddrinfo(host, nfs.PORT, type=socket.SOCK_STREAM)
-    return sorted({str(ipaddress.ip_address(entry[4][0].partition("%")[0])) for entry in found})
+    return sorted({str(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found})
 
 
 def resolve(hosts: set[str], deadline: float) -> dict[str, tuple[str, ...]]:
     """The addresses of hosts; none for a name that does not resolve within the deadline."""
-    answers = process.call_all({host: (lambda host=host: _resolve(host)) for host in sorted(hosts)}, deadline)
+    answers = process.call_all({host: functools.partial(_resolve, host) for host in sorted(hosts)}, deadline)
     return {host: tuple(answer.get("value") or ()) for host, answer in answers.items()}
 
 
@@ -178,11 +179,6 @@ def _ids(items: list[Wanted]) -> dict[str, int]:
     return ids
 
 
-def _read_ahead(mount: tables.Mount) -> int:
-    said = read_text(f"/sys/class/bdi/{mount.device}/read_ahead_kb").strip()
-    return int(said) if said.isdigit() else -1
-
-
 def _missing(transports: set[str]) -> dict[str, str]:
     missing = {}
     for transport in transports:
@@ -197,7 +193,7 @@ def _missing(transports: set[str]) -> dict[str, str]:
 def read(items: list[Wanted], deadline: float) -> Facts:
     """All facts that the plan for these mounts depends on; at most three deadlines long."""
     mounts = mount_table()
-    facts = Facts(fstab=read_text(units.FSTAB), mounts=mounts, files=_our_files(), enabled=_enabled())
+    facts = Facts(fstab=fstab.Fstab(read_text(fstab.PATH)), mounts=mounts, files=_our_files(), enabled=_enabled())
     wanted = [item for item in items if item.state == "mounted"]
     live = {item.path: facts.at(item.path) for item in items}
     facts.addresses = resolve({item.host for item in wanted}, deadline)
@@ -206,7 +202,7 @@ def read(items: list[Wanted], deadline: float) -> Facts:
     facts.listeners = listeners()
     facts.states = _states(facts.listeners)
     facts.points = _points(items, mounts, deadline)
-    facts.read_ahead = {path: _read_ahead(mount) for path, mount in live.items() if mount}
+    facts.read_ahead = {path: read_ahead.current(mount) for path, mount in live.items() if mount}
     facts.ids = _ids(items)
     facts.ca_file = next((path for path in _BUNDLES if os.path.exists(path)), _BUNDLES[0])
     facts.missing = _missing({item.transport for item in wanted})

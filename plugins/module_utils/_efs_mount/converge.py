@@ -8,25 +8,28 @@ import dataclasses
 import os
 
 from .._host import process
-from .._host.steps import steps_diff
-from . import apply as _apply
-from . import collect, identify, preflight, units
-from . import plan as _plan
+from .._host.executor import Failed
+from .._host.steps import RemoveFile, WriteFile, file_diff, steps_diff
+from . import collect, fstab, identify, preflight
+from .apply import Executor
 from .facts import Facts
+from .plan import Plan
+from .plan import make as make_plan
 from .spec import Wanted
+from .steps import Mount, Unmount
 
 
 @dataclasses.dataclass
 class Outcome:
     """What a call found and did."""
 
-    plan: _plan.Plan
+    plan: Plan
     before: Facts
     after: Facts
     problems: list[str]
 
 
-def _preflight(plan: _plan.Plan, facts: Facts, programs: bool) -> list[str]:
+def _preflight(plan: Plan, facts: Facts, programs: bool) -> list[str]:
     """Whether the mounts and tunnels that the plan makes will work; everything is asked at once.
 
     Without programs (check mode on a bare host) the system's CA bundle may be missing as well: it comes with them.
@@ -49,7 +52,7 @@ def _preflight(plan: _plan.Plan, facts: Facts, programs: bool) -> list[str]:
 def inspect(items: list[Wanted], safe: bool, deadline: float, programs: bool) -> Outcome:
     """Read and plan; changes nothing. programs: a missing client program is a problem, not just a warning."""
     facts = collect.read(items, deadline)
-    plan = _plan.make(items, facts, safe)
+    plan = make_plan(items, facts, safe)
     problems = list(plan.problems)
     if programs and not problems and plan.fresh:
         used = {item.transport for item in plan.fresh}
@@ -67,14 +70,14 @@ def apply(items: list[Wanted], safe: bool, deadline: float) -> Outcome:
     outcome = inspect(items, safe, deadline, programs=True)
     if outcome.problems or not outcome.plan.steps:
         return outcome
-    executor = _apply.Executor(deadline)
+    executor = Executor(deadline)
     try:
         executor.run(outcome.plan.steps)
-    except _apply.Failed as fault:
+    except Failed as fault:
         outcome.problems = [str(fault)]
         return outcome
     outcome.after = collect.read(items, deadline)
-    rest = _plan.make(items, outcome.after, safe)
+    rest = make_plan(items, outcome.after, safe)
     left = rest.problems + _lies(outcome.plan, rest)
     left = left or [f"{step.text} did not take effect" for step in rest.steps]
     if left:
@@ -83,7 +86,7 @@ def apply(items: list[Wanted], safe: bool, deadline: float) -> Outcome:
     return outcome
 
 
-def _lies(done: _plan.Plan, rest: _plan.Plan) -> list[str]:
+def _lies(done: Plan, rest: Plan) -> list[str]:
     """Mounts that were reported as made and are something else."""
     fresh = {item.path: item for item in done.fresh}
     return [
@@ -107,20 +110,18 @@ def diff(items: list[Wanted], outcome: Outcome) -> list[dict]:
     before = outcome.before
     entries = steps_diff(outcome.plan.steps)
     for step in outcome.plan.steps:
-        if step.kind in ("write", "remove"):
-            old = before.fstab if step.target == units.FSTAB else before.files.get(step.target, "")
-            head = {"before_header": step.target, "after_header": step.target}
-            entries.append({**head, "before": old, "after": step.value or ""})
-    changes = [step for step in outcome.plan.steps if step.kind in ("unmount", "mount")]
+        if isinstance(step, (WriteFile, RemoveFile)):
+            old = before.fstab.text if step.path == fstab.PATH else before.files.get(step.path, "")
+            entries.append(file_diff(step.path, old, step.contents if isinstance(step, WriteFile) else ""))
+    changes = [step for step in outcome.plan.steps if isinstance(step, (Unmount, Mount))]
     if changes:
-        rows = "".join(_row(item, before) for item in items if item.path in {step.target for step in changes})
-        steps = "".join(f"{step.text}\n" for step in changes if step.kind == "mount")
-        head = {"before_header": "mounts", "after_header": "mounts"}
-        entries.append({**head, "before": rows, "after": steps})
+        rows = "".join(_row(item, before) for item in items if item.path in {step.path for step in changes})
+        steps = "".join(f"{step.text}\n" for step in changes if isinstance(step, Mount))
+        entries.append(file_diff("mounts", rows, steps))
     return entries
 
 
-def describe(items: list[Wanted], facts: Facts, plan: _plan.Plan) -> list[dict]:
+def describe(items: list[Wanted], facts: Facts, plan: Plan) -> list[dict]:
     """The mounts as they are, for the module's result."""
     told = []
     for item in items:

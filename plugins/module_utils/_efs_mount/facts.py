@@ -1,11 +1,12 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is the case on a host: plain data that _host reads and _live and _plan judge."""
+"""What is the case on a host: plain data that collect reads, and identify and plan judge."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from .fstab import Fstab
 from .tables import Mount
 
 
@@ -55,7 +56,7 @@ class Root:
 class Facts:
     """Everything that the plan depends on."""
 
-    fstab: str = ""
+    fstab: Fstab = dataclasses.field(default_factory=Fstab)
     mounts: list[Mount] = dataclasses.field(default_factory=list)
     files: dict[str, str] = dataclasses.field(default_factory=dict)  # those of ours that exist: text by path
     enabled: set[str] = dataclasses.field(default_factory=set)  # units of ours that start at boot

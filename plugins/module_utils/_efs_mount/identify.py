@@ -12,10 +12,10 @@ import dataclasses
 import posixpath
 import re
 
-from . import nfs, units
+from . import nfs, tunnel_conf, tunnel_unit
 from .facts import Facts
 from .spec import Wanted
-from .tables import Mount, fstab_entries
+from .tables import Mount
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _NAME = re.compile(r"(?:[a-z0-9-]+\.)?(fs-[0-9a-f]+)\.efs\.")
@@ -62,11 +62,11 @@ def _through_port(mount: Mount, port: int, directory: str, facts: Facts) -> Live
             return Live("efs-utils", state.file_system, state.access_point, directory, state.peers, says, state.alive)
     listener = facts.listeners.get(port)
     if listener:
-        system = units.tunnel_file_system(listener.unit)
+        system = tunnel_unit.file_system_of(listener.unit)
         says = f"{system or 'something'} through {listener.command} (process {listener.pid}) on port {port}"
         return Live("stunnel" if system else "", system, None, directory, listener.peers, says)
     for path, text in facts.files.items():
-        if path.startswith(units.CONF_FOLDER) and units.conf_port(text) == port:
+        if path.startswith(tunnel_conf.CONF_FOLDER) and tunnel_conf.conf_port(text) == port:
             system = posixpath.basename(path)[: -len(".conf")]
             return Live("stunnel", system, None, directory, (), f"{system} through a tunnel that does not run", False)
     return Live("", None, None, directory, (), f"something through port {port}, where nothing listens", False)
@@ -87,8 +87,8 @@ def look(mount: Mount, facts: Facts) -> Live:
 
 def made_by_our_line(mount: Mount, live: Live, facts: Facts) -> bool:
     """True when a line of ours in fstab describes this mount, which makes it ours to unmount."""
-    for entry in fstab_entries(facts.fstab):
-        mark = entry.option(units.MARK)
+    for entry in facts.fstab.entries:
+        mark = entry.file_system
         if entry.path != mount.path or mark is None:
             continue
         if entry.fstype == "efs":

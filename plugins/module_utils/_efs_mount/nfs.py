@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from .tables import Mount
+
 PORT = 2049
 FILE_SYSTEM = re.compile(r"fs-([0-9a-f]{8}|[0-9a-f]{17})")
 ACCESS_POINT = re.compile(r"fsap-[0-9a-f]{17}")
@@ -39,9 +41,6 @@ DEFAULTS = (
 )
 # How the system handles the line: the network first, a boot that never waits, an attempt that ends.
 SYSTEM_OPTIONS = ("_netdev", "nofail", "x-systemd.mount-timeout=30")
-
-# The file size that mount.efs asks the kernel to read ahead: 15 times rsize, in KiB.
-READ_AHEAD_KB = 15 * 1048576 // 1024
 
 # Options that switch each other off, or name the same thing, under the name that we know them by.
 _SAME = {
@@ -135,7 +134,7 @@ def comparable(option: str) -> bool:
     return _SHOWN_KEYS.get(key, key) in _ALWAYS_SHOWN or key in _LEFT_OUT
 
 
-def _flag_drift(key: str, mount) -> str:
+def _flag_drift(key: str, mount: Mount) -> str:
     group = option_key(key)
     names = [group] + [name for name, same in _SAME.items() if same == group and name != group]
     shown = next((name for name in names if mount.option(name) is not None), None)
@@ -144,7 +143,7 @@ def _flag_drift(key: str, mount) -> str:
     return f"{key} (is {shown or 'not set'})"
 
 
-def _value_drift(key: str, value: str, mount) -> str:
+def _value_drift(key: str, value: str, mount: Mount) -> str:
     shown_key = _SHOWN_KEYS.get(key, key)
     live = mount.option(shown_key)
     if live is None:
@@ -152,12 +151,12 @@ def _value_drift(key: str, value: str, mount) -> str:
     if live is None and shown_key not in _ALWAYS_SHOWN:
         return ""
     wanted = _SHOWN_VALUES.get((key, value), value)
-    if key in _NEGOTIATED and str(live).isdigit() and wanted.isdigit() and int(live) <= int(wanted):
+    if key in _NEGOTIATED and live and live.isdigit() and wanted.isdigit() and int(live) <= int(wanted):
         return ""  # the server granted less, which another mount would not change
     return "" if live == wanted else f"{key}={value} (is {live or 'not set'})"
 
 
-def _drift(option: str, mount) -> str:
+def _drift(option: str, mount: Mount) -> str:
     key, equals, value = option.partition("=")
     if key == "actimeo":
         parts = ("acregmin", "acregmax", "acdirmin", "acdirmax")
@@ -175,13 +174,13 @@ _ON_DEMAND = {
 _IMPLIED = {"actimeo": ("acregmin", "acregmax", "acdirmin", "acdirmax"), "noac": ("sync",)}
 
 
-def _left_over(wanted: list[str], mount) -> list[str]:
+def _left_over(wanted: list[str], mount: Mount) -> list[str]:
     keys = {option_key(option) for option in wanted}
     keys |= {implied for key, more in _IMPLIED.items() if key in keys for implied in more}
     return [f"{key} (is set)" for key, _value in mount.options if key in _ON_DEMAND and option_key(key) not in keys]
 
 
-def option_drift(wanted: list[str], mount) -> list[str]:
+def option_drift(wanted: list[str], mount: Mount) -> list[str]:
     """The wanted options that the kernel's mount table contradicts, each with what it shows instead; then what is left
     over there from options that are not wanted any more."""
     drifts = [drift for drift in (_drift(option, mount) for option in wanted if comparable(option)) if drift]

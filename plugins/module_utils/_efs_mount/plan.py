@@ -7,12 +7,24 @@ from __future__ import annotations
 import dataclasses
 
 from .._host import systemd
-from .._host.steps import Step
-from . import identify, nfs
-from . import units as _units
+from .._host.steps import EnableUnit, ReloadSystemd, RemoveFile, Step, StopUnit, WriteFile
+from . import fstab, identify, mount_unit, nfs, read_ahead, tunnel_conf, tunnel_unit
 from .facts import Facts, Point
+from .fstab import Entry, Fstab, Line
 from .spec import Wanted
-from .tables import Entry, edit_fstab, fstab_entries
+from .steps import (
+    GuardMountpoint,
+    MakeNestedMountpoint,
+    Mount,
+    OpenMountpoint,
+    RestartTunnel,
+    SetReadAhead,
+    SetRoot,
+    StartTunnel,
+    Unmount,
+)
+from .tables import Options
+from .tunnels import Tunnel, known_port, tunnels
 
 
 @dataclasses.dataclass
@@ -31,62 +43,8 @@ class Plan:
     verdicts: dict[str, identify.Verdict] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class Tunnel:
-    """The tunnel of one file system: what it should be and whether it is."""
-
-    file_system: str
-    port: int
-    files: dict[str, str]
-    drift: bool
-    running: bool
-    blocked: str = ""  # what holds its port
-
-    @property
-    def unit(self) -> str:
-        """Its systemd unit."""
-        return _units.tunnel_unit_name(self.file_system)
-
-
 def _inside(path: str, parent: str) -> bool:
     return path.startswith(parent + "/")
-
-
-def _known_port(file_system: str, facts: Facts) -> int | None:
-    """The port that our fstab lines or the tunnel's configuration name for a file system."""
-    for entry in fstab_entries(facts.fstab):
-        port = entry.option("port") or ""
-        if entry.option(_units.MARK) == file_system and port.isdigit():
-            known = _units.conf_port(f"accept = 127.0.0.1:{port}")
-            if known:
-                return known
-    return _units.conf_port(facts.files.get(_units.tunnel_conf_path(file_system), ""))
-
-
-def _tunnel(item: Wanted, facts: Facts, taken: set[int]) -> Tunnel:
-    port = _known_port(item.file_system, facts)
-    if port is None:
-        port = _units.choose_port(item.file_system, taken | set(facts.listeners))
-    unit = _units.tunnel_unit_name(item.file_system)
-    files = {
-        _units.tunnel_conf_path(item.file_system): _units.tunnel_conf(item, port, item.ca_file or facts.ca_file),
-        systemd.unit_path(unit): _units.tunnel_unit(item),
-    }
-    listener = facts.listeners.get(port)
-    running = bool(listener and listener.unit == unit)
-    blocked = f"{listener.command} (process {listener.pid})" if listener and not running else ""
-    drift = any(facts.files.get(path) != text for path, text in files.items())
-    return Tunnel(item.file_system, port, files, drift, running, blocked)
-
-
-def _tunnels(items: list[Wanted], facts: Facts) -> dict[str, Tunnel]:
-    tunnels: dict[str, Tunnel] = {}
-    taken = {port for port in map(_units.conf_port, facts.files.values()) if port}
-    for item in items:
-        if item.state == "mounted" and item.transport == "stunnel" and item.file_system not in tunnels:
-            tunnels[item.file_system] = _tunnel(item, facts, taken)
-            taken.add(tunnels[item.file_system].port)
-    return tunnels
 
 
 def _same_file_system(entry: Entry, item: Wanted, facts: Facts) -> bool:
@@ -94,15 +52,16 @@ def _same_file_system(entry: Entry, item: Wanted, facts: Facts) -> bool:
     host = identify.split_source(entry.source)[0]
     if host in (item.file_system, item.mount_target) or host.startswith(item.file_system + "."):
         return True
-    return host == "127.0.0.1" and (entry.option("port") or "") == str(_known_port(item.file_system, facts))
+    return host == "127.0.0.1" and (entry.option("port") or "") == str(known_port(item.file_system, facts))
 
 
 def _entries(item: Wanted, facts: Facts) -> tuple[list[Entry], list[Entry]]:
     """The lines of fstab for an item's path: those that are ours to change, and foreign ones."""
-    ours, foreign = [], []
-    for entry in fstab_entries(facts.fstab):
+    ours: list[Entry] = []
+    foreign: list[Entry] = []
+    for entry in facts.fstab.entries:
         if entry.path == item.path:
-            mine = entry.option(_units.MARK) is not None or _same_file_system(entry, item, facts)
+            mine = entry.file_system is not None or _same_file_system(entry, item, facts)
             (ours if mine or item.replace else foreign).append(entry)
     return ours, foreign
 
@@ -124,7 +83,7 @@ def _judge(item: Wanted, facts: Facts) -> identify.Verdict:
 def _line_forces_remount(item: Wanted, facts: Facts) -> bool:
     """True when our line has other options than wanted of a kind that only the line tells."""
     for entry in _entries(item, facts)[0]:
-        if entry.option(_units.MARK) is None:
+        if entry.file_system is None:
             continue
         there = _pairs(entry.options)
         silent = {option for option in item.options if not nfs.comparable(option)}
@@ -136,13 +95,13 @@ def _line_forces_remount(item: Wanted, facts: Facts) -> bool:
 def _asks_otherwise(item: Wanted, there: set[str]) -> bool:
     """True when a line asks mount.efs for another certificate, or another way, than is wanted."""
     keys = ("tls", "iam", "region", "accesspoint", "mounttargetip", "cafile")
-    wanted = next(iter(fstab_entries(_units.fstab_line(item, None)))).options
+    wanted = fstab.our_line(item, None).options
     return {pair for pair in _pairs(wanted) if pair.partition("=")[0] in keys} != {
         pair for pair in there if pair.partition("=")[0] in keys
     }
 
 
-def _pairs(options) -> set[str]:
+def _pairs(options: Options) -> set[str]:
     return {key if value is None else f"{key}={value}" for key, value in options}
 
 
@@ -154,7 +113,7 @@ class Planner:
         self.facts = facts
         self.safe = safe
         self.plan = Plan()
-        self.tunnels = _tunnels(items, facts)
+        self.tunnels = tunnels(items, facts)
         self.verdicts = {item.path: _judge(item, facts) for item in items}
         self.plan.verdicts = self.verdicts
         self.replaced: set[str] = set()  # paths to be unmounted
@@ -288,8 +247,8 @@ class Planner:
 
     def _report_unlisted(self) -> None:
         listed = {item.path for item in self.items}
-        for entry in fstab_entries(self.facts.fstab):
-            system = entry.option(_units.MARK)
+        for entry in self.facts.fstab.entries:
+            system = entry.file_system
             if system is not None and entry.path not in listed:
                 self.plan.unlisted.append(entry.path)
                 self.plan.warnings.append(
@@ -303,21 +262,21 @@ class Planner:
         return [item for item in self.items if item.state == state and item.path not in self.held]
 
     def _steps(self) -> None:
-        fstab = self._new_fstab()
+        edited = self._new_fstab()
         files = self._wanted_files()
         revived = self._revive()
         self._unmounts()
-        self._stops(self._orphans(fstab))
-        self._writes({path: text for path, text in files.items() if path not in revived}, fstab)
-        changed = any(step.kind in ("stop", "write", "remove") for step in self.plan.steps)
+        self._stops(self._orphans(edited))
+        self._writes({path: text for path, text in files.items() if path not in revived}, edited)
+        changed = any(isinstance(step, (StopUnit, WriteFile, RemoveFile)) for step in self.plan.steps)
         starts = self._enables_and_starts()
         mounts = self._mounts()
-        if changed or any(step.kind in ("start", "restart", "mount") for step in starts + mounts):
+        if changed or any(isinstance(step, (StartTunnel, RestartTunnel, Mount)) for step in starts + mounts):
             self._reload()
         self.plan.steps += starts + mounts
 
-    def _add(self, kind: str, target: str, text: str, value: object = None) -> None:
-        self.plan.steps.append(Step(kind, target, text, value))
+    def _add(self, step: Step) -> None:
+        self.plan.steps.append(step)
 
     def _revive(self) -> set[str]:
         """Start, before anything else, the tunnels that do not run and that live mounts wait for.
@@ -334,7 +293,7 @@ class Planner:
             for path, text in tunnel.files.items():
                 self._write(path, text)
                 done.add(path)
-            self._add("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port)
+            self._add(StartTunnel(f"start {tunnel.unit}", tunnel.unit, tunnel.port))
             self.revived.add(tunnel.unit)
         return done
 
@@ -343,96 +302,97 @@ class Planner:
         return [self.tunnels[system] for system in systems if system in self.tunnels]
 
     def _reload(self) -> None:
-        self._add("reload", "systemd", "have systemd read its units and fstab again")
+        self._add(ReloadSystemd("have systemd read its units and fstab again"))
 
     def _write(self, path: str, text: str) -> None:
         there = self.facts.files.get(path)
         if there != text:
-            self._add("write", path, f"{'change' if there is not None else 'write'} {path}", text)
+            self._add(WriteFile(f"{'change' if there is not None else 'write'} {path}", path, text))
 
     def _unmounts(self) -> None:
         for item in reversed(self.items):
             if item.path in self.replaced and item.path not in self.held:
                 why = self.verdicts[item.path].why
-                self._add("unmount", item.path, f"unmount {item.path}" + (f" ({why})" if why else ""))
+                self._add(Unmount(f"unmount {item.path}" + (f" ({why})" if why else ""), item.path))
 
-    def _new_fstab(self) -> str:
-        changes: dict[int, str | None] = {}
+    def _new_fstab(self) -> Fstab:
+        changes: dict[int, Line | None] = {}
         new = []
-        lines = self.facts.fstab.split("\n")
         for item in self._now("mounted") + self._now("absent"):
             ours = _entries(item, self.facts)[0]
             line = self._line(item) if item.state == "mounted" else None
             for entry in ours:
                 # an equal line stays where it is; else the first is replaced and the others go
                 changes[entry.number] = None
-            keep = next((entry for entry in ours if lines[entry.number] == line), ours[0] if ours else None)
+            text = line.render() if line else None
+            keep = next((entry for entry in ours if entry.raw == text), ours[0] if ours else None)
             if line and keep:
                 changes[keep.number] = line
             elif line:
                 new.append(line)
-        return edit_fstab(self.facts.fstab, changes, new)
+        return self.facts.fstab.edited(changes, new)
 
-    def _line(self, item: Wanted) -> str:
+    def _line(self, item: Wanted) -> Line:
         tunnel = self.tunnels.get(item.file_system)
-        return _units.fstab_line(item, tunnel.port if tunnel else None)
+        return fstab.our_line(item, tunnel.port if tunnel else None)
 
     def _wanted_files(self) -> dict[str, str]:
         files: dict[str, str] = {}
         for item in self._now("mounted"):
             if item.file_system in self.tunnels:
                 files.update(self.tunnels[item.file_system].files)
-            unit = _units.mount_unit_name(item.path)
-            files[systemd.unit_path(unit)] = _units.mount_unit(item)
+            unit = mount_unit.unit_name(item.path)
+            files[systemd.unit_path(unit)] = mount_unit.unit_text(item)
         return files
 
-    def _orphans(self, fstab: str) -> list[str]:
+    def _orphans(self, after_edit: Fstab) -> list[str]:
         """Units of ours that this run leaves without a mount."""
-        before = {entry.option(_units.MARK) for entry in fstab_entries(self.facts.fstab)} - {None}
+        before = {entry.file_system for entry in self.facts.fstab.entries if entry.file_system is not None}
         listed = {item.file_system for item in self.items}
         waiting = {item.file_system for item in self.items if item.path in self.held}
         after = {
-            entry.option(_units.MARK)
-            for entry in fstab_entries(fstab)
-            if entry.option(_units.MARK) is not None and entry.fstype != "efs" and "127.0.0.1" in entry.source
+            entry.file_system
+            for entry in after_edit.entries
+            if entry.file_system is not None and entry.fstype != "efs" and "127.0.0.1" in entry.source
         }
-        units = [_units.tunnel_unit_name(system) for system in sorted((before | listed) - after - waiting)]
-        units += [_units.mount_unit_name(item.path) for item in self._now("absent")]
+        units = [tunnel_unit.unit_name(system) for system in sorted((before | listed) - after - waiting)]
+        units += [mount_unit.unit_name(item.path) for item in self._now("absent")]
         return [unit for unit in units if systemd.unit_path(unit) in self.facts.files]
 
     def _stops(self, units: list[str]) -> None:
         for unit in units:
-            self._add("stop", unit, f"stop and disable {unit}")
+            self._add(StopUnit(f"stop and disable {unit}", unit))
         for unit in units:
-            system = _units.tunnel_file_system(unit)
-            for path in [systemd.unit_path(unit)] + ([_units.tunnel_conf_path(system)] if system else []):
+            system = tunnel_unit.file_system_of(unit)
+            for path in [systemd.unit_path(unit)] + ([tunnel_conf.conf_path(system)] if system else []):
                 if path in self.facts.files:
-                    self._add("remove", path, f"remove {path}")
+                    self._add(RemoveFile(f"remove {path}", path))
 
-    def _writes(self, files: dict[str, str], fstab: str) -> None:
+    def _writes(self, files: dict[str, str], edited: Fstab) -> None:
         for path, text in sorted(files.items()):
             self._write(path, text)
-        if fstab != self.facts.fstab:
-            self._add("write", _units.FSTAB, f"change the lines of {_units.FSTAB} that belong to our mounts", fstab)
+        if edited.text != self.facts.fstab.text:
+            text = f"change the lines of {fstab.PATH} that belong to our mounts"
+            self._add(WriteFile(text, fstab.PATH, edited.text))
 
     def _enables_and_starts(self) -> list[Step]:
-        steps = []
+        steps: list[Step] = []
         used = self._used_tunnels()
-        retries = [_units.mount_unit_name(item.path) for item in self._now("mounted")]
+        retries = [mount_unit.unit_name(item.path) for item in self._now("mounted")]
         for unit in [tunnel.unit for tunnel in used] + retries:
             if unit not in self.facts.enabled:
-                steps.append(Step("enable", unit, f"enable {unit}"))
+                steps.append(EnableUnit(f"enable {unit}", unit))
         for tunnel in used:
             if not tunnel.running and tunnel.unit not in self.revived:
-                steps.append(Step("start", tunnel.unit, f"start {tunnel.unit}", tunnel.port))
+                steps.append(StartTunnel(f"start {tunnel.unit}", tunnel.unit, tunnel.port))
             elif self._restarts(tunnel):
-                steps.append(Step("restart", tunnel.unit, f"restart {tunnel.unit}", tunnel.port))
+                steps.append(RestartTunnel(f"restart {tunnel.unit}", tunnel.unit, tunnel.port))
             if tunnel.drift:
                 self.plan.tunnelled.append(next(item for item in self.items if item.file_system == tunnel.file_system))
         return steps
 
     def _mounts(self) -> list[Step]:
-        steps = []
+        steps: list[Step] = []
         for item in self._now("mounted"):
             fresh = item.path in self.replaced or self.verdicts[item.path].what == "absent"
             steps += self._point_steps(item, fresh)
@@ -443,12 +403,12 @@ class Planner:
                 )
                 directory = "" if item.directory == "/" else f" (its folder {item.directory})"
                 text = f"mount {what}{directory} at {item.path} over {item.transport}"
-                steps.append(Step("mount", item.path, text, item))
+                steps.append(Mount(text, item.path, item))
             steps += self._read_ahead_steps(item, fresh) + self._root_steps(item, fresh)
         for item in self._now("absent"):
             point = self.facts.points.get(item.path)
             if point and point.kind == "folder" and point.how in ("immutable", "mode") and point.guarded:
-                steps.append(Step("unguard", item.path, f"open the empty mountpoint {item.path} (mode 0755)"))
+                steps.append(OpenMountpoint(f"open the empty mountpoint {item.path} (mode 0755)", item.path))
         return steps
 
     def _point_steps(self, item: Wanted, fresh: bool) -> list[Step]:
@@ -457,19 +417,21 @@ class Planner:
         if nested or point.kind == "shared":
             if fresh and not (point.kind == "shared" and point.guarded):
                 text = f"make the mountpoint {item.path} on the share unless it is there"
-                return [Step("point", item.path, text, "shared")]
+                return [MakeNestedMountpoint(text, item.path)]
             return []
         if point.kind not in ("folder", "missing") or (point.guarded and point.kind == "folder") or point.names:
             return []
         how = "mode 0, immutable" if point.how != "mode" else "mode 0"
         make = "make the mountpoint" if point.kind == "missing" else "guard the mountpoint"
-        return [Step("point", item.path, f"{make} {item.path}: root-owned, {how}", point.how)]
+        return [GuardMountpoint(f"{make} {item.path}: root-owned, {how}", item.path, point.how)]
 
     def _read_ahead_steps(self, item: Wanted, fresh: bool) -> list[Step]:
-        if item.transport == "efs-utils" or (not fresh and self.facts.read_ahead.get(item.path) == nfs.READ_AHEAD_KB):
+        if item.transport == "efs-utils" or (
+            not fresh and self.facts.read_ahead.get(item.path) == read_ahead.DEFAULT_KIB
+        ):
             return []
-        text = f"set the read-ahead of {item.path} to {nfs.READ_AHEAD_KB} KiB"
-        return [Step("read_ahead", item.path, text, nfs.READ_AHEAD_KB)]
+        text = f"set the read-ahead of {item.path} to {read_ahead.DEFAULT_KIB} KiB"
+        return [SetReadAhead(text, item.path, read_ahead.DEFAULT_KIB)]
 
     def _root_steps(self, item: Wanted, fresh: bool) -> list[Step]:
         uid = self.facts.ids.get(f"user:{item.owner}") if item.owner else None
@@ -487,7 +449,8 @@ class Planner:
             for name, value in wanted.items()
             if value is not None
         ]
-        return [Step("root", item.path, f"see that the root of {item.file_system} has {', '.join(names)}", wanted)]
+        text = f"see that the root of {item.file_system} has {', '.join(names)}"
+        return [SetRoot(text, item.path, uid, gid, item.mode)]
 
 
 def make(items: list[Wanted], facts: Facts, safe: bool = False) -> Plan:

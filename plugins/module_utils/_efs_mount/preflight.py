@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a mount cannot work: asks the mount target before anything is changed, and reads what mount says afterwards."""
+"""Whether a mount will work: asks the mount target before anything is changed."""
 
 from __future__ import annotations
 
@@ -14,36 +14,6 @@ from .spec import Wanted
 
 CONNECT_DEADLINE = 5.0  # seconds; a mount target in the own zone answers in milliseconds
 ANSWER_DEADLINE = 10.0  # seconds for the TLS handshake and for NFS's answer
-
-# what mount and mount.efs print, and what it means
-_NO_CREDENTIALS = "mount.efs found no credentials for iam: true: give the instance a role"
-_SAID = (
-    (
-        "access denied by server",
-        "{system} refuses this client (access denied): see its file-system policy, whether it wants iam: true, and whether "
-        "the access point exists",
-    ),
-    (
-        "No such file or directory",
-        "{system} has no folder {directory}: create it, or give the access point CreationInfo",
-    ),
-    ("Failed to resolve", "{host} does not resolve: see its id and region, and whether this zone has a mount target"),
-    ("Connection refused", "nothing answers on the way to {host}: see whether its tunnel runs"),
-    ("Protocol not supported", "{system} does not speak the NFS version that was asked for: leave out nfsvers"),
-    ("Error retrieving region", "mount.efs found no region: set region"),
-    ("redentials", _NO_CREDENTIALS),
-    ("AWS Access Key ID and Secret Access Key are not found", _NO_CREDENTIALS),
-    ("Stale file handle", "{system} was replaced behind its address: unmount what still uses the old one"),
-)
-
-
-def explain(item: Wanted, said: str) -> str:
-    """The cause of a failed mount in words, from what the mount command said."""
-    for sign, meaning in _SAID:
-        if sign in said:
-            text = meaning.format(system=item.file_system, host=item.host, directory=item.directory)
-            return f"{item.where}: {text} (mount said: {said})"
-    return f"{item.where}: mounting {item.file_system} at {item.path} failed, mount said: {said}"
 
 
 def unresolved(item: Wanted) -> str:
@@ -134,8 +104,8 @@ def preflight(item: Wanted, addresses: tuple[str, ...], ca_file: str) -> str:
             )
         try:
             _context(ca_file)
-        except (ssl.SSLError, OSError) as fault:
-            return f"{item.where}.ca_file {ca_file} cannot be read as certificates ({fault}): see that it is a PEM file"
+        except (ssl.SSLError, OSError) as error:
+            return f"{item.where}.ca_file {ca_file} cannot be read as certificates ({error}): see that it is a PEM file"
     fault = ""
     for address in addresses:
         connection, fault = _connect(item, address)

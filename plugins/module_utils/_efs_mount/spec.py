@@ -107,7 +107,8 @@ def _path_faults(where: str, path: str) -> list[str]:
 
 
 def _option_faults(where: str, options: tuple[str, ...]) -> list[str]:
-    faults, seen = [], {}
+    faults: list[str] = []
+    seen: dict[str, str] = {}
     for option in options:
         key = option.partition("=")[0]
         name = f"{where}.options"
@@ -206,7 +207,9 @@ def _item_faults(raw: dict, item: Wanted) -> list[str]:
 
 def _pair_faults(items: list[Wanted]) -> list[str]:
     """Faults that lie between two mounts."""
-    faults, paths, systems = [], {}, {}
+    faults: list[str] = []
+    paths: dict[str, Wanted] = {}
+    systems: dict[str, Wanted] = {}
     for item in items:
         if item.path in paths:
             faults.append(f"{item.where}.path is {item.path!r}, which {paths[item.path].where} has already: remove one")

@@ -1,12 +1,14 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the kernel's and the administrator's tables: fstab, mountinfo, TCP sockets. Text in, plain data out."""
+"""The kernel's tables: mountinfo, TCP sockets, cgroups; and the escapes and options that fstab shares with them. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
 import re
+
+Options = tuple[tuple[str, "str | None"], ...]  # in their order; a flag has the value None
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 _BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
@@ -25,55 +27,18 @@ def escape(field: str) -> str:
     return "".join(_BLANKS.get(char, char) for char in field)
 
 
-def split_options(text: str) -> tuple[tuple[str, str | None], ...]:
+def split_options(text: str) -> Options:
     """Split a comma-separated option string into (key, value) pairs; a flag has the value None."""
     pairs = (item.partition("=") for item in text.split(",") if item)
     return tuple((key, value if equals else None) for key, equals, value in pairs)
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One line of fstab that names a mount; number counts the lines of the file from 0."""
-
-    number: int
-    source: str
-    path: str
-    fstype: str
-    options: tuple[tuple[str, str | None], ...]
-
-    def option(self, key: str) -> str | None:
-        """The value of an option, "" for a flag, None when it is absent."""
-        for name, value in self.options:
-            if name == key:
-                return value or ""
-        return None
-
-
-def fstab_entries(text: str) -> list[Entry]:
-    """The lines of fstab that name a mount, in order. Comments, blank and broken lines are no entries."""
-    entries = []
-    for number, line in enumerate(text.split("\n")):
-        fields = re.split("[ \t]+", line.strip(" \t"))  # split() would also split at a no-break space
-        if len(fields) < 3 or fields[0].startswith("#"):
-            continue
-        source, path, fstype = (unescape(field) for field in fields[:3])
-        # fstab(5): trailing slashes do not make another mount point
-        path = path.rstrip("/") or "/"
-        options = split_options(fields[3]) if len(fields) > 3 else ()
-        entries.append(Entry(number, source, path, fstype, options))
-    return entries
-
-
-def edit_fstab(text: str, changes: dict[int, str | None], new: list[str]) -> str:
-    """Replace (a text) or remove (None) lines by number and append new ones; every other byte stays as it is."""
-    lines = text.split("\n")
-    # a file that ends with a newline leaves an empty last element, which is no line
-    ending = [""] if lines and lines[-1] == "" else []
-    if ending:
-        lines.pop()
-    kept = [changes.get(number, line) for number, line in enumerate(lines)]
-    result = [line for line in kept if line is not None] + new
-    return "\n".join(result + (ending if not new else [""]))
+def option_value(options: Options, key: str) -> str | None:
+    """The value of an option, "" for a flag, None when it is absent."""
+    for name, value in options:
+        if name == key:
+            return value or ""
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,14 +50,11 @@ class Mount:
     path: str
     fstype: str
     source: str
-    options: tuple[tuple[str, str | None], ...]
+    options: Options
 
     def option(self, key: str) -> str | None:
         """The value of an option, "" for a flag, None when it is absent."""
-        for name, value in self.options:
-            if name == key:
-                return value or ""
-        return None
+        return option_value(self.options, key)
 
 
 def mounts(text: str) -> list[Mount]:

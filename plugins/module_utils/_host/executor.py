@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import stat
+from collections.abc import Callable, Sequence
 
-from . import files, process
-from .steps import Step
+from . import process
+from .files import read_text, write_text
+from .steps import EnableUnit, ReloadSystemd, RemoveFile, RestartUnit, StartUnit, Step, WriteFile
 
 
 class Failed(Exception):
@@ -19,16 +24,33 @@ class Executor:
 
     def __init__(self, deadline: float):
         self.deadline = deadline
-        self.undo: list = []
+        self.undo: list[Callable[[], object]] = []
 
-    def run(self, steps: list[Step]) -> None:
+    def run(self, steps: Sequence[Step]) -> None:
         """Do the steps in order; at the first failure take back those before it and raise Failed."""
         try:
             for step in steps:
-                getattr(self, f"_{step.kind}")(step)
+                self.do(step)
         except (Failed, OSError) as fault:
             said = str(fault) if isinstance(fault, Failed) else f"{step.text}: {fault}"
             raise Failed("; ".join([said, *self.take_back()])) from fault
+
+    def do(self, step: Step) -> None:
+        """Do one step; a module's own executor knows more kinds. Raises Failed or OSError."""
+        if isinstance(step, WriteFile):
+            self._write(step)
+        elif isinstance(step, RemoveFile):
+            self._remove(step)
+        elif isinstance(step, ReloadSystemd):
+            self._reload()
+        elif isinstance(step, EnableUnit):
+            self._enable(step)
+        elif isinstance(step, StartUnit):
+            self._start(step)
+        elif isinstance(step, RestartUnit):
+            self._restart(step)
+        else:
+            raise TypeError(f"{type(self).__module__} cannot do {type(step).__name__}")
 
     def take_back(self) -> list[str]:
         """Undo what was done, the last first; one that fails does not keep the others from being undone.
@@ -44,34 +66,45 @@ class Executor:
         self.undo = []
         return left
 
-    def _systemctl(self, *arguments: str, deadline: float | None = None) -> None:
-        done = process.run(["systemctl", *arguments], deadline or self.deadline)
-        if done.code != 0:
-            raise Failed(f"systemctl {' '.join(arguments)} failed: {done.said()}")
-
     # files
 
-    def _put(self, path: str, text: str) -> None:
-        files.write_text(path, text)
+    def _place(self, path: str) -> str:
+        """Where a file is written that has this path."""
+        return path
 
-    def _write(self, step: Step) -> None:
-        there = os.path.lexists(step.target)
-        before = files.read_text(step.target) if os.path.exists(step.target) else ""
-        folder = os.path.dirname(step.target)
-        if not os.path.isdir(folder):
-            os.makedirs(folder)
-            self.undo.append(lambda: os.rmdir(folder))
-        self.undo.append(lambda: self._put(step.target, before) if there else os.unlink(step.target))
-        self._put(step.target, step.value)
+    def _make_parents(self, path: str) -> None:
+        directory, missing = os.path.dirname(path), []
+        while not os.path.isdir(directory):
+            missing.append(directory)
+            directory = os.path.dirname(directory)
+        for made in reversed(missing):
+            os.mkdir(made, 0o755)
+            self.undo.append(functools.partial(_remove_empty, made))
 
-    def _remove(self, step: Step) -> None:
-        before = files.read_text(step.target)
-        self.undo.append(lambda: self._put(step.target, before))
-        os.unlink(step.target)
+    def _write(self, step: WriteFile) -> None:
+        path = self._place(step.path)
+        former = None
+        if os.path.lexists(path):
+            about = os.stat(path) if os.path.exists(path) else None
+            kept = (stat.S_IMODE(about.st_mode), about.st_gid) if about and step.mode is not None else (None, 0)
+            former = (read_text(path), *kept)
+        self._make_parents(path)
+        self.undo.append(lambda: write_text(path, *former) if former else os.unlink(path))
+        write_text(path, step.contents, step.mode, step.group)
+
+    def _remove(self, step: RemoveFile) -> None:
+        before = read_text(step.path)
+        self.undo.append(lambda: write_text(step.path, before))
+        os.unlink(step.path)
 
     # units
 
-    def _reload(self, step: Step) -> None:
+    def _systemctl(self, *arguments: str) -> None:
+        done = process.run(["systemctl", *arguments], self.deadline)
+        if done.code != 0:
+            raise Failed(f"systemctl {' '.join(arguments)} failed: {done.said()}")
+
+    def _reload(self) -> None:
         done = process.run(["systemctl", "daemon-reload"], self.deadline)
         if done.code is None:
             raise Failed(
@@ -81,6 +114,21 @@ class Executor:
         if done.code:
             raise Failed(f"systemctl daemon-reload failed: {done.said()}")
 
-    def _enable(self, step: Step) -> None:
-        self.undo.append(lambda: self._systemctl("disable", "--quiet", "--no-reload", step.target))
-        self._systemctl("enable", "--quiet", "--no-reload", step.target)
+    def _enable(self, step: EnableUnit) -> None:
+        self.undo.append(lambda: self._systemctl("disable", "--quiet", "--no-reload", step.unit))
+        self._systemctl("enable", "--quiet", "--no-reload", step.unit)
+
+    def _start(self, step: StartUnit) -> None:
+        self.undo.append(lambda: self._systemctl("stop", step.unit))
+        self._systemctl("start", step.unit)
+
+    def _restart(self, step: RestartUnit) -> None:
+        # taken back once the files are: with the former configuration
+        self.undo.insert(0, lambda: self._systemctl("restart", step.unit))
+        self._systemctl("restart", step.unit)
+
+
+def _remove_empty(directory: str) -> None:
+    """Remove a directory that was made here, unless somebody uses it by now."""
+    with contextlib.suppress(OSError):
+        os.rmdir(directory)

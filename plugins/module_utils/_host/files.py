@@ -8,6 +8,11 @@ import contextlib
 import os
 
 
+def header(module: str) -> str:
+    """The first line of every file that a module of ours writes, without the sign of a comment."""
+    return f"Written by samefiles.aws.{module}: edit the inventory, not this file."
+
+
 def read_text(path: str) -> str:
     """A file's text, with bytes that are no UTF-8 kept as they are; "" when it is not there. Raises OSError."""
     try:

@@ -16,6 +16,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL: mount.efs cleans up after itself
 
@@ -34,12 +38,12 @@ class Done:
         return text or ("nothing" if self.code is not None else "nothing before its deadline")
 
 
-def _signal(process: subprocess.Popen, number: int) -> None:
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
-def _wait(process: subprocess.Popen, seconds: float) -> bool:
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -71,7 +75,7 @@ def run(argv: list[str], deadline: float) -> Done:
         return Done(code, texts[0], texts[1])
 
 
-def _child(call, pipe: int) -> None:
+def _child(call: Callable[[], object], pipe: int) -> None:
     """Run the call in the forked child and write {"value": …} or {"error": …}; never returns."""
     try:
         answer = {"value": call()}
@@ -87,7 +91,7 @@ def _child(call, pipe: int) -> None:
         os._exit(0)
 
 
-def _start(call) -> tuple[int, int]:
+def _start(call: Callable[[], object]) -> tuple[int, int]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -97,7 +101,7 @@ def _start(call) -> tuple[int, int]:
     return pid, reader
 
 
-def _collect(readers: dict[int, object], until: float) -> dict[object, bytes]:
+def _collect(readers: dict[int, Key], until: float) -> dict[Key, bytes]:
     """Read the pipes until each is closed or the time has come; a pipe that was not closed is left out."""
     data = dict.fromkeys(readers.values(), b"")
     done = {}
@@ -116,7 +120,7 @@ def _collect(readers: dict[int, object], until: float) -> dict[object, bytes]:
     return done
 
 
-def call_all(calls: dict, deadline: float) -> dict:
+def call_all(calls: Mapping[Key, Callable[[], object]], deadline: float) -> dict[Key, dict[str, Any]]:
     """Call every function of {key: function} in a process of its own, all at once.
 
     Returns {key: {"value": …}} (what it returned, as JSON), {"error": text, "errno": number} when it raised, or
@@ -137,6 +141,6 @@ def call_all(calls: dict, deadline: float) -> dict:
     return result
 
 
-def call(function, deadline: float) -> dict:
+def call(function: Callable[[], object], deadline: float) -> dict[str, Any]:
     """call_all for one function."""
     return call_all({0: function}, deadline)[0]

@@ -1,25 +1,78 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One step of a plan, as plain data."""
+"""The steps of a plan that several modules share, as plain data: a class for each kind."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One thing to do; kind names the executor's method, text says it to the user, the rest is for the executor."""
+    """One thing to do; text says it to the user, the rest is for the executor."""
 
-    kind: str
-    target: str  # a path or a unit
     text: str
-    value: object = None
 
 
-def steps_diff(steps: list[Step]) -> list[dict]:
+@dataclasses.dataclass(frozen=True)
+class WriteFile(Step):
+    """Write a file whole. Without a mode it keeps owner, group and mode; with one it belongs to root and the group."""
+
+    path: str
+    contents: str
+    mode: int | None = None
+    group: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoveFile(Step):
+    """Remove a file."""
+
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ReloadSystemd(Step):
+    """Have systemd read its units, and fstab, again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EnableUnit(Step):
+    """Have a unit start at boot."""
+
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StartUnit(Step):
+    """Start a unit."""
+
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RestartUnit(Step):
+    """Restart a unit that runs."""
+
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StopUnit(Step):
+    """Stop a unit and have it start at boot no more."""
+
+    unit: str
+
+
+def steps_diff(steps: Sequence[Step]) -> list[dict[str, str]]:
     """All steps in words, as the first entry of a module's diff: --check --diff shows what changes no file, too."""
     if not steps:
         return []
     text = "".join(f"{step.text}\n" for step in steps)
     return [{"before_header": "steps", "after_header": "steps", "before": "", "after": text}]
+
+
+def file_diff(path: str, before: str, after: str) -> dict[str, str]:
+    """One file as an entry of a module's diff."""
+    return {"before_header": path, "after_header": path, "before": before, "after": after}

@@ -7,6 +7,10 @@ from __future__ import annotations
 import hashlib
 import zlib
 
+from .._efs_mount.plan import Plan
+from .._efs_mount.steps import GuardMountpoint, MakeNestedMountpoint, SetReadAhead, SetRoot, StartTunnel
+from .._host.steps import EnableUnit, RemoveFile, Step, WriteFile
+
 _CURE = "run site.yml, which mends it"
 FOLDER = ".samefiles-proof"  # in the share's root, while a proof runs
 BALANCER = "balancer"  # stands among the hosts in the site's matrix
@@ -23,7 +27,26 @@ def token_name(path: str, host: str) -> str:
     return f"{host}.{zlib.crc32(path.encode()):08x}"
 
 
-def drift(host: str, plan, known: list[str]) -> list[str]:
+def _drift_of(step: Step, unknown: set[str]) -> str:
+    """What a step that should not be needed says about a host, "" when it says nothing of its own."""
+    if isinstance(step, WriteFile):
+        return f"{step.path} is not what it should be"
+    if isinstance(step, RemoveFile):
+        return f"{step.path} should not be there"
+    if isinstance(step, EnableUnit):
+        return f"{step.unit} is not enabled, so it would not start at boot"
+    if isinstance(step, StartTunnel):
+        return f"{step.unit} does not run"
+    if isinstance(step, SetReadAhead) and step.path not in unknown:
+        return f"the read-ahead of {step.path} is not what it should be"
+    if isinstance(step, SetRoot) and step.path not in unknown:
+        return f"owner, group or mode of the share at {step.path} are not what they should be"
+    if isinstance(step, (GuardMountpoint, MakeNestedMountpoint)) and step.path not in unknown:
+        return f"the mountpoint {step.path} is not guarded"
+    return ""
+
+
+def drift(host: str, plan: Plan, known: list[str]) -> list[str]:
     """What a plan that should be empty says about a host, one sentence for each thing; known problems name their path."""
     said = []
     for path, verdict in sorted(plan.verdicts.items()):
@@ -33,20 +56,12 @@ def drift(host: str, plan, known: list[str]) -> list[str]:
             said.append(f"{host}: nothing is mounted at {path}: {_CURE}")
         elif verdict.what != "right":
             said.append(f"{host}: {path} is not what it should be, {verdict.why}: {_CURE}")
-    texts = {
-        "write": "{0} is not what it should be",
-        "remove": "{0} should not be there",
-        "enable": "{0} is not enabled, so it would not start at boot",
-        "start": "{0} does not run",
-        "read_ahead": "the read-ahead of {0} is not what it should be",
-        "root": "owner, group or mode of the share at {0} are not what they should be",
-        "point": "the mountpoint {0} is not guarded",
-    }
     # of a mount that is to be made anew, or cannot be asked, nothing more is said than that
     unknown = {path for path, verdict in plan.verdicts.items() if verdict.what != "right"}
     for step in plan.steps:
-        if step.kind in texts and step.target not in unknown:
-            said.append(f"{host}: {texts[step.kind].format(step.target)}: {_CURE}")
+        text = _drift_of(step, unknown)
+        if text:
+            said.append(f"{host}: {text}: {_CURE}")
     return said
 
 

@@ -8,9 +8,10 @@ import glob
 import importlib.util
 import os
 import pkgutil
+from typing import Any
 
 from .._host import executor, files, process, systemd
-from .._host.steps import Step
+from .._host.steps import Step, StopUnit
 from . import plan, runner
 
 _HOME = runner.__name__.rsplit(".", 2)[
@@ -32,10 +33,11 @@ sys.exit(runner.main(sys.argv[1:]))
 def _sources(package: str) -> dict[str, str]:
     """The text of every file of a package of ours, by name; where Ansible runs a module, they lie in a zip file."""
     home = f"{_HOME}.{package}"
-    texts = {}
+    texts: dict[str, str] = {}
     for found in pkgutil.iter_modules(importlib.import_module(home).__path__):
         name = f"{home}.{found.name}"
-        texts[f"{found.name}.py"] = importlib.util.find_spec(name).loader.get_source(name)
+        loader: Any = importlib.util.find_spec(name).loader  # type: ignore[union-attr]  # iter_modules has just found it
+        texts[f"{found.name}.py"] = loader.get_source(name)
     return texts
 
 
@@ -70,24 +72,13 @@ def read(paths: list[str], deadline: float) -> plan.Facts:
 class Executor(executor.Executor):
     """Does the steps of s3_schedule's plan."""
 
-    def _write(self, step: Step) -> None:
-        folder, missing = os.path.dirname(step.target), []
-        while not os.path.isdir(folder):
-            missing.append(folder)
-            folder = os.path.dirname(folder)
-        for folder in reversed(missing):
-            os.mkdir(folder, 0o755)
-            self.undo.append(lambda folder=folder: os.rmdir(folder))
-        super()._write(step)
+    def do(self, step: Step) -> None:
+        """Do one step. Raises Failed or OSError."""
+        if isinstance(step, StopUnit):
+            self._stop(step)
+        else:
+            super().do(step)
 
-    def _start(self, step: Step) -> None:
-        self.undo.append(lambda: self._systemctl("stop", step.target))
-        self._systemctl("start", step.target)
-
-    def _restart(self, step: Step) -> None:
-        self.undo.insert(0, lambda: self._systemctl("restart", step.target))
-        self._systemctl("restart", step.target)
-
-    def _stop(self, step: Step) -> None:
-        self.undo.append(lambda: self._systemctl("enable", "--quiet", "--now", step.target))
-        self._systemctl("disable", "--quiet", "--no-reload", "--now", step.target)
+    def _stop(self, step: StopUnit) -> None:
+        self.undo.append(lambda: self._systemctl("enable", "--quiet", "--now", step.unit))
+        self._systemctl("disable", "--quiet", "--no-reload", "--now", step.unit)

@@ -9,7 +9,17 @@ import json
 import re
 
 from .._host import systemd
-from .._host.steps import Step
+from .._host.files import header
+from .._host.steps import (
+    EnableUnit,
+    ReloadSystemd,
+    RemoveFile,
+    RestartUnit,
+    StartUnit,
+    Step,
+    StopUnit,
+    WriteFile,
+)
 
 CONF_FOLDER = "/etc/samefiles/s3_sync"
 PROGRAM_FOLDER = "/usr/local/lib/samefiles"
@@ -20,7 +30,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 SECRETS = ("access_key", "secret_key", "session_token")
 _PREFIX = "samefiles-s3-sync-"
-_HEAD = "# Written by samefiles.aws.s3_schedule: edit the inventory, not this file."
+_HEAD = f"# {header('s3_schedule')}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +83,8 @@ def conf_path(name: str) -> str:
 
 def faults(schedules: list[Schedule]) -> list[str]:
     """What is wrong with schedules, one sentence each."""
-    said, seen = [], {}
+    said: list[str] = []
+    seen: dict[str, str] = {}
     for number, item in enumerate(schedules):
         where = f"schedules[{number}]"
         if not NAME.fullmatch(item.name):
@@ -172,23 +183,24 @@ def files(item: Schedule, python: str) -> dict[str, str]:
 
 
 def _writes(wanted: dict[str, str], facts: Facts) -> list[Step]:
-    steps = []
+    steps: list[Step] = []
     for path, text in wanted.items():
         if path not in facts.files:
-            steps.append(Step("write", path, f"write {path}", text))
+            steps.append(WriteFile(f"write {path}", path, text))
         elif facts.files[path] != text:
-            steps.append(Step("write", path, f"change {path}", text))
+            steps.append(WriteFile(f"change {path}", path, text))
     return steps
 
 
 def _goes(name: str, facts: Facts) -> list[Step]:
     """Take a schedule away: its timer first, then its files. What it synced stays where it is."""
-    timer, steps = unit(name, "timer"), []
+    timer = unit(name, "timer")
+    steps: list[Step] = []
     if timer in facts.enabled or timer in facts.active:
-        steps.append(Step("stop", timer, f"stop and disable {timer}"))
+        steps.append(StopUnit(f"stop and disable {timer}", timer))
     for path in (conf_path(name), f"{systemd.UNIT_FOLDER}/{unit(name, 'service')}", f"{systemd.UNIT_FOLDER}/{timer}"):
         if path in facts.files:
-            steps.append(Step("remove", path, f"remove {path}"))
+            steps.append(RemoveFile(f"remove {path}", path))
     return steps
 
 
@@ -202,17 +214,18 @@ def make(schedules: list[Schedule], program: dict[str, str], python: str, facts:
     for item in schedules:
         if not item.present:
             plan.steps += _goes(item.name, facts)
-    if any(step.target.startswith(f"{systemd.UNIT_FOLDER}/") for step in plan.steps):
-        plan.steps.append(Step("reload", "systemd", "have systemd read its units again"))
-    written = {step.target for step in plan.steps if step.kind == "write"}
+    written = {step.path for step in plan.steps if isinstance(step, WriteFile)}
+    removed = {step.path for step in plan.steps if isinstance(step, RemoveFile)}
+    if any(path.startswith(f"{systemd.UNIT_FOLDER}/") for path in written | removed):
+        plan.steps.append(ReloadSystemd("have systemd read its units again"))
     for item in present:
         timer = unit(item.name, "timer")
         if timer not in facts.enabled:
-            plan.steps.append(Step("enable", timer, f"enable {timer}"))
+            plan.steps.append(EnableUnit(f"enable {timer}", timer))
         if timer not in facts.active:
-            plan.steps.append(Step("start", timer, f"start {timer}, next runs: {item.when}"))
+            plan.steps.append(StartUnit(f"start {timer}, next runs: {item.when}", timer))
         elif f"{systemd.UNIT_FOLDER}/{timer}" in written:
-            plan.steps.append(Step("restart", timer, f"restart {timer}, next runs: {item.when}"))
+            plan.steps.append(RestartUnit(f"restart {timer}, next runs: {item.when}", timer))
     listed = {item.name for item in schedules}
     plan.unlisted = sorted(name for name in map(name_of, facts.files) if name and name not in listed)
     return plan

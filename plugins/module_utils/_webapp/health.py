@@ -23,10 +23,11 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def answers(place: str | int, path: str, seconds: float = 5.0) -> str:
     """Ask a unix socket (a path) or a port of this host for a path; "" when it says 200, else what it said."""
-    local = isinstance(place, int)
-    connection = (
-        http.client.HTTPConnection("127.0.0.1", place, timeout=seconds) if local else _UnixConnection(place, seconds)
-    )
+    connection: http.client.HTTPConnection
+    if isinstance(place, int):  # noqa: SIM108 - two types
+        connection = http.client.HTTPConnection("127.0.0.1", place, timeout=seconds)
+    else:
+        connection = _UnixConnection(place, seconds)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

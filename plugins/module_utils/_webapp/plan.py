@@ -8,65 +8,23 @@ import dataclasses
 import re
 
 from .._host import systemd
-from .._host.steps import Step
+from .._host.steps import EnableUnit, ReloadSystemd, RemoveFile, RestartUnit, StartUnit, Step
 from .identity import RELEASE
-
-
-@dataclasses.dataclass(frozen=True)
-class File:
-    """A file as it should be."""
-
-    path: str
-    text: str
-    mode: int = 0o644
-    group: int = 0  # the file belongs to root and this group
-    secret: bool = False  # its text is never shown
-    unit: str = ""  # the unit that has to learn of a change
-    # how it learns: reload (softly), reload_first (before requests are led to another release), restart, or next_start (not
-    # before it starts anew)
-    how: str = "reload"
-
-
-@dataclasses.dataclass(frozen=True)
-class Account:
-    """The user that everything runs as, and its group of the same name; a share knows numbers only."""
-
-    name: str
-    uid: int
-    gid: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Leftover:
-    """A file that should not be there any more; a unit's is removed once the unit has been told to stop."""
-
-    path: str
-    drain: int = 0  # seconds that the unit's last requests have; 0: it has none, and is waited for
-
-    @property
-    def unit(self) -> str:
-        """The unit that the file is, "" when it is none."""
-        folder, _slash, name = self.path.rpartition("/")
-        return name if folder == systemd.UNIT_FOLDER else ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """The web app of a host as it should be."""
-
-    root: str
-    release: str  # its id
-    files: tuple[File, ...]
-    units: tuple[str, ...]  # those beside the app, in the order in which they start
-    keep: int = 3  # releases on the disk, the current one included
-    account: Account | None = None
-    unneeded: tuple[str, ...] = ()  # units of packages that would take the site's port at the next boot
-    absent: tuple[Leftover, ...] = ()
-
-    @property
-    def folder(self) -> str:
-        """Where the wanted release lies."""
-        return f"{self.root}/releases/{self.release}"
+from .spec import File, Wanted
+from .steps import (
+    CheckSite,
+    CreateGroup,
+    CreateUser,
+    DisableUnit,
+    EndUnit,
+    ReloadUnit,
+    RemoveRelease,
+    RetireRelease,
+    StartRelease,
+    SwitchRelease,
+    UnpackRelease,
+    WriteSiteFile,
+)
 
 
 @dataclasses.dataclass
@@ -131,7 +89,7 @@ def _account(wanted: Wanted, facts: Facts, plan: Plan) -> None:
     if group is None and taken:
         plan.problems.append(f"gid {account.gid} belongs to the group {taken} on this server: choose another")
     elif group is None:
-        plan.steps.append(Step("group", account.name, f"make the group {account.name} ({account.gid})", account))
+        plan.steps.append(CreateGroup(f"make the group {account.name} ({account.gid})", account))
     elif group != account.gid:
         plan.problems.append(
             f"the group {account.name} has the number {group} here, not {account.gid}: give that number"
@@ -140,39 +98,42 @@ def _account(wanted: Wanted, facts: Facts, plan: Plan) -> None:
     if user is None and taken:
         plan.problems.append(f"uid {account.uid} belongs to the user {taken} on this server: choose another")
     elif user is None:
-        plan.steps.append(Step("user", account.name, f"make the user {account.name} ({account.uid})", account))
+        plan.steps.append(CreateUser(f"make the user {account.name} ({account.uid})", account))
     elif user != (account.uid, account.gid):
         there = f"has the numbers {user[0]}:{user[1]} here, not {account.uid}:{account.gid}"
         plan.problems.append(f"the user {account.name} {there}: give those numbers")
 
 
-def _file_steps(wanted: Wanted, facts: Facts) -> list[Step]:
+def _write(file: File, text: str) -> WriteSiteFile:
+    return WriteSiteFile(text, file.path, file.text, file.mode, file.group, file.secret)
+
+
+def _file_steps(wanted: Wanted, facts: Facts) -> list[WriteSiteFile]:
     steps = []
     for file in wanted.files:
         there = facts.files.get(file.path)
         later = f", which {file.unit} takes up when it next starts" if file.how == "next_start" else ""
         if there is None:
-            steps.append(Step("write", file.path, f"write {file.path}", file))
+            steps.append(_write(file, f"write {file.path}"))
         elif there[0] != file.text:
-            steps.append(Step("write", file.path, f"change {file.path}{later if facts.runs(file.unit) else ''}", file))
+            steps.append(_write(file, f"change {file.path}{later if facts.runs(file.unit) else ''}"))
         elif there[1] != file.mode:
-            steps.append(Step("write", file.path, f"set the mode of {file.path} to {file.mode:04o}", file))
-    if any(step.target.startswith(systemd.UNIT_FOLDER) for step in steps):
-        steps.append(Step("reload", "systemd", "have systemd read its units again"))
+            steps.append(_write(file, f"set the mode of {file.path} to {file.mode:04o}"))
     return steps
 
 
 def _app_steps(wanted: Wanted, facts: Facts, first: list[Step]) -> list[Step]:
     """Start the wanted release beside the one that serves, and lead requests to it once it answers and `first` is done."""
-    unit, steps = app_unit(wanted.release), []
+    unit = app_unit(wanted.release)
+    steps: list[Step] = []
     if not facts.runs(unit):
-        steps.append(Step("start_app", unit, f"start {unit} and wait until it answers", wanted.release))
+        steps.append(StartRelease(f"start {unit} and wait until it answers", unit, wanted.release))
     if unit not in facts.enabled:
-        steps.append(Step("enable", unit, f"enable {unit}"))
+        steps.append(EnableUnit(f"enable {unit}", unit))
     steps += first
     if facts.current != wanted.release:
         before = f" instead of {facts.current}" if facts.current else ""
-        steps.append(Step("flip", wanted.root, f"lead requests to release {wanted.release}{before}", wanted.release))
+        steps.append(SwitchRelease(f"lead requests to release {wanted.release}{before}", wanted.root, wanted.release))
     return steps
 
 
@@ -181,19 +142,20 @@ def _unit_steps(wanted: Wanted, facts: Facts, changed: set[str]) -> tuple[list[S
 
     Returns what is done before requests are led to another release, and what is done then.
     """
-    first, steps = [], []
+    first: list[Step] = []
+    steps: list[Step] = []
     # what another release needs beside it runs before it serves; on a bare host nothing hurries
     starts = first if facts.current else steps
     for unit in wanted.units:
         if unit not in facts.enabled:
-            starts.append(Step("enable", unit, f"enable {unit}"))
+            starts.append(EnableUnit(f"enable {unit}", unit))
         hows = {file.how for file in wanted.files if file.unit == unit and file.path in changed} - {"next_start"}
         if not facts.runs(unit):
-            starts.append(Step("start", unit, f"start {unit}"))
+            starts.append(StartUnit(f"start {unit}", unit))
         elif "restart" in hows:
-            steps.append(Step("restart", unit, f"restart {unit}"))
+            steps.append(RestartUnit(f"restart {unit}", unit))
         elif hows:
-            (first if "reload_first" in hows else steps).append(Step("tell", unit, f"reload {unit}"))
+            (first if "reload_first" in hows else steps).append(ReloadUnit(f"reload {unit}", unit))
     return first, steps
 
 
@@ -205,20 +167,20 @@ def _others(wanted: Wanted, facts: Facts) -> list[Step]:
         if release and release != wanted.release and (facts.is_up(unit) or unit in facts.enabled):
             ended.add(release)
     return [
-        Step("retire", app_unit(release), f"stop {app_unit(release)} when its last request has ended", release)
+        RetireRelease(f"stop {app_unit(release)} when its last request has ended", app_unit(release), release)
         for release in sorted(ended)
     ]
 
 
 def _leftovers(wanted: Wanted, facts: Facts) -> list[Step]:
     """End the units that nothing asks any more, and remove what they were made of."""
-    steps = []
+    steps: list[Step] = []
     for item in wanted.absent:
         if item.unit and (item.path in facts.leftovers or item.unit in facts.enabled or facts.is_up(item.unit)):
             when = " when its last request has ended" if item.drain else ""
-            steps.append(Step("end", item.unit, f"stop {item.unit}{when}, and remove it", item.drain))
+            steps.append(EndUnit(f"stop {item.unit}{when}, and remove it", item.unit, item.drain))
         elif item.path in facts.leftovers:
-            steps.append(Step("remove", item.path, f"remove {item.path}"))
+            steps.append(RemoveFile(f"remove {item.path}", item.path))
     return steps
 
 
@@ -234,7 +196,7 @@ def _old(wanted: Wanted, facts: Facts) -> list[Step]:
     others = [release for release in facts.releases if release not in (wanted.release, facts.current)]
     surplus = others[: max(0, len(others) - wanted.keep + (2 if _changes(wanted, facts) else 1))]
     return [
-        Step("prune", f"{wanted.root}/releases/{release}", f"remove release {release}")
+        RemoveRelease(f"remove release {release}", f"{wanted.root}/releases/{release}")
         for release in surplus
         if release not in busy
     ]
@@ -254,18 +216,21 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
     _account(wanted, facts, plan)
     if wanted.release not in facts.releases:
         plan.steps.append(
-            Step("unpack", wanted.folder, f"unpack release {wanted.release} into {wanted.folder}", wanted)
+            UnpackRelease(f"unpack release {wanted.release} into {wanted.folder}", wanted.folder, wanted.release)
         )
-    files = _file_steps(wanted, facts)
-    first, units = _unit_steps(wanted, facts, {step.target for step in files if step.kind == "write"})
-    live = files + _app_steps(wanted, facts, first) + units
+    writes = _file_steps(wanted, facts)
+    first, units = _unit_steps(wanted, facts, {step.path for step in writes})
+    live: list[Step] = [*writes]
+    if any(step.path.startswith(systemd.UNIT_FOLDER) for step in writes):
+        live.append(ReloadSystemd("have systemd read its units again"))
+    live += _app_steps(wanted, facts, first) + units
     live += [
-        Step("disable", unit, f"disable {unit}, which would take the site's port at the next boot")
+        DisableUnit(f"disable {unit}, which would take the site's port at the next boot", unit)
         for unit in wanted.unneeded
         if unit in facts.enabled and not facts.runs(unit)
     ]
     if live:
-        live.append(Step("answers", wanted.root, "see that the site answers and its units stay up", wanted.units))
+        live.append(CheckSite("see that the site answers and its units stay up", wanted.units))
     live += _others(wanted, facts) + _leftovers(wanted, facts) + _old(wanted, facts)
     if safe and facts.current:
         plan.pending = [step.text for step in live]
