@@ -1144,7 +1144,9 @@ def first_alone(port: int):
             for pair in (kept, kept[::-1]):
                 threading.Thread(target=carry, args=pair, daemon=True).start()
             while True:
-                late.append(deaf.accept()[0])
+                link = deaf.accept()[0]
+                link.recv(1, socket.MSG_PEEK)  # who says something waits for an answer
+                late.append(link)
 
     threading.Thread(target=take, daemon=True).start()
     try:

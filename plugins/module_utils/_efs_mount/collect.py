@@ -23,7 +23,7 @@ from .spec import Wanted
 
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _STATES = ("/var/run/efs", "/run/efs")
-# program, package role's task, by transport
+# the programs that each transport needs
 _PROGRAMS = {"plain": ("mount.nfs4",), "stunnel": ("mount.nfs4", "stunnel"), "efs-utils": ("mount.efs",)}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
