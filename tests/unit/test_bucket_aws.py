@@ -98,7 +98,7 @@ def test_what_s3_keeps_beside_the_rules_is_read_and_sent(least):
         sent.append((request.method, dict(request.headers)))
         return 200, {apply.LEAST_TRANSITION: least} if request.method == "GET" and least else {}
 
-    there = apply.Bucket(client(answer), "example-site")
+    there = apply.BucketSettings(client(answer), "example-site")
     assert apply._header(there.ask("get_bucket_lifecycle_configuration"), apply.LEAST_TRANSITION) == least
     for _turn in range(2):
         there.do(Step("lifecycle", ([RULE], least)))
@@ -138,7 +138,7 @@ def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
     ],
 )
 def test_a_leave_that_is_missing_is_named(operation, words, said):
-    there = apply.Bucket(client(lambda _request: (403, {})), "example-site")
+    there = apply.BucketSettings(client(lambda _request: (403, {})), "example-site")
     with pytest.raises(BucketError, match=said):
         there.ask(operation, **words)
 
@@ -153,7 +153,7 @@ def test_the_partition_of_a_region(region, found):
 
 def test_a_block_that_s3_does_not_know_everywhere_yet_is_waited_for(monkeypatch):
     now, refusals = [0.0], [403, 403, 200]
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         client(lambda request: (refusals.pop(0) if "policy" in request.url else 200, {})),
         "example-site",
         pause=lambda seconds: now.__setitem__(0, now[0] + seconds),
@@ -182,7 +182,7 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
         return (403 if "policy" in request.url else blocks.pop(0) if "publicAccessBlock" in request.url else 200), {}
 
     now = [0.0]
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         client(answer), "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
     wanted = module.spec.wish(
@@ -200,7 +200,7 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
 
 def test_a_block_that_was_not_lifted_is_not_set_again():
     sent = []
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         client(lambda request: (sent.append(request.url) or 403, {})), "example-site", clock=lambda: 0.0
     )
     wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site"})
@@ -214,7 +214,7 @@ def test_a_block_that_was_not_lifted_is_not_set_again():
 
 def test_a_bucket_that_never_becomes_as_planned_is_told(monkeypatch):
     now = [0.0]
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         None, "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
     wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site", "create": True})

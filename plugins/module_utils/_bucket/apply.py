@@ -63,8 +63,8 @@ def _sentence(bucket: str, operation: str, error: dict, status: int) -> str:
     return f"bucket {bucket}: {operation}: {code} {told}".rstrip(" .") + (f": {way}" if way else "")
 
 
-class Bucket:
-    """One bucket, and a client of botocore that reaches it."""
+class BucketSettings:
+    """The settings of one bucket, read and changed through a client of botocore."""
 
     def __init__(self, client, name: str, pause=time.sleep, clock=time.monotonic):
         self.client, self.name, self._pause, self._clock = client, name, pause, clock
@@ -292,7 +292,7 @@ def client(options: dict, where: Where, keys):
     )
 
 
-def login(options: dict) -> tuple[Bucket, Where]:
+def login(options: dict) -> tuple[BucketSettings, Where]:
     """The bucket that the options name, in the region where it is. Raises BucketError."""
     try:
         import botocore.exceptions
@@ -308,7 +308,7 @@ def login(options: dict) -> tuple[Bucket, Where]:
             if not region or region == where.region or options.get("endpoint_url"):
                 break
             given["region"] = region
-        return Bucket(made, given["bucket"]), where
+        return BucketSettings(made, given["bucket"]), where
     except session.LoginError as fault:
         raise BucketError(str(fault)) from fault
     except (botocore.exceptions.BotoCoreError, OSError) as fault:
