@@ -14,7 +14,7 @@ import time
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
-from ansible_collections.samefiles.aws.plugins.module_utils._proof import site as _site
+from ansible_collections.samefiles.aws.plugins.module_utils._proof.site import content, fetch, file_name, upload
 from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 
 RESULTS = {"type": "list", "elements": "dict", "default": []}
@@ -59,13 +59,13 @@ def _through_balancer(site: dict, run: str, keys: dict[str, str]) -> dict:
     until = time.monotonic() + _DEADLINE
     token = judge.token(run, judge.BALANCER, "site")
     try:
-        name = _site.file_name(site, "proof-balancer")
-        keys[judge.BALANCER] = _site.upload(site, name, _site.content(name, token), page=site["url"])
+        name = file_name(site, "proof-balancer")
+        keys[judge.BALANCER] = upload(site, name, content(name, token), page=site["url"])
     except OSError as fault:
         told = fault.strerror or str(fault)
         found["problems"].append(f"{judge.BALANCER}: uploading a file through {site['url']} failed: {told}")
     for writer, key in keys.items():
-        found["read"][writer] = _site.fetch(site, key, judge.token(run, writer, "site"), until)
+        found["read"][writer] = fetch(site, key, judge.token(run, writer, "site"), until)
     return found
 
 

@@ -161,8 +161,7 @@ read:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import spec
-from ansible_collections.samefiles.aws.plugins.module_utils._proof import host as _host
-from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import host, judge
 
 
 def _look(module: AnsibleModule) -> dict:
@@ -171,28 +170,28 @@ def _look(module: AnsibleModule) -> dict:
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults)
     hosts = [] if module.check_mode else given["hosts"]
-    return _host.look(items, given["host"], hosts, given["deadline"])
+    return host.look(items, given["host"], hosts, given["deadline"])
 
 
 def _step(given: dict) -> list[dict]:
     """Do one step on the mounts and on the site; the answers of both."""
-    host, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
+    hostname, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
     site, keys = given["site"], given["uploads"]
     if given["step"] == "write":
-        answers = [_host.write(mounts, host, run, deadline)]
-        return answers + ([_host.site_write(site, host, run, deadline)] if site else [])
+        answers = [host.write(mounts, hostname, run, deadline)]
+        return answers + ([host.site_write(site, hostname, run, deadline)] if site else [])
     if given["step"] == "read":
-        answers = [_host.read(mounts, host, given["writers"], run, wait, deadline)]
-        return answers + ([_host.site_read(site, host, keys, run, wait, deadline)] if site else [])
+        answers = [host.read(mounts, hostname, given["writers"], run, wait, deadline)]
+        return answers + ([host.site_read(site, hostname, keys, run, wait, deadline)] if site else [])
     if given["step"] == "clean":
-        answers = [_host.clean(mounts, host, deadline)]
+        answers = [host.clean(mounts, hostname, deadline)]
         mine = [
             key
             for writer, key in keys.items()
-            if writer == host or (writer, host) == (judge.BALANCER, min(given["hosts"]))
+            if writer == hostname or (writer, hostname) == (judge.BALANCER, min(given["hosts"]))
         ]
-        return answers + ([_host.site_clean(site, host, mine, deadline)] if site else [])
-    return [_host.site_gone(site, host, keys, wait, deadline)] if site else []
+        return answers + ([host.site_clean(site, hostname, mine, deadline)] if site else [])
+    return [host.site_gone(site, hostname, keys, wait, deadline)] if site else []
 
 
 def main() -> None:

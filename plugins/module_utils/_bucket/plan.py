@@ -8,8 +8,7 @@ in it that would be opened with the prefix: the block is lifted, then the statem
 
 from __future__ import annotations
 
-from . import policy as _policy
-from . import spec
+from . import policy, spec
 from .spec import BucketError, State, Step, Wanted
 
 
@@ -29,13 +28,13 @@ def _refuse(wanted: Wanted, state: State) -> None:
             f"bucket {name} encrypts new objects with {kept}, which S3 decrypts only for those who sign their request: set "
             "encryption to AES256, or leave public_access_confirmed out"
         )
-    public = [_policy.sid(one) or "without a Sid" for one in _policy.foreign(state.policy) if _policy.is_public(one)]
+    public = [policy.sid(one) or "without a Sid" for one in policy.foreign(state.policy) if policy.is_public(one)]
     if public and wanted.public_prefix:
         raise BucketError(
             f"bucket {name} has another public statement ({', '.join(public)}), which would be open as well as "
             f"{wanted.public_prefix}/: remove it from the bucket's policy first"
         )
-    if public and _on(state, "BlockPublicPolicy") and not _policy.same(state.policy, spec.statements(wanted)):
+    if public and _on(state, "BlockPublicPolicy") and not policy.same(state.policy, spec.statements(wanted)):
         raise BucketError(
             f"bucket {name} has another public statement ({', '.join(public)}), with which S3 takes no policy while the "
             "bucket is closed to the public: remove it from the bucket's policy first"
@@ -55,15 +54,15 @@ def _policy_actions(wanted: Wanted, state: State) -> list[str]:
     """What is different in the policy, in words."""
     told = []
     for one in spec.statements(wanted):
-        there = _policy.of(state.policy, one["Sid"])
-        if [_policy.meaning(item) for item in there] != [_policy.meaning(one)]:
+        there = policy.of(state.policy, one["Sid"])
+        if [policy.meaning(item) for item in there] != [policy.meaning(one)]:
             how = "mend" if there else "add"
             what = "refuses whatever comes without TLS"
-            if one["Sid"] == _policy.PUBLIC_READ:
+            if one["Sid"] == policy.PUBLIC_READ:
                 what = f"lets everybody read {wanted.public_prefix}/"
             told.append(f"{how} the policy's statement {one['Sid']}, which {what}")
-    if not wanted.public_prefix and _policy.of(state.policy, _policy.PUBLIC_READ):
-        told.append(f"remove the policy's statement {_policy.PUBLIC_READ}: nobody reads anything without credentials")
+    if not wanted.public_prefix and policy.of(state.policy, policy.PUBLIC_READ):
+        told.append(f"remove the policy's statement {policy.PUBLIC_READ}: nobody reads anything without credentials")
     return told
 
 
@@ -80,13 +79,13 @@ def _access(wanted: Wanted, state: State) -> list[Step]:
     """Policy and public-access block, in the order that is safe."""
     ours = spec.statements(wanted)
     told, block = _policy_actions(wanted, state), _block_step(wanted, state)
-    whole = Step("policy", _policy.with_ours(state.policy, ours), tuple(told))
+    whole = Step("policy", policy.with_ours(state.policy, ours), tuple(told))
     if not wanted.public_prefix:
         return [whole] * bool(told) + block
-    closed = [one for one in ours if one["Sid"] != _policy.PUBLIC_READ]
+    closed = [one for one in ours if one["Sid"] != policy.PUBLIC_READ]
     # behind a block that stands, a statement may have been made that is wider than ours: it goes before the block does
-    if told and _on(state, "RestrictPublicBuckets") and not _policy.same(state.policy, closed):
-        narrowed = state._replace(policy=_policy.with_ours(state.policy, closed))
+    if told and _on(state, "RestrictPublicBuckets") and not policy.same(state.policy, closed):
+        narrowed = state._replace(policy=policy.with_ours(state.policy, closed))
         first = _policy_actions(wanted._replace(public_prefix=""), state)
         whole = whole._replace(actions=tuple(_policy_actions(wanted, narrowed)))
         return [Step("policy", narrowed.policy, tuple(first)), *block, whole]
@@ -185,8 +184,8 @@ def opens(wanted: Wanted, before: State) -> bool:
     """Whether a prefix is to be open that was not."""
     if not wanted.public_prefix:
         return False
-    ours = _policy.meaning(_policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
-    there = map(_policy.meaning, _policy.of(before.policy, _policy.PUBLIC_READ))
+    ours = policy.meaning(policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
+    there = map(policy.meaning, policy.of(before.policy, policy.PUBLIC_READ))
     return _on(before, "RestrictPublicBuckets") or ours not in there
 
 

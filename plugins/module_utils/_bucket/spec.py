@@ -8,9 +8,8 @@ import json
 import re
 from typing import NamedTuple
 
-from .._s3 import endpoint as _endpoint
-from .._s3.endpoint import Where
-from . import policy as _policy
+from .._s3.endpoint import Where, WhereError, by_url
+from . import policy
 
 SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 ENFORCED = "BucketOwnerEnforced"
@@ -182,9 +181,9 @@ def lifecycle_rules(wanted: Wanted) -> list[dict]:
 
 def statements(wanted: Wanted) -> list[dict]:
     """The statements of ours that the policy should have."""
-    made = [_policy.tls_only(wanted.bucket, wanted.partition)]
+    made = [policy.tls_only(wanted.bucket, wanted.partition)]
     if wanted.public_prefix:
-        made.append(_policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
+        made.append(policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
     return made
 
 
@@ -241,7 +240,7 @@ def foreign(state: State) -> dict[str, list[str]]:
     """What of a bucket is not ours, in a form that can be compared."""
     rules = ((*state.cors, *state.lifecycle), (CORS, *LIFECYCLE))
     return {
-        "policy": sorted(map(_policy.meaning, _policy.foreign(state.policy))),
+        "policy": sorted(map(policy.meaning, policy.foreign(state.policy))),
         "rules": sorted(rule_meaning(rule) for rule in rules[0] if rule.get("ID") not in rules[1]),
     }
 
@@ -249,19 +248,19 @@ def foreign(state: State) -> dict[str, list[str]]:
 def open_prefix(bucket: str, state: State) -> str:
     """The prefix that a bucket opens to everybody as this module does it, "" when it opens none."""
     block = state.block or {}
-    for one in _policy.of(state.policy, _policy.PUBLIC_READ):
+    for one in policy.of(state.policy, policy.PUBLIC_READ):
         found = re.fullmatch(rf"arn:([a-z-]+):s3:::{re.escape(bucket)}/(.+)/\*", str(one.get("Resource")))
         if found and not any(block.get(name) for name in SWITCHES[2:]):
-            wanted = _policy.public_read(bucket, found.group(1), found.group(2))
-            return found.group(2) if _policy.meaning(one) == _policy.meaning(wanted) else ""
+            wanted = policy.public_read(bucket, found.group(1), found.group(2))
+            return found.group(2) if policy.meaning(one) == policy.meaning(wanted) else ""
     return ""
 
 
 def for_browsers(endpoint: str, bucket: str, region: str) -> Where:
     """Where tickets and links lead browsers to, as gallery finds it. Raises BucketError for what is no endpoint."""
     try:
-        return _endpoint.by_url(endpoint, bucket, region)
-    except _endpoint.WhereError as fault:
+        return by_url(endpoint, bucket, region)
+    except WhereError as fault:
         raise BucketError(f"browser_{fault}") from fault
 
 
@@ -272,7 +271,7 @@ def view(state: State) -> dict:
     return {
         "public_access_block": {name: bool((state.block or {}).get(name)) for name in SWITCHES},
         "ownership": state.ownership,
-        "policy": _policy.statements(state.policy),
+        "policy": policy.statements(state.policy),
         "cors": list(state.cors),
         "lifecycle": list(state.lifecycle),
         "encryption": state.encryption,

@@ -11,8 +11,7 @@ import time
 
 from .._efs_mount import converge
 from .._host import process
-from . import judge
-from . import site as _site
+from . import judge, site
 
 _POLL = 0.02  # seconds between two attempts to read
 
@@ -182,26 +181,26 @@ def _site_calls(host: str, calls: dict, deadline: float, doing: str) -> tuple[di
     return values, problems
 
 
-def site_write(site: dict, host: str, run: str, deadline: float) -> dict:
+def site_write(options: dict, host: str, run: str, deadline: float) -> dict:
     """Upload this host's file through its own front: {"key"} or {"problems"}, and the bucket, "" for none."""
-    name = _site.file_name(site, f"proof-{host}")
-    data = _site.content(name, judge.token(run, host, "site"))
-    call = {"key": lambda: _site.upload(site, name, data)}
+    name = site.file_name(options, f"proof-{host}")
+    data = site.content(name, judge.token(run, host, "site"))
+    call = {"key": lambda: site.upload(options, name, data)}
     values, problems = _site_calls(host, call, deadline, "uploading a file to its own site")
-    return {**values, "bucket": site.get("bucket") or "" if _site.in_s3(site) else "", "problems": problems}
+    return {**values, "bucket": options.get("bucket") or "" if site.in_s3(options) else "", "problems": problems}
 
 
-def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline: float) -> dict:
+def site_read(options: dict, host: str, keys: dict, run: str, wait: float, deadline: float) -> dict:
     """Fetch every uploaded file (key by writer) from this host's own front."""
     until = time.monotonic() + wait
     tokens = {writer: judge.token(run, writer, "site") for writer in keys}
     calls = {
-        writer: (lambda writer=writer, key=key: _site.fetch(site, key, tokens[writer], until))
+        writer: (lambda writer=writer, key=key: site.fetch(options, key, tokens[writer], until))
         for writer, key in keys.items()
     }
     readings, problems = _site_calls(host, calls, wait + deadline, "fetching a file from its own site")
-    if _site.in_s3(site):  # where a link alone proves nothing of the server
-        call = {"": lambda: _site.unlisted(site, list(keys.values()), until)}
+    if site.in_s3(options):  # where a link alone proves nothing of the server
+        call = {"": lambda: site.unlisted(options, list(keys.values()), until)}
         lists, faults = _site_calls(host, call, wait + deadline, "listing the files of its own site")
         problems += faults
         for writer in [writer for writer, key in keys.items() if key in lists.get("", [])]:
@@ -209,24 +208,24 @@ def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline
     return {"site": readings, "problems": problems}
 
 
-def site_clean(site: dict, host: str, keys: list[str], deadline: float) -> dict:
+def site_clean(options: dict, host: str, keys: list[str], deadline: float) -> dict:
     """Delete files through this host's own front."""
-    calls = {key: (lambda key=key: _site.delete(site, key)) for key in keys}
+    calls = {key: (lambda key=key: site.delete(options, key)) for key in keys}
     return {"problems": _site_calls(host, calls, deadline, "deleting a file from its own site")[1]}
 
 
-def site_gone(site: dict, host: str, keys: dict, wait: float, deadline: float) -> dict:
+def site_gone(options: dict, host: str, keys: dict, wait: float, deadline: float) -> dict:
     """Whether this host serves none of the deleted files any more."""
     until = time.monotonic() + wait
-    calls = {writer: (lambda key=key: _site.gone(site, key, until)) for writer, key in keys.items()}
+    calls = {writer: (lambda key=key: site.gone(options, key, until)) for writer, key in keys.items()}
     values, problems = _site_calls(host, calls, wait + deadline, "asking its own site for a deleted file")
     problems += [
         f"{host}: still serves the file of {writer}, which was deleted"
         for writer, is_gone in values.items()
         if not is_gone
     ]
-    if _site.in_s3(site):
-        call = {"": lambda: _site.still_listed(site, list(keys.values()), until)}
+    if site.in_s3(options):
+        call = {"": lambda: site.still_listed(options, list(keys.values()), until)}
         lists, faults = _site_calls(host, call, wait + deadline, "listing the files of its own site")
         there = [writer for writer, key in keys.items() if key in lists.get("", [])]
         problems += faults + [f"{host}: still lists the file of {writer}, which was deleted" for writer in there]
