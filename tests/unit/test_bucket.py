@@ -8,6 +8,15 @@ import random
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket import plan, policy, spec, verify
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import SWITCHES, BucketError, State
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import (
+    CreateBucket,
+    SetCors,
+    SetEncryption,
+    SetLifecycle,
+    SetPolicy,
+    SetPublicAccessBlock,
+    SetVersioning,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import by_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,14 +58,14 @@ class Bucket:
         self.state = state
 
     def do(self, step) -> None:
-        if step.kind == "policy" and (self.state.block or {}).get("BlockPublicPolicy"):
-            public = [one for one in step.value["Statement"] if policy.is_public(one)]
+        if isinstance(step, SetPolicy) and (self.state.block or {}).get("BlockPublicPolicy"):
+            public = [one for one in step.policy["Statement"] if policy.is_public(one)]
             assert not public, "S3 takes no public policy while BlockPublicPolicy is on"
-        if step.kind == "lifecycle":
-            assert {"Filter", "Prefix"} - {name for rule in step.value[0] for name in rule}, (
+        if isinstance(step, SetLifecycle):
+            assert {"Filter", "Prefix"} - {name for rule in step.rules for name in rule}, (
                 "S3 takes no two forms at once"
             )
-        if step.kind == "create":
+        if isinstance(step, CreateBucket):
             self.state = State(there=True, ownership=spec.ENFORCED, block=ALL_ON)
         else:
             self.state = plan.after(self.state, [step])
@@ -218,7 +227,7 @@ def test_the_second_switch_and_back():
     assert opened.policy["Statement"][1]["Resource"] == f"{ARN}/public/*"
     assert spec.open_prefix(NAME, opened) == "public"
     steps = plan.plan(wish(), opened)
-    assert [step.kind for step in steps] == ["policy", "block"]
+    assert [type(step) for step in steps] == [SetPolicy, SetPublicAccessBlock]
     closed, told = converge(wish(), opened)
     assert told[0] == "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials"
     assert closed == converged()._replace(lifecycle=opened.lifecycle)
@@ -232,18 +241,18 @@ def test_the_second_switch_and_back():
 
 def test_closing_comes_first_and_opening_last():
     opened = converged(**OPEN)._replace(versioning="", encryption={}, cors=())
-    kinds = [step.kind for step in plan.plan(wish(), opened)]
-    assert kinds == ["policy", "block", "encryption", "versioning", "cors"]
+    made = [type(step) for step in plan.plan(wish(), opened)]
+    assert made == [SetPolicy, SetPublicAccessBlock, SetEncryption, SetVersioning, SetCors]
     closed = converged()._replace(versioning="", encryption={}, cors=())
-    kinds = [step.kind for step in plan.plan(wish(**OPEN), closed)]
-    assert kinds == ["encryption", "versioning", "lifecycle", "cors", "block", "policy"]
+    made = [type(step) for step in plan.plan(wish(**OPEN), closed)]
+    assert made == [SetEncryption, SetVersioning, SetLifecycle, SetCors, SetPublicAccessBlock, SetPolicy]
 
 
 def test_a_wider_statement_behind_the_block_is_never_let_out():
     state = converged(public_prefix=OPEN["public_prefix"])
     wide = document(*state.policy["Statement"], statement("SamefilesPublicRead"))
     steps = plan.plan(wish(**OPEN), state._replace(policy=wide))
-    assert [step.kind for step in steps] == ["policy", "block", "policy"]
+    assert [type(step) for step in steps] == [SetPolicy, SetPublicAccessBlock, SetPolicy]
     told = converge(wish(**OPEN), state._replace(policy=wide))[1]
     assert told == [
         "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials",
@@ -320,7 +329,9 @@ def test_versions_are_suspended_only_where_they_were_kept():
 def test_what_s3_keeps_beside_the_lifecycle_rules_is_sent_with_them():
     state = converged()._replace(lifecycle=(RULE,), least_transition="varies_by_storage_class")
     [step] = plan.plan(wish(), state)
-    assert step.value == ([RULE, *spec.lifecycle_rules(wish())], "varies_by_storage_class")
+    assert isinstance(step, SetLifecycle)
+    assert step.rules == [RULE, *spec.lifecycle_rules(wish())]
+    assert step.least_transition == "varies_by_storage_class"
 
 
 # Spellings: AWS stores a policy as it likes.

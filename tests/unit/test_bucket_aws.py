@@ -12,7 +12,12 @@ import botocore.awsrequest
 import botocore.session
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError, Step
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import (
+    SetLifecycle,
+    SetPolicy,
+    SetPublicAccessBlock,
+)
 from ansible_collections.samefiles.aws.plugins.modules import bucket as module
 from botocore.exceptions import ClientError
 
@@ -101,10 +106,10 @@ def test_what_s3_keeps_beside_the_rules_is_read_and_sent(least):
     there = apply.BucketSettings(client(answer), "example-site")
     assert apply._header(there.ask("get_bucket_lifecycle_configuration"), apply.LEAST_TRANSITION) == least
     for _turn in range(2):
-        there.do(Step("lifecycle", ([RULE], least)))
+        there.do(SetLifecycle([RULE], least))
         told = sent[-1][1].get(apply.LEAST_TRANSITION, b"")
         assert (told.decode() if isinstance(told, bytes) else told) == least
-    there.do(Step("lifecycle", ([RULE], "")))
+    there.do(SetLifecycle([RULE], ""))
     assert apply.LEAST_TRANSITION not in sent[-1][1]
 
 
@@ -191,7 +196,7 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
     named = wanted._replace(public_prefix="", closed_prefix="public", create=True)
     closed = module.plan.after(module.spec.State(), module.plan.plan(named, module.spec.State()))
     steps = module.plan.plan(wanted, closed)
-    assert [step.kind for step in steps] == ["block", "policy"]
+    assert [type(step) for step in steps] == [SetPublicAccessBlock, SetPolicy]
     with pytest.raises(BucketError, match="allow s3:PutBucketPolicy") as caught:
         found.apply(wanted, closed, steps)
     assert list(caught.value.done) == [*steps[0].actions, *said]

@@ -9,7 +9,18 @@ in it that would be opened with the prefix: the block is lifted, then the statem
 from __future__ import annotations
 
 from . import policy, spec
-from .spec import BucketError, State, Step, Wanted
+from .spec import BucketError, State, Wanted
+from .steps import (
+    CreateBucket,
+    SetCors,
+    SetEncryption,
+    SetLifecycle,
+    SetOwnership,
+    SetPolicy,
+    SetPublicAccessBlock,
+    SetVersioning,
+    Step,
+)
 
 
 def _refuse(wanted: Wanted, state: State) -> None:
@@ -72,31 +83,32 @@ def _block_step(wanted: Wanted, state: State) -> list[Step]:
         if _on(state, switch) != on:
             why = "" if on else f", so that {wanted.public_prefix}/ can be opened"
             told.append(f"switch {switch} {'on' if on else 'off'}{why}")
-    return [Step("block", spec.blocked(wanted), tuple(told))] if told else []
+    return [SetPublicAccessBlock(spec.blocked(wanted), tuple(told))] if told else []
 
 
 def _access(wanted: Wanted, state: State) -> list[Step]:
     """Policy and public-access block, in the order that is safe."""
     ours = spec.statements(wanted)
     told, block = _policy_actions(wanted, state), _block_step(wanted, state)
-    whole = Step("policy", policy.with_ours(state.policy, ours), tuple(told))
+    whole = policy.with_ours(state.policy, ours)
+    last: list[Step] = [SetPolicy(whole, tuple(told))] if told else []
     if not wanted.public_prefix:
-        return [whole] * bool(told) + block
+        return last + block
     closed = [one for one in ours if one["Sid"] != policy.PUBLIC_READ]
     # behind a block that stands, a statement may have been made that is wider than ours: it goes before the block does
     if told and _on(state, "RestrictPublicBuckets") and not policy.same(state.policy, closed):
-        narrowed = state._replace(policy=policy.with_ours(state.policy, closed))
-        first = _policy_actions(wanted._replace(public_prefix=""), state)
-        whole = whole._replace(actions=tuple(_policy_actions(wanted, narrowed)))
-        return [Step("policy", narrowed.policy, tuple(first)), *block, whole]
-    return block + [whole] * bool(told)
+        narrow = policy.with_ours(state.policy, closed)
+        first = SetPolicy(narrow, tuple(_policy_actions(wanted._replace(public_prefix=""), state)))
+        told = _policy_actions(wanted, state._replace(policy=narrow))
+        return [first, *block, SetPolicy(whole, tuple(told))]
+    return block + last
 
 
 def _ownership(wanted: Wanted, state: State) -> list[Step]:
     if state.ownership == spec.ENFORCED:
         return []
     told = f"give the bucket's owner every object, and switch ACLs off (it was {state.ownership or 'not set'})"
-    return [Step("ownership", spec.ENFORCED, (told,))]
+    return [SetOwnership(spec.ENFORCED, (told,))]
 
 
 def _encryption(wanted: Wanted, state: State) -> list[Step]:
@@ -115,17 +127,17 @@ def _encryption(wanted: Wanted, state: State) -> list[Step]:
     name = f"{algorithm} {wanted.kms_key_id}".strip()
     before = f"{_algorithm(state) or 'not set'} {key}".strip()
     told = f"encrypt new objects with {name}{' and a bucket key' if kms else ''} (it was {before})"
-    return [Step("encryption", value, (told,))]
+    return [SetEncryption(value, (told,))]
 
 
 def _versioning(wanted: Wanted, state: State) -> list[Step]:
     if wanted.versioning:
         if state.versioning == "Enabled":
             return []
-        return [Step("versioning", "Enabled", ("keep the versions of objects that are replaced or deleted",))]
+        return [SetVersioning("Enabled", ("keep the versions of objects that are replaced or deleted",))]
     if state.versioning != "Enabled":
         return []
-    return [Step("versioning", "Suspended", ("keep no more versions of objects; those that are there stay",))]
+    return [SetVersioning("Suspended", ("keep no more versions of objects; those that are there stay",))]
 
 
 def _lifecycle(wanted: Wanted, state: State) -> list[Step]:
@@ -152,7 +164,7 @@ def _lifecycle(wanted: Wanted, state: State) -> list[Step]:
             if "Prefix" in rule and rule.get("ID") not in names + unwanted
         ]
     value = spec.with_rules(tuple(map(spec.with_filter, state.lifecycle)), rules, names + unwanted)
-    return [Step("lifecycle", (value, state.least_transition), tuple(told))] if told else []
+    return [SetLifecycle(value, state.least_transition, tuple(told))] if told else []
 
 
 def _cors(wanted: Wanted, state: State) -> list[Step]:
@@ -164,17 +176,17 @@ def _cors(wanted: Wanted, state: State) -> list[Step]:
         told = f"{'mend' if there else 'add'} the CORS rule {spec.CORS}, for pages of {', '.join(wanted.origins)}"
     else:
         told = f"remove the CORS rule {spec.CORS}: no other site's page uploads or reads"
-    return [Step("cors", spec.with_rules(state.cors, rules, (spec.CORS,)), (told,))]
+    return [SetCors(spec.with_rules(state.cors, rules, (spec.CORS,)), (told,))]
 
 
 def plan(wanted: Wanted, state: State) -> list[Step]:
     """The steps. Raises BucketError for a bucket that must not be changed."""
     _refuse(wanted, state)
-    made = []
+    made: list[Step] = []
     if not state.there:
         place = f" in {wanted.region}" if wanted.region else ""
-        made.append(Step("create", wanted.region, (f"make the bucket {wanted.bucket}{place}, its owner's alone",)))
-        state = State(there=True, ownership=spec.ENFORCED)
+        made.append(CreateBucket(wanted.region, (f"make the bucket {wanted.bucket}{place}, its owner's alone",)))
+        state = after(state, made)
     access = _access(wanted, state)
     rest = [step for part in (_ownership, _encryption, _versioning, _lifecycle, _cors) for step in part(wanted, state)]
     return made + (rest + access if wanted.public_prefix else access + rest)
@@ -197,14 +209,7 @@ def closing(wanted: Wanted, state: State) -> list[Step]:
 def after(state: State, steps: list[Step]) -> State:
     """The state that the steps end in."""
     for step in steps:
-        if step.kind == "create":
-            state = State(there=True, ownership=spec.ENFORCED)
-        elif step.kind == "lifecycle":
-            state = state._replace(lifecycle=tuple(step.value[0]))
-        elif step.kind == "cors":
-            state = state._replace(cors=tuple(step.value))
-        else:
-            state = state._replace(**{step.kind: step.value})
+        state = step.state_after(state)
     return state
 
 

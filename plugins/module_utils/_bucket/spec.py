@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides what makes a bucket as it should be: state and wishes in, steps in a safe order and their sentences out."""
+"""What a bucket should be and what it is: the checked options, the rules that follow from them, and how states compare."""
 
 from __future__ import annotations
 
@@ -63,14 +63,6 @@ class State(NamedTuple):
     least_transition: str = ""  # what S3 keeps beside the lifecycle rules, and forgets when they are sent without it
     encryption: dict = {}  # noqa: RUF012 - a default that nobody changes
     versioning: str = ""
-
-
-class Step(NamedTuple):
-    """One request that changes something; kind names the setting, actions say it to the user."""
-
-    kind: str
-    value: object
-    actions: tuple[str, ...] = ()
 
 
 def _path(name: str, given: str, needed: bool) -> str:
