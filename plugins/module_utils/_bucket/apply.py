@@ -7,10 +7,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from .._s3 import session
-from .._s3.endpoint import Where
+from .._s3.endpoint import Keys, Where
 from . import plan
 from .spec import SWITCHES, BucketError, State, Wanted
 from .steps import (
@@ -55,7 +56,7 @@ _ACTIONS = {
 }
 
 
-def _sentence(bucket: str, operation: str, error: dict, status: int) -> str:
+def _sentence(bucket: str, operation: str, error: dict[str, Any], status: int) -> str:
     """What S3 refused, with the way out."""
     code, told = error.get("Code", ""), " ".join(str(error.get("Message", "")).split()).rstrip(".")
     way = _WAY_OUT.get(code, "")
@@ -83,10 +84,16 @@ def _never(step: NoReturn) -> NoReturn:
 class BucketSettings:
     """The settings of one bucket, read and changed through a client of botocore."""
 
-    def __init__(self, client, name: str, pause=time.sleep, clock=time.monotonic):
+    def __init__(
+        self,
+        client: Any,  # of botocore, which has no types
+        name: str,
+        pause: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.client, self.name, self._pause, self._clock = client, name, pause, clock
 
-    def ask(self, method: str, absent: tuple = (), **words) -> dict | None:
+    def ask(self, method: str, absent: tuple[str, ...] = (), **words: Any) -> dict[str, Any] | None:
         """One request; None when S3 says that there is no such thing. Raises BucketError."""
         import botocore.exceptions
 
@@ -189,7 +196,7 @@ class BucketSettings:
         return done
 
     @contextlib.contextmanager
-    def or_closed(self, wanted: Wanted, before: State, done: list[str]):
+    def or_closed(self, wanted: Wanted, before: State, done: list[str]) -> Iterator[None]:
         """Close again what is open since before when something fails in here: nothing stays open that is not proved."""
         try:
             yield
@@ -201,7 +208,9 @@ class BucketSettings:
 
     def _close(self, wanted: Wanted, done: list[str]) -> str:
         """Close the prefix that was opened, add it to what was done; how that went, as the end of a sentence."""
-        what, faults, told = f"{wanted.public_prefix}/, which this run has opened,", [], []
+        what = f"{wanted.public_prefix}/, which this run has opened,"
+        faults: list[str] = []
+        told: list[str] = []
         try:
             steps = plan.closing(wanted, self.read())
         except BucketError as fault:  # the block closes whatever there is
@@ -259,7 +268,7 @@ class BucketSettings:
         """Read everything again until it is as planned; S3 needs a moment to tell everywhere what was set."""
         self._until(lambda: plan.unproved(wanted, before, self.read()))
 
-    def _until(self, ask) -> None:
+    def _until(self, ask: Callable[[], str]) -> None:
         """Ask until nothing is wrong. Raises BucketError with what still is after a while."""
         until, pause = self._clock() + SETTLE, 0.5
         while True:
@@ -272,7 +281,7 @@ class BucketSettings:
             pause = min(2 * pause, 5.0)
 
 
-def _header(answer: dict, name: str) -> str:
+def _header(answer: dict[str, Any], name: str) -> str:
     return answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get(name, "")
 
 
@@ -287,7 +296,7 @@ def partition(region: str) -> str:
         return "aws"
 
 
-def client(options: dict, where: Where, keys):
+def client(options: dict[str, Any], where: Where, keys: Callable[[], Keys]) -> Any:
     """A client of botocore for the place that a login found."""
     import botocore.config
     import botocore.session
@@ -314,7 +323,7 @@ def client(options: dict, where: Where, keys):
     )
 
 
-def login(options: dict) -> tuple[BucketSettings, Where]:
+def login(options: dict[str, Any]) -> tuple[BucketSettings, Where]:
     """The bucket that the options name, in the region where it is. Raises BucketError."""
     try:
         import botocore.exceptions
@@ -337,7 +346,7 @@ def login(options: dict) -> tuple[BucketSettings, Where]:
         raise BucketError(f"bucket {options['bucket']}: {' '.join(str(fault).split())}") from fault
 
 
-def _region(made, bucket: str) -> str:
+def _region(made: Any, bucket: str) -> str:
     """The region that S3 says a bucket is in, "" when it says none."""
     import botocore.exceptions
 

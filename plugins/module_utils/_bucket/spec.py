@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._s3.endpoint import Where, WhereError, by_url
 from . import policy
@@ -55,13 +55,13 @@ class State(NamedTuple):
 
     there: bool = False
     stack: str = ""  # the CloudFormation stack that owns it
-    block: dict | None = None
+    block: dict[str, bool] | None = None
     ownership: str = ""
-    policy: dict | None = None
-    cors: tuple[dict, ...] = ()
-    lifecycle: tuple[dict, ...] = ()
+    policy: dict[str, Any] | None = None
+    cors: tuple[dict[str, Any], ...] = ()
+    lifecycle: tuple[dict[str, Any], ...] = ()
     least_transition: str = ""  # what S3 keeps beside the lifecycle rules, and forgets when they are sent without it
-    encryption: dict = {}  # noqa: RUF012 - a default that nobody changes
+    encryption: dict[str, Any] = {}  # noqa: RUF012 - a default that nobody changes
     versioning: str = ""
 
 
@@ -79,7 +79,7 @@ def _path(name: str, given: str, needed: bool) -> str:
     )
 
 
-def _public(options: dict, key_prefix: str) -> tuple[str, str]:
+def _public(options: dict[str, Any], key_prefix: str) -> tuple[str, str]:
     """The prefix that is to be open, and the one that is not although it is named; "" for none."""
     prefix, confirmed = _path("public_prefix", options["public_prefix"], False), options["public_access_confirmed"]
     if confirmed and not prefix:
@@ -94,7 +94,7 @@ def _public(options: dict, key_prefix: str) -> tuple[str, str]:
     return (prefix, "") if confirmed else ("", prefix)
 
 
-def wish(options: dict, partition: str = "aws") -> Wanted:
+def wish(options: dict[str, Any], partition: str = "aws") -> Wanted:
     """What the options of the module ask for. Raises BucketError for those that cannot be."""
     key_prefix = _path("key_prefix", options["key_prefix"], True)
     public, closed = _public(options, key_prefix)
@@ -124,7 +124,7 @@ def wish(options: dict, partition: str = "aws") -> Wanted:
     )  # fmt: skip
 
 
-def cors_rule(wanted: Wanted) -> dict:
+def cors_rule(wanted: Wanted) -> dict[str, Any]:
     """What the pages of the site may do from a browser."""
     return {
         "ID": CORS,
@@ -136,7 +136,7 @@ def cors_rule(wanted: Wanted) -> dict:
     }
 
 
-def _deleted(name: str, prefix: str, days: int) -> dict:
+def _deleted(name: str, prefix: str, days: int) -> dict[str, Any]:
     """What was deleted below a prefix goes for good; so does the mark of the delete, which listings would read past for ever."""
     return {
         "ID": name,
@@ -147,7 +147,7 @@ def _deleted(name: str, prefix: str, days: int) -> dict:
     }
 
 
-def lifecycle_rules(wanted: Wanted) -> list[dict]:
+def lifecycle_rules(wanted: Wanted) -> list[dict[str, Any]]:
     """Uploads that nobody confirmed, parts of uploads that nobody ended, and what users deleted go by themselves."""
     incoming = {
         "ID": INCOMING,
@@ -171,7 +171,7 @@ def lifecycle_rules(wanted: Wanted) -> list[dict]:
     return made
 
 
-def statements(wanted: Wanted) -> list[dict]:
+def statements(wanted: Wanted) -> list[dict[str, Any]]:
     """The statements of ours that the policy should have."""
     made = [policy.tls_only(wanted.bucket, wanted.partition)]
     if wanted.public_prefix:
@@ -184,7 +184,7 @@ def blocked(wanted: Wanted) -> dict[str, bool]:
     return dict.fromkeys(SWITCHES[:2], True) | dict.fromkeys(SWITCHES[2:], not wanted.public_prefix)
 
 
-def _sorted(value):
+def _sorted(value: Any) -> Any:
     """A value whose lists are in one order."""
     if isinstance(value, dict):
         return {name: _sorted(item) for name, item in value.items()}
@@ -193,7 +193,7 @@ def _sorted(value):
     return value
 
 
-def with_filter(rule: dict) -> dict:
+def with_filter(rule: dict[str, Any]) -> dict[str, Any]:
     """A lifecycle rule in today's form: S3 takes no rules of which some have a Filter and others the Prefix of old beside them.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
@@ -206,7 +206,7 @@ def with_filter(rule: dict) -> dict:
     }
 
 
-def rule_meaning(rule: dict) -> str:
+def rule_meaning(rule: dict[str, Any]) -> str:
     """What a rule says, in one form for all its spellings: lists in any order, Prefix old and new."""
     said = dict(with_filter(rule))
     if "Filter" in said:
@@ -216,7 +216,9 @@ def rule_meaning(rule: dict) -> str:
     return json.dumps(_sorted(said), sort_keys=True, default=str)
 
 
-def with_rules(there: tuple[dict, ...], wanted: list[dict], names: tuple[str, ...]) -> list[dict]:
+def with_rules(
+    there: tuple[dict[str, Any], ...], wanted: list[dict[str, Any]], names: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """The rules with exactly these of ours: those that are there stay where they are, and so do all others."""
     left = {rule["ID"]: rule for rule in wanted}
     made = []
@@ -256,7 +258,7 @@ def for_browsers(endpoint: str, bucket: str, region: str) -> Where:
         raise BucketError(f"browser_{fault}") from fault
 
 
-def view(state: State) -> dict:
+def view(state: State) -> dict[str, Any]:
     """A state as the diff shows it."""
     if not state.there:
         return {}
