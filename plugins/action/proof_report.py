@@ -11,6 +11,7 @@ import os
 import secrets
 import tempfile
 import time
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
@@ -51,9 +52,9 @@ def _write(folder: str, name: str, text: str) -> None:
     os.replace(part, os.path.join(folder, name))
 
 
-def _through_balancer(site: dict, run: str, keys: dict[str, str]) -> dict:
+def _through_balancer(site: dict[str, Any], run: str, keys: dict[str, str]) -> dict[str, Any]:
     """Upload a file through the balancer, and fetch every server's through it."""
-    found = {"url": site["url"] or "", "read": {}, "problems": []}
+    found: dict[str, Any] = {"url": site["url"] or "", "read": {}, "problems": []}
     if not site["url"]:
         return found
     until = time.monotonic() + _DEADLINE
@@ -75,7 +76,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge what the hosts returned."""
         result = super().run(tmp, task_vars)
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -78,7 +79,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Make the archive unless it is there."""
         result = super().run(tmp, task_vars)
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)

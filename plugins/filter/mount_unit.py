@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 
 DOCUMENTATION = r"""
@@ -39,6 +41,6 @@ _value:
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[[str], str]]:
         """By name."""
         return {"mount_unit": lambda path: f"{systemd.escape_path(path)}.mount"}

@@ -159,12 +159,14 @@ read:
   type: dict
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import spec
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import host, judge
 
 
-def _look(module: AnsibleModule) -> dict:
+def _look(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     items, faults = spec.wanted(given["mounts"], given["region"], given["transport"])
     if faults:
@@ -173,7 +175,7 @@ def _look(module: AnsibleModule) -> dict:
     return host.look(items, given["host"], hosts, given["deadline"])
 
 
-def _step(given: dict) -> list[dict]:
+def _step(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Do one step on the mounts and on the site; the answers of both."""
     hostname, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
     site, keys = given["site"], given["uploads"]
@@ -223,7 +225,7 @@ def main() -> None:
     )
     if module.params["step"] == "look":
         module.exit_json(changed=False, **_look(module))
-    told: dict = {"problems": []}
+    told: dict[str, Any] = {"problems": []}
     for answer in [] if module.check_mode else _step(module.params):
         told = {**told, **answer, "problems": told["problems"] + answer["problems"]}
     module.exit_json(changed=False, **told)
