@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible filter openpgp_fingerprint."""
+"""Ansible filter openpgp_fingerprint: the fingerprint of an armoured OpenPGP public key, computed without GnuPG."""
 
 from __future__ import annotations
 

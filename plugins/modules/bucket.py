@@ -2,7 +2,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module bucket."""
+"""Ansible module bucket: its options and results, and the run that reads, plans, applies and proves."""
 
 from __future__ import annotations
 

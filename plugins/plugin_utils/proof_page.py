@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof as one HTML page."""
+"""The proof page: its text, its style, and the proof written as one HTML file."""
 
 from __future__ import annotations
 

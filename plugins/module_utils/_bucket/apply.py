@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a bucket's settings and carries the steps of a plan out; knows a client of botocore, and decides nothing."""
+"""Reads the settings of a bucket and carries the steps of a plan out, through a client of botocore; decides nothing."""
 
 from __future__ import annotations
 

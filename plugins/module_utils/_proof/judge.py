@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof that every host serves the same bytes: what is written, what counts as agreement, and how it is told."""
+"""The proof that every host serves the same bytes: what is written, what counts as agreement, and the report."""
 
 from __future__ import annotations
 
