@@ -98,7 +98,7 @@ def bucket(lab: Lab) -> None:
     """
     s3 = client(lab)
     _wait(lab, s3)
-    there = apply.Bucket(s3, lab.bucket)
+    there = apply.BucketSettings(s3, lab.bucket)
     try:
         state = there.read()
         public = spec.open_prefix(lab.bucket, state)

@@ -11,10 +11,11 @@ import os
 import secrets
 import tempfile
 import time
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
-from ansible_collections.samefiles.aws.plugins.module_utils._proof import site as _site
+from ansible_collections.samefiles.aws.plugins.module_utils._proof.site import content, fetch, file_name, upload
 from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 
 RESULTS = {"type": "list", "elements": "dict", "default": []}
@@ -51,21 +52,21 @@ def _write(folder: str, name: str, text: str) -> None:
     os.replace(part, os.path.join(folder, name))
 
 
-def _through_balancer(site: dict, run: str, keys: dict[str, str]) -> dict:
+def _through_balancer(site: dict[str, Any], run: str, keys: dict[str, str]) -> dict[str, Any]:
     """Upload a file through the balancer, and fetch every server's through it."""
-    found = {"url": site["url"] or "", "read": {}, "problems": []}
+    found: dict[str, Any] = {"url": site["url"] or "", "read": {}, "problems": []}
     if not site["url"]:
         return found
     until = time.monotonic() + _DEADLINE
     token = judge.token(run, judge.BALANCER, "site")
     try:
-        name = _site.file_name(site, "proof-balancer")
-        keys[judge.BALANCER] = _site.upload(site, name, _site.content(name, token), page=site["url"])
+        name = file_name(site, "proof-balancer")
+        keys[judge.BALANCER] = upload(site, name, content(name, token), page=site["url"])
     except OSError as fault:
         told = fault.strerror or str(fault)
         found["problems"].append(f"{judge.BALANCER}: uploading a file through {site['url']} failed: {told}")
     for writer, key in keys.items():
-        found["read"][writer] = _site.fetch(site, key, judge.token(run, writer, "site"), until)
+        found["read"][writer] = fetch(site, key, judge.token(run, writer, "site"), until)
     return found
 
 
@@ -75,7 +76,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge what the hosts returned."""
         result = super().run(tmp, task_vars)
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)

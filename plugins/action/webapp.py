@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -14,7 +15,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._webapp import ident
 MODULE = "samefiles.aws.webapp"
 
 
-def _app_units(files: list[dict]) -> dict[str, str]:
+def _app_units(files: list[dict[str, Any]]) -> dict[str, str]:
     """The units of the app itself: a change of theirs makes a release."""
     return {file["path"]: file["content"] for file in files if "/webapp@." in str(file.get("path"))}
 
@@ -24,7 +25,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = True
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Name the release, run the module, send the archive when it asks for it."""
         result = super().run(tmp, task_vars)
         given = dict(self._task.args)

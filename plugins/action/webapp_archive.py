@@ -10,11 +10,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.samefiles.aws.plugins.module_utils._webapp import identity
-from ansible_collections.samefiles.aws.plugins.plugin_utils import archive as _archive
+from ansible_collections.samefiles.aws.plugins.plugin_utils.archive import digest, pack
 
 ARGUMENTS = {
     "source": {"type": "path", "required": True},
@@ -43,9 +44,9 @@ def _build(builder: str, archive: str) -> None:
 
 def _name(source: str, more: list[str]) -> str:
     """The name of the archive that is made from these files."""
-    total = hashlib.sha256(_archive.digest(source).encode())
+    total = hashlib.sha256(digest(source).encode())
     for path in sorted(more):
-        seen = _archive.digest(path) if os.path.isdir(path) else identity.checksum(path)
+        seen = digest(path) if os.path.isdir(path) else identity.checksum(path)
         total.update(f"{os.path.basename(path)} {seen}".encode())
     return f"{total.hexdigest()[:32]}.tar.gz"
 
@@ -68,7 +69,7 @@ def _archive_of(source: str, builder: str | None, more: list[str], cache: str) -
             if builder:
                 _build(builder, archive)
             else:
-                _archive.pack(source, archive)
+                pack(source, archive)
     return archive
 
 
@@ -78,7 +79,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Make the archive unless it is there."""
         result = super().run(tmp, task_vars)
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)

@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible filter mount_unit."""
+"""Ansible filter mount_unit: the name of the systemd unit of a mount."""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible filter openpgp_fingerprint."""
+"""Ansible filter openpgp_fingerprint: the fingerprint of an armoured OpenPGP public key, computed without GnuPG."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
@@ -105,7 +107,7 @@ def body_of(data: bytes, at: int) -> tuple[int, int]:
     return at + 6, int.from_bytes(data[at + 2 : at + 6], "big")
 
 
-def packets(data: bytes):
+def packets(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the kind and the body of each packet."""
     at = 0
     while at < len(data):
@@ -134,7 +136,7 @@ def fingerprint(text: str) -> str:
     return hashlib.sha1(framed, usedforsecurity=False).hexdigest().upper()
 
 
-def openpgp_fingerprint(text, default=None):
+def openpgp_fingerprint(text: object, default: Any = None) -> Any:
     """The filter: see DOCUMENTATION."""
     try:
         return fingerprint(text if isinstance(text, str) else "")
@@ -147,6 +149,6 @@ def openpgp_fingerprint(text, default=None):
 class FilterModule:
     """What Ansible looks for."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""
         return {"openpgp_fingerprint": openpgp_fingerprint}

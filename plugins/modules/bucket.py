@@ -2,7 +2,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module bucket."""
+"""Ansible module bucket: its options and results, and the run that reads, plans, applies and proves."""
 
 from __future__ import annotations
 
@@ -141,6 +141,8 @@ proof:
   sample: ["everybody reads what lies below public/", "nobody lists the bucket"]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply, plan, spec, verify
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.arguments import CONNECTION
@@ -162,7 +164,7 @@ ARGUMENTS = {
 }
 
 
-def run(options: dict, check: bool) -> dict:
+def run(options: dict[str, Any], check: bool) -> dict[str, Any]:
     """Read, plan, apply, prove; the result. Raises BucketError."""
     spec.wish(options)  # whatever is wrong with the options is told before anything is asked
     browser = options["browser_endpoint_url"] or ""

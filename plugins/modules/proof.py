@@ -2,7 +2,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module proof."""
+"""Ansible module proof: its options and results, and the one step of the proof that a call does on a host."""
 
 from __future__ import annotations
 
@@ -159,40 +159,41 @@ read:
   type: dict
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import spec
-from ansible_collections.samefiles.aws.plugins.module_utils._proof import host as _host
-from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
+from ansible_collections.samefiles.aws.plugins.module_utils._proof import host, judge
 
 
-def _look(module: AnsibleModule) -> dict:
+def _look(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     items, faults = spec.wanted(given["mounts"], given["region"], given["transport"])
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults)
     hosts = [] if module.check_mode else given["hosts"]
-    return _host.look(items, given["host"], hosts, given["deadline"])
+    return host.look(items, given["host"], hosts, given["deadline"])
 
 
-def _step(given: dict) -> list[dict]:
+def _step(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Do one step on the mounts and on the site; the answers of both."""
-    host, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
+    hostname, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
     site, keys = given["site"], given["uploads"]
     if given["step"] == "write":
-        answers = [_host.write(mounts, host, run, deadline)]
-        return answers + ([_host.site_write(site, host, run, deadline)] if site else [])
+        answers = [host.write(mounts, hostname, run, deadline)]
+        return answers + ([host.site_write(site, hostname, run, deadline)] if site else [])
     if given["step"] == "read":
-        answers = [_host.read(mounts, host, given["writers"], run, wait, deadline)]
-        return answers + ([_host.site_read(site, host, keys, run, wait, deadline)] if site else [])
+        answers = [host.read(mounts, hostname, given["writers"], run, wait, deadline)]
+        return answers + ([host.site_read(site, hostname, keys, run, wait, deadline)] if site else [])
     if given["step"] == "clean":
-        answers = [_host.clean(mounts, host, deadline)]
+        answers = [host.clean(mounts, hostname, deadline)]
         mine = [
             key
             for writer, key in keys.items()
-            if writer == host or (writer, host) == (judge.BALANCER, min(given["hosts"]))
+            if writer == hostname or (writer, hostname) == (judge.BALANCER, min(given["hosts"]))
         ]
-        return answers + ([_host.site_clean(site, host, mine, deadline)] if site else [])
-    return [_host.site_gone(site, host, keys, wait, deadline)] if site else []
+        return answers + ([host.site_clean(site, hostname, mine, deadline)] if site else [])
+    return [host.site_gone(site, hostname, keys, wait, deadline)] if site else []
 
 
 def main() -> None:
@@ -224,7 +225,7 @@ def main() -> None:
     )
     if module.params["step"] == "look":
         module.exit_json(changed=False, **_look(module))
-    told: dict = {"problems": []}
+    told: dict[str, Any] = {"problems": []}
     for answer in [] if module.check_mode else _step(module.params):
         told = {**told, **answer, "problems": told["problems"] + answer["problems"]}
     module.exit_json(changed=False, **told)

@@ -2,7 +2,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the action plugin webapp_archive."""
+"""Documentation of the action webapp_archive, which plugins/action carries out on the controller."""
 
 from __future__ import annotations
 

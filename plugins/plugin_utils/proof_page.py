@@ -1,10 +1,11 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof as one HTML page."""
+"""The proof page: its text, its style, and the proof written as one HTML file."""
 
 from __future__ import annotations
 
 import html
+from typing import Any
 
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
 
@@ -49,13 +50,13 @@ _TICK = _SIGN.format("m7.5 12.5 3 3 6-6.5")
 _CROSS = _SIGN.format("m8.5 8.5 7 7m0-7-7 7")
 
 
-def _cell(pair: dict) -> str:
+def _cell(pair: dict[str, Any]) -> str:
     if pair["same"]:
         return f"<td>same<small>{pair['lag_ms']} ms</small></td>"
     return f'<td class="bad">{judge.word(pair)}<small>{html.escape(pair["fault"])}</small></td>'
 
 
-def _section(title: str, sub: str, corner: str, pairs: list[dict]) -> str:
+def _section(title: str, sub: str, corner: str, pairs: list[dict[str, Any]]) -> str:
     hosts = list(dict.fromkeys(pair["written_by"] for pair in pairs))
     by = {(pair["written_by"], pair["read_by"]): pair for pair in pairs}
     head = "".join(f'<th scope="col">{html.escape(host)}</th>' for host in hosts)
@@ -72,7 +73,7 @@ def _section(title: str, sub: str, corner: str, pairs: list[dict]) -> str:
     )
 
 
-def _how(proof: dict) -> str:
+def _how(proof: dict[str, Any]) -> str:
     """What was done, in words."""
     said = []
     if proof["mounts"] or not proof["site"]:
@@ -89,7 +90,7 @@ def _how(proof: dict) -> str:
     return " ".join(said)
 
 
-def page(proof: dict, when: str) -> str:
+def page(proof: dict[str, Any], when: str) -> str:
     """The proof as one HTML file that loads nothing else."""
     parts = [*proof["mounts"], *([proof["site"]] if proof["site"] else [])]
     pairs = [pair for part in parts for pair in part["pairs"]]

@@ -6,9 +6,17 @@ import json
 import random
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket import plan, spec, verify
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket import policy as _policy
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import plan, policy, spec, verify
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import SWITCHES, BucketError, State
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import (
+    CreateBucket,
+    SetCors,
+    SetEncryption,
+    SetLifecycle,
+    SetPolicy,
+    SetPublicAccessBlock,
+    SetVersioning,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import by_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +47,7 @@ RULE = {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expir
 OTHER_SITE = {"ID": "other", "AllowedOrigins": ["https://other.example.com"], "AllowedMethods": ["GET"]}
 
 
-def policy(*statements: dict) -> dict:
+def document(*statements: dict) -> dict:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -50,14 +58,14 @@ class Bucket:
         self.state = state
 
     def do(self, step) -> None:
-        if step.kind == "policy" and (self.state.block or {}).get("BlockPublicPolicy"):
-            public = [one for one in step.value["Statement"] if _policy.is_public(one)]
+        if isinstance(step, SetPolicy) and (self.state.block or {}).get("BlockPublicPolicy"):
+            public = [one for one in step.policy["Statement"] if policy.is_public(one)]
             assert not public, "S3 takes no public policy while BlockPublicPolicy is on"
-        if step.kind == "lifecycle":
-            assert {"Filter", "Prefix"} - {name for rule in step.value[0] for name in rule}, (
+        if isinstance(step, SetLifecycle):
+            assert {"Filter", "Prefix"} - {name for rule in step.rules for name in rule}, (
                 "S3 takes no two forms at once"
             )
-        if step.kind == "create":
+        if isinstance(step, CreateBucket):
             self.state = State(there=True, ownership=spec.ENFORCED, block=ALL_ON)
         else:
             self.state = plan.after(self.state, [step])
@@ -66,10 +74,10 @@ class Bucket:
         """Which statements let everybody in, and over what."""
         if (self.state.block or {}).get("RestrictPublicBuckets"):
             return set()
-        every = _policy.statements(self.state.policy)
-        tls = _policy.meaning(_policy.tls_only(NAME, "aws"))
-        ways = ["https"] if tls in map(_policy.meaning, every) else ["http", "https"]
-        return {f"{way} {_policy.meaning(one)}" for one in every if _policy.is_public(one) for way in ways}
+        every = policy.statements(self.state.policy)
+        tls = policy.meaning(policy.tls_only(NAME, "aws"))
+        ways = ["https"] if tls in map(policy.meaning, every) else ["http", "https"]
+        return {f"{way} {policy.meaning(one)}" for one in every if policy.is_public(one) for way in ways}
 
 
 def converge(wanted: spec.Wanted, state: State) -> tuple[State, list[str]]:
@@ -154,9 +162,9 @@ def test_what_was_deleted_is_kept_as_long_as_is_asked_for():
     [
         (State(), {}, "does not exist: mend its name, or set create: true"),
         (State(there=True, stack="shared-storage"), {}, "belongs to the CloudFormation stack shared-storage"),
-        (State(there=True, policy=policy(statement("Old"))), OPEN, r"another public statement \(Old\)"),
-        (State(there=True, policy=policy(statement())), OPEN, r"another public statement \(without a Sid\)"),
-        (State(there=True, block=ALL_ON, policy=policy(statement("Old"))), {}, "S3 takes no policy while"),
+        (State(there=True, policy=document(statement("Old"))), OPEN, r"another public statement \(Old\)"),
+        (State(there=True, policy=document(statement())), OPEN, r"another public statement \(without a Sid\)"),
+        (State(there=True, block=ALL_ON, policy=document(statement("Old"))), {}, "S3 takes no policy while"),
     ],
 )
 def test_what_is_not_ours_to_change(state, options, said):
@@ -172,7 +180,7 @@ CLOSED = {
     "ownership": ({"ownership": "ObjectWriter"}, "give the bucket's owner every object, and switch ACLs off (it was ObjectWriter)"),
     "no policy": ({"policy": None}, "add the policy's statement SamefilesTlsOnly, which refuses whatever comes without TLS"),
     "other policy": (
-        {"policy": policy(statement("SamefilesTlsOnly", Effect="Deny", Principal=ROLE))},
+        {"policy": document(statement("SamefilesTlsOnly", Effect="Deny", Principal=ROLE))},
         "mend the policy's statement SamefilesTlsOnly, which refuses whatever comes without TLS",
     ),
     "cors": ({"cors": ()}, "add the CORS rule samefiles-browser, for pages of https://files.example.com"),
@@ -219,7 +227,7 @@ def test_the_second_switch_and_back():
     assert opened.policy["Statement"][1]["Resource"] == f"{ARN}/public/*"
     assert spec.open_prefix(NAME, opened) == "public"
     steps = plan.plan(wish(), opened)
-    assert [step.kind for step in steps] == ["policy", "block"]
+    assert [type(step) for step in steps] == [SetPolicy, SetPublicAccessBlock]
     closed, told = converge(wish(), opened)
     assert told[0] == "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials"
     assert closed == converged()._replace(lifecycle=opened.lifecycle)
@@ -233,18 +241,18 @@ def test_the_second_switch_and_back():
 
 def test_closing_comes_first_and_opening_last():
     opened = converged(**OPEN)._replace(versioning="", encryption={}, cors=())
-    kinds = [step.kind for step in plan.plan(wish(), opened)]
-    assert kinds == ["policy", "block", "encryption", "versioning", "cors"]
+    made = [type(step) for step in plan.plan(wish(), opened)]
+    assert made == [SetPolicy, SetPublicAccessBlock, SetEncryption, SetVersioning, SetCors]
     closed = converged()._replace(versioning="", encryption={}, cors=())
-    kinds = [step.kind for step in plan.plan(wish(**OPEN), closed)]
-    assert kinds == ["encryption", "versioning", "lifecycle", "cors", "block", "policy"]
+    made = [type(step) for step in plan.plan(wish(**OPEN), closed)]
+    assert made == [SetEncryption, SetVersioning, SetLifecycle, SetCors, SetPublicAccessBlock, SetPolicy]
 
 
 def test_a_wider_statement_behind_the_block_is_never_let_out():
     state = converged(public_prefix=OPEN["public_prefix"])
-    wide = policy(*state.policy["Statement"], statement("SamefilesPublicRead"))
+    wide = document(*state.policy["Statement"], statement("SamefilesPublicRead"))
     steps = plan.plan(wish(**OPEN), state._replace(policy=wide))
-    assert [step.kind for step in steps] == ["policy", "block", "policy"]
+    assert [type(step) for step in steps] == [SetPolicy, SetPublicAccessBlock, SetPolicy]
     told = converge(wish(**OPEN), state._replace(policy=wide))[1]
     assert told == [
         "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials",
@@ -321,7 +329,9 @@ def test_versions_are_suspended_only_where_they_were_kept():
 def test_what_s3_keeps_beside_the_lifecycle_rules_is_sent_with_them():
     state = converged()._replace(lifecycle=(RULE,), least_transition="varies_by_storage_class")
     [step] = plan.plan(wish(), state)
-    assert step.value == ([RULE, *spec.lifecycle_rules(wish())], "varies_by_storage_class")
+    assert isinstance(step, SetLifecycle)
+    assert step.rules == [RULE, *spec.lifecycle_rules(wish())]
+    assert step.least_transition == "varies_by_storage_class"
 
 
 # Spellings: AWS stores a policy as it likes.
@@ -340,7 +350,7 @@ def test_what_s3_keeps_beside_the_lifecycle_rules_is_sent_with_them():
     ],
 )
 def test_another_spelling_is_no_difference(respelled):
-    ours = {**_policy.tls_only(NAME, "aws"), **respelled}
+    ours = {**policy.tls_only(NAME, "aws"), **respelled}
     assert converge(wish(), converged()._replace(policy={"Version": "2012-10-17", "Statement": ours}))[1] == []
 
 
@@ -352,13 +362,13 @@ def test_another_spelling_is_no_difference(respelled):
     ],
 )  # fmt: skip
 def test_another_meaning_is_a_difference(changed):
-    ours = {**_policy.tls_only(NAME, "aws"), **changed}
-    assert converge(wish(), converged()._replace(policy=policy(ours)))[1] != []
+    ours = {**policy.tls_only(NAME, "aws"), **changed}
+    assert converge(wish(), converged()._replace(policy=document(ours)))[1] != []
 
 
 def test_a_sid_that_is_there_twice_becomes_one():
-    ours = _policy.tls_only(NAME, "aws")
-    state, _told = converge(wish(), converged()._replace(policy=policy(ours, FOREIGN[0], ours)))
+    ours = policy.tls_only(NAME, "aws")
+    state, _told = converge(wish(), converged()._replace(policy=document(ours, FOREIGN[0], ours)))
     assert state.policy["Statement"] == [ours, FOREIGN[0]]
 
 
@@ -418,7 +428,7 @@ def test_rules_in_another_spelling_are_no_difference():
     ],
 )  # fmt: skip
 def test_which_statements_let_everybody_in(more, public):
-    assert _policy.is_public(statement(**more)) is public
+    assert policy.is_public(statement(**more)) is public
 
 
 # Whatever a bucket is like: what is foreign stays, the plan ends in what was wanted, and nothing is opened on the way.
@@ -428,8 +438,8 @@ WHO = st.sampled_from(["*", {"AWS": "*"}, ROLE, {"Service": "cloudfront.amazonaw
 STATEMENTS = st.builds(
     lambda sid, who, effect, path: statement(sid, Principal=who, Effect=effect, Resource=f"{ARN}/{path}"),
     SIDS, WHO, st.sampled_from(["Allow", "Deny"]), st.sampled_from(["*", "public/*", "logs/*"]),
-) | st.sampled_from([_policy.tls_only(NAME, "aws"), _policy.public_read(NAME, "aws", "public")])  # fmt: skip
-POLICIES = st.none() | st.lists(STATEMENTS, max_size=5).map(lambda found: policy(*found))
+) | st.sampled_from([policy.tls_only(NAME, "aws"), policy.public_read(NAME, "aws", "public")])  # fmt: skip
+POLICIES = st.none() | st.lists(STATEMENTS, max_size=5).map(lambda found: document(*found))
 RULES = st.lists(
     st.sampled_from([RULE, *spec.lifecycle_rules(wish()), {**RULE, "ID": "samefiles-incoming"}, {**RULE, "ID": "z"}])
 )
@@ -461,15 +471,15 @@ def test_every_bucket_converges_safely_or_is_refused(state, options):
     try:
         plan.plan(wanted, state)
     except BucketError:
-        foreign = [one for one in _policy.foreign(state.policy) if _policy.is_public(one)]
+        foreign = [one for one in policy.foreign(state.policy) if policy.is_public(one)]
         assert foreign
         assert wanted.public_prefix or state.block["BlockPublicPolicy"]
         return
     found, told = converge(wanted, state)
     assert len(told) == len(set(told))
     assert spec.foreign(found) == spec.foreign(state)
-    assert [one for one in _policy.statements(found.policy) if one.get("Sid") not in _policy.OURS] == [
-        one for one in _policy.statements(state.policy) if one.get("Sid") not in _policy.OURS
+    assert [one for one in policy.statements(found.policy) if one.get("Sid") not in policy.OURS] == [
+        one for one in policy.statements(state.policy) if one.get("Sid") not in policy.OURS
     ]
     assert bool(told) == (found != state or bool(plan.plan(wanted, state)))
 
@@ -484,11 +494,11 @@ def test_a_meaning_does_not_depend_on_spelling(one, chance: random.Random):
             other[name] = many if len(many) > 1 or chance.random() < 0.5 else many[0]
     names = list(other)
     chance.shuffle(names)
-    assert _policy.meaning({name: other[name] for name in names}) == _policy.meaning(one)
+    assert policy.meaning({name: other[name] for name in names}) == policy.meaning(one)
 
 
 def test_what_somebody_else_changed_meanwhile_is_told():
-    before = converged()._replace(policy=policy(*converged().policy["Statement"], FOREIGN[0]))
+    before = converged()._replace(policy=document(*converged().policy["Statement"], FOREIGN[0]))
     assert "somebody else changed it meanwhile" in plan.unproved(wish(), before, converged())
     assert "gone again" in plan.unproved(wish(), before, State())
     assert "there is still to switch" in plan.unproved(wish(), before, before._replace(block=None))

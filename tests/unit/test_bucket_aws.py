@@ -12,7 +12,12 @@ import botocore.awsrequest
 import botocore.session
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError, Step
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import (
+    SetLifecycle,
+    SetPolicy,
+    SetPublicAccessBlock,
+)
 from ansible_collections.samefiles.aws.plugins.modules import bucket as module
 from botocore.exceptions import ClientError
 
@@ -98,13 +103,13 @@ def test_what_s3_keeps_beside_the_rules_is_read_and_sent(least):
         sent.append((request.method, dict(request.headers)))
         return 200, {apply.LEAST_TRANSITION: least} if request.method == "GET" and least else {}
 
-    there = apply.Bucket(client(answer), "example-site")
+    there = apply.BucketSettings(client(answer), "example-site")
     assert apply._header(there.ask("get_bucket_lifecycle_configuration"), apply.LEAST_TRANSITION) == least
     for _turn in range(2):
-        there.do(Step("lifecycle", ([RULE], least)))
+        there.do(SetLifecycle([RULE], least))
         told = sent[-1][1].get(apply.LEAST_TRANSITION, b"")
         assert (told.decode() if isinstance(told, bytes) else told) == least
-    there.do(Step("lifecycle", ([RULE], "")))
+    there.do(SetLifecycle([RULE], ""))
     assert apply.LEAST_TRANSITION not in sent[-1][1]
 
 
@@ -138,7 +143,7 @@ def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
     ],
 )
 def test_a_leave_that_is_missing_is_named(operation, words, said):
-    there = apply.Bucket(client(lambda _request: (403, {})), "example-site")
+    there = apply.BucketSettings(client(lambda _request: (403, {})), "example-site")
     with pytest.raises(BucketError, match=said):
         there.ask(operation, **words)
 
@@ -153,7 +158,7 @@ def test_the_partition_of_a_region(region, found):
 
 def test_a_block_that_s3_does_not_know_everywhere_yet_is_waited_for(monkeypatch):
     now, refusals = [0.0], [403, 403, 200]
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         client(lambda request: (refusals.pop(0) if "policy" in request.url else 200, {})),
         "example-site",
         pause=lambda seconds: now.__setitem__(0, now[0] + seconds),
@@ -182,7 +187,7 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
         return (403 if "policy" in request.url else blocks.pop(0) if "publicAccessBlock" in request.url else 200), {}
 
     now = [0.0]
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         client(answer), "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
     wanted = module.spec.wish(
@@ -191,7 +196,7 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
     named = wanted._replace(public_prefix="", closed_prefix="public", create=True)
     closed = module.plan.after(module.spec.State(), module.plan.plan(named, module.spec.State()))
     steps = module.plan.plan(wanted, closed)
-    assert [step.kind for step in steps] == ["block", "policy"]
+    assert [type(step) for step in steps] == [SetPublicAccessBlock, SetPolicy]
     with pytest.raises(BucketError, match="allow s3:PutBucketPolicy") as caught:
         found.apply(wanted, closed, steps)
     assert list(caught.value.done) == [*steps[0].actions, *said]
@@ -200,7 +205,7 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
 
 def test_a_block_that_was_not_lifted_is_not_set_again():
     sent = []
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         client(lambda request: (sent.append(request.url) or 403, {})), "example-site", clock=lambda: 0.0
     )
     wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site"})
@@ -214,7 +219,7 @@ def test_a_block_that_was_not_lifted_is_not_set_again():
 
 def test_a_bucket_that_never_becomes_as_planned_is_told(monkeypatch):
     now = [0.0]
-    found = apply.Bucket(
+    found = apply.BucketSettings(
         None, "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
     wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site", "create": True})

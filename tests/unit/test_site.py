@@ -11,7 +11,16 @@ import time
 import pytest
 from ansible_collections.samefiles.aws.plugins.action import proof_report
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import host
-from ansible_collections.samefiles.aws.plugins.module_utils._proof import site as _site
+from ansible_collections.samefiles.aws.plugins.module_utils._proof.site import (
+    Refused,
+    _follow,
+    content,
+    fetch,
+    file_name,
+    gone,
+    unlisted,
+    upload,
+)
 from gallery import kinds
 
 KEY = "0" * 27 + "-proof.txt"
@@ -89,7 +98,7 @@ def soon() -> float:
 
 def test_an_upload_goes_to_s3_as_its_ticket_says(site, places):
     front, s3 = places
-    assert _site.upload(site, "proof.txt", DATA) == KEY
+    assert upload(site, "proof.txt", DATA) == KEY
     asked = json.loads(front.asked[0][3])
     digest = hashlib.sha256(DATA).hexdigest()
     assert asked == {"name": "proof.txt", "size": len(DATA), "sha256": digest}
@@ -109,7 +118,7 @@ def test_s3_is_reached_by_the_proxy_of_the_site_and_the_site_is_not(site, places
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:word@"))
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert _site.upload(site, "proof.txt", DATA) == KEY
+    assert upload(site, "proof.txt", DATA) == KEY
     assert len(front.asked) == 2
     assert "Proxy-Authorization" not in front.heads()
     assert (proxy.asked[0][2]["Host"], proxy.asked[0][2]["Proxy-Authorization"]) == (
@@ -121,11 +130,11 @@ def test_s3_is_reached_by_the_proxy_of_the_site_and_the_site_is_not(site, places
     front.answers["POST", "/tickets"] = (201, {}, json.dumps(ticket).encode())
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     with pytest.raises(OSError, match="Tunnel connection failed: 404"):
-        _site.upload(site, "proof.txt", DATA)
+        upload(site, "proof.txt", DATA)
     assert proxy.asked[1][:2] == ("CONNECT", "s3.example.com:443")
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
-    with pytest.raises(_site.Refused, match="https_proxy must be http://"):
-        _site.upload(site, "proof.txt", DATA)
+    with pytest.raises(Refused, match="https_proxy must be http://"):
+        upload(site, "proof.txt", DATA)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,7 @@ def test_s3_is_reached_by_the_proxy_of_the_site_and_the_site_is_not(site, places
 def test_s3_is_asked_first_whether_a_page_may_upload(site, places, page, origin, allowed):
     s3 = places[1]
     s3.answers["OPTIONS", f"/bkt/incoming/{KEY}"] = (200, {"Access-Control-Allow-Origin": allowed}, b"")
-    assert _site.upload(site, "proof.txt", DATA, page) == KEY
+    assert upload(site, "proof.txt", DATA, page) == KEY
     assert [one[0] for one in s3.asked] == ["OPTIONS", "PUT"]
     assert s3.asked[0][1] == s3.asked[1][1]
     head = s3.asked[0][2]
@@ -157,8 +166,8 @@ def test_s3_is_asked_first_whether_a_page_may_upload(site, places, page, origin,
 )
 def test_a_bucket_that_lets_no_browser_upload_is_told_in_one_sentence(site, places, answer):
     places[1].answers["OPTIONS", f"/bkt/incoming/{KEY}"] = answer
-    with pytest.raises(_site.Refused) as fault:
-        _site.upload(site, "proof.txt", DATA, "https://files.example.com")
+    with pytest.raises(Refused) as fault:
+        upload(site, "proof.txt", DATA, "https://files.example.com")
     assert str(fault.value) == (
         "browsers cannot upload, for the CORS rules of the bucket do not name https://files.example.com: "
         "run playbooks/bucket.yml"
@@ -177,8 +186,8 @@ def test_the_proof_asks_for_the_pages_that_users_see(site, places):
 
 def test_the_password_and_the_site_s_name_stay_at_the_site(site, places):
     front, s3 = places
-    _site.upload(site, "proof.txt", DATA)
-    assert _site.fetch(site, KEY, DATA, soon())["same"] is True
+    upload(site, "proof.txt", DATA)
+    assert fetch(site, KEY, DATA, soon())["same"] is True
     assert all("Authorization" in one[2] and one[2]["Host"] == "files.example" for one in front.asked)
     assert len(s3.asked) == 2
     assert "Authorization" not in s3.heads()
@@ -203,19 +212,19 @@ def test_the_password_and_the_site_s_name_stay_at_the_site(site, places):
 )
 def test_a_reading_that_fails_says_who_failed(site, places, who, where, answer, fault):
     dict(zip(("front", "s3"), places))[who].answers[where] = answer
-    found = _site.fetch(site, KEY, DATA, soon())
+    found = fetch(site, KEY, DATA, soon())
     assert (found["same"], found["fault"]) == (False, f"{fault} after 0 s")
 
 
 def test_a_site_with_files_on_the_share_leads_nowhere(site, places):
-    found = _site.fetch({**site, "storage": "efs"}, KEY, DATA, soon())
+    found = fetch({**site, "storage": "efs"}, KEY, DATA, soon())
     assert found["fault"] == "HTTP 302 after 0 s"
     assert places[1].asked == []
 
 
 def test_a_link_out_of_tls_is_not_followed():
-    with pytest.raises(_site.Refused, match="out of TLS"):
-        _site._follow({"url": "https://files.example"}, "http://s3.example/x")
+    with pytest.raises(Refused, match="out of TLS"):
+        _follow({"url": "https://files.example"}, "http://s3.example/x")
 
 
 @pytest.mark.parametrize(
@@ -234,18 +243,18 @@ def test_a_link_out_of_tls_is_not_followed():
 )  # fmt: skip
 def test_an_upload_that_fails_says_where(site, places, who, where, answer, said):
     dict(zip(("front", "s3"), places))[who].answers[where] = answer
-    with pytest.raises(_site.Refused) as fault:
-        _site.upload(site, "proof.txt", DATA)
+    with pytest.raises(Refused) as fault:
+        upload(site, "proof.txt", DATA)
     assert str(fault.value) == said
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "gone"),
+    ("status", "code", "is_gone"),
     [(404, "NoSuchKey", True), (403, "AccessDenied", True), (403, "RequestTimeTooSkewed", False), (200, "", False)],
 )
-def test_what_is_gone_in_s3(site, places, status, code, gone):
+def test_what_is_gone_in_s3(site, places, status, code, is_gone):
     places[1].answers["GET", f"/bkt/files/{KEY}"] = (status, {}, f"<Error><Code>{code}</Code></Error>".encode())
-    assert _site.gone(site, KEY, soon()) is gone
+    assert gone(site, KEY, soon()) is is_gone
 
 
 def test_a_file_that_a_server_does_not_list_is_not_proved(site, places):
@@ -260,7 +269,7 @@ def test_a_file_that_a_server_does_not_list_is_not_proved(site, places):
 def test_the_list_is_read_on_until_the_files_are_found(site, places):
     front = places[0]
     front.answers["GET", "/files"] = (200, {}, json.dumps({"files": [{"key": "1"}], "next": "1"}).encode())
-    assert _site.unlisted(site, [KEY], soon()) == [KEY]
+    assert unlisted(site, [KEY], soon()) == [KEY]
     paths = [one[1] for one in front.asked]
     assert paths[:2] == ["/files?limit=200", "/files?limit=200&after=1"]
     assert len(paths) % 10 == 0
@@ -283,7 +292,7 @@ def test_a_deleted_file_that_is_still_listed_is_told(site, places):
 )  # fmt: skip
 def test_the_proof_sends_what_the_site_takes(types, name):
     """A gallery of pictures alone looks at first bytes."""
-    assert _site.file_name({"types": types}, "p") == name
-    data = _site.content(f"0abc-{name}", DATA)
+    assert file_name({"types": types}, "p") == name
+    data = content(f"0abc-{name}", DATA)
     assert data.endswith(DATA)
     assert kinds.fits(name.rpartition(".")[2], data)

@@ -1,17 +1,30 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a bucket's settings and carries the steps of a plan out; knows a client of botocore, and decides nothing."""
+"""Reads the settings of a bucket and carries the steps of a plan out, through a client of botocore; decides nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 from .._s3 import session
-from .._s3.endpoint import Where
+from .._s3.endpoint import Keys, Where
 from . import plan
-from .spec import SWITCHES, BucketError, State, Step, Wanted
+from .spec import SWITCHES, BucketError, State, Wanted
+from .steps import (
+    CreateBucket,
+    SetCors,
+    SetEncryption,
+    SetLifecycle,
+    SetOwnership,
+    SetPolicy,
+    SetPublicAccessBlock,
+    SetVersioning,
+    Step,
+)
 
 STACK_TAG = "aws:cloudformation:stack-name"
 LEAST_TRANSITION = "x-amz-transition-default-minimum-object-size"
@@ -43,7 +56,7 @@ _ACTIONS = {
 }
 
 
-def _sentence(bucket: str, operation: str, error: dict, status: int) -> str:
+def _sentence(bucket: str, operation: str, error: dict[str, Any], status: int) -> str:
     """What S3 refused, with the way out."""
     code, told = error.get("Code", ""), " ".join(str(error.get("Message", "")).split()).rstrip(".")
     way = _WAY_OUT.get(code, "")
@@ -63,13 +76,24 @@ def _sentence(bucket: str, operation: str, error: dict, status: int) -> str:
     return f"bucket {bucket}: {operation}: {code} {told}".rstrip(" .") + (f": {way}" if way else "")
 
 
-class Bucket:
-    """One bucket, and a client of botocore that reaches it."""
+def _never(step: NoReturn) -> NoReturn:
+    """Where no step comes to: a kind of step that has no request yet is an error of mypy."""
+    raise TypeError(f"no request carries out {step!r}")
 
-    def __init__(self, client, name: str, pause=time.sleep, clock=time.monotonic):
+
+class BucketSettings:
+    """The settings of one bucket, read and changed through a client of botocore."""
+
+    def __init__(
+        self,
+        client: Any,  # of botocore, which has no types
+        name: str,
+        pause: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.client, self.name, self._pause, self._clock = client, name, pause, clock
 
-    def ask(self, method: str, absent: tuple = (), **words) -> dict | None:
+    def ask(self, method: str, absent: tuple[str, ...] = (), **words: Any) -> dict[str, Any] | None:
         """One request; None when S3 says that there is no such thing. Raises BucketError."""
         import botocore.exceptions
 
@@ -113,40 +137,42 @@ class Bucket:
 
     def do(self, step: Step) -> None:
         """Carry one step out."""
-        getattr(self, f"_{step.kind}")(step.value)
+        if isinstance(step, CreateBucket):
+            self._create(step.region)
+        elif isinstance(step, SetPublicAccessBlock):
+            self.ask("put_public_access_block", PublicAccessBlockConfiguration=step.block)
+        elif isinstance(step, SetOwnership):
+            rules = [{"ObjectOwnership": step.ownership}]
+            self.ask("put_bucket_ownership_controls", OwnershipControls={"Rules": rules})
+        elif isinstance(step, SetPolicy):
+            self.ask("put_bucket_policy", Policy=json.dumps(step.policy))
+        elif isinstance(step, SetEncryption):
+            self.ask("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [step.rule]})
+        elif isinstance(step, SetVersioning):
+            self.ask("put_bucket_versioning", VersioningConfiguration={"Status": step.versioning})
+        elif isinstance(step, SetLifecycle):
+            self._set_lifecycle(step.rules, step.least_transition)
+        elif isinstance(step, SetCors):
+            self._set_cors(step.rules)
+        else:
+            _never(step)
 
     def _create(self, region: str) -> None:
         place = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region not in ("", "us-east-1") else {}
         self.ask("create_bucket", ("BucketAlreadyOwnedByYou",), ObjectOwnership="BucketOwnerEnforced", **place)
 
-    def _block(self, value: dict) -> None:
-        self.ask("put_public_access_block", PublicAccessBlockConfiguration=value)
-
-    def _ownership(self, value: str) -> None:
-        self.ask("put_bucket_ownership_controls", OwnershipControls={"Rules": [{"ObjectOwnership": value}]})
-
-    def _policy(self, value: dict) -> None:
-        self.ask("put_bucket_policy", Policy=json.dumps(value))
-
-    def _cors(self, value: list) -> None:
-        if value:
-            self.ask("put_bucket_cors", CORSConfiguration={"CORSRules": value})
+    def _set_cors(self, rules: list[dict[str, Any]]) -> None:
+        if rules:
+            self.ask("put_bucket_cors", CORSConfiguration={"CORSRules": rules})
         else:
             self.ask("delete_bucket_cors")
 
-    def _encryption(self, value: dict) -> None:
-        self.ask("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [value]})
-
-    def _versioning(self, value: str) -> None:
-        self.ask("put_bucket_versioning", VersioningConfiguration={"Status": value})
-
-    def _lifecycle(self, value: tuple) -> None:
-        rules, least = value
+    def _set_lifecycle(self, rules: list[dict[str, Any]], least_transition: str) -> None:
         event = "before-call.s3.PutBucketLifecycleConfiguration"
 
-        def keep(params, **_words) -> None:
-            if least:
-                params["headers"][LEAST_TRANSITION] = least
+        def keep(params: dict[str, Any], **_words: Any) -> None:
+            if least_transition:
+                params["headers"][LEAST_TRANSITION] = least_transition
 
         self.client.meta.events.register(event, keep)
         try:
@@ -161,7 +187,7 @@ class Bucket:
         try:
             for step in steps:
                 self._do_or_close(step, before, lifted, done)
-                lifted = lifted or step.kind == "block"
+                lifted = lifted or isinstance(step, SetPublicAccessBlock)
             with self.or_closed(wanted, before, done):
                 self._prove(wanted, before if before.there else plan.after(before, steps))
         except BucketError as fault:
@@ -170,7 +196,7 @@ class Bucket:
         return done
 
     @contextlib.contextmanager
-    def or_closed(self, wanted: Wanted, before: State, done: list[str]):
+    def or_closed(self, wanted: Wanted, before: State, done: list[str]) -> Iterator[None]:
         """Close again what is open since before when something fails in here: nothing stays open that is not proved."""
         try:
             yield
@@ -182,11 +208,13 @@ class Bucket:
 
     def _close(self, wanted: Wanted, done: list[str]) -> str:
         """Close the prefix that was opened, add it to what was done; how that went, as the end of a sentence."""
-        what, faults, told = f"{wanted.public_prefix}/, which this run has opened,", [], []
+        what = f"{wanted.public_prefix}/, which this run has opened,"
+        faults: list[str] = []
+        told: list[str] = []
         try:
             steps = plan.closing(wanted, self.read())
         except BucketError as fault:  # the block closes whatever there is
-            steps = [Step("block", dict.fromkeys(SWITCHES, True), ("set the public-access block again",))]
+            steps = [SetPublicAccessBlock(dict.fromkeys(SWITCHES, True), ("set the public-access block again",))]
             faults.append(str(fault))
         for step in steps:
             try:
@@ -213,9 +241,9 @@ class Bucket:
             self._do_soon(step, not before.there, lifted)
         except BucketError:
             block = before.block if before.there else dict.fromkeys(SWITCHES, True)
-            if lifted and step.kind == "policy" and (block or {}).get("RestrictPublicBuckets"):
+            if lifted and isinstance(step, SetPolicy) and block and block.get("RestrictPublicBuckets"):
                 with contextlib.suppress(BucketError):  # what S3 refused is what is to be told
-                    self._block(block)
+                    self.do(SetPublicAccessBlock(block))
                     done.append("set the public-access block again")
             raise
         done.extend(step.actions)
@@ -228,7 +256,10 @@ class Bucket:
                 return self.do(step)
             except BucketError as fault:
                 early = fault.code == "OperationAborted" or new and fault.code == "NoSuchBucket"
-                if not (early or lifted and step.kind == "policy" and fault.status == 403) or self._clock() > until:
+                if (
+                    not (early or lifted and isinstance(step, SetPolicy) and fault.status == 403)
+                    or self._clock() > until
+                ):
                     raise
             self._pause(pause)
             pause = min(2 * pause, 5.0)
@@ -237,7 +268,7 @@ class Bucket:
         """Read everything again until it is as planned; S3 needs a moment to tell everywhere what was set."""
         self._until(lambda: plan.unproved(wanted, before, self.read()))
 
-    def _until(self, ask) -> None:
+    def _until(self, ask: Callable[[], str]) -> None:
         """Ask until nothing is wrong. Raises BucketError with what still is after a while."""
         until, pause = self._clock() + SETTLE, 0.5
         while True:
@@ -250,7 +281,7 @@ class Bucket:
             pause = min(2 * pause, 5.0)
 
 
-def _header(answer: dict, name: str) -> str:
+def _header(answer: dict[str, Any], name: str) -> str:
     return answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get(name, "")
 
 
@@ -265,7 +296,7 @@ def partition(region: str) -> str:
         return "aws"
 
 
-def client(options: dict, where: Where, keys):
+def client(options: dict[str, Any], where: Where, keys: Callable[[], Keys]) -> Any:
     """A client of botocore for the place that a login found."""
     import botocore.config
     import botocore.session
@@ -292,7 +323,7 @@ def client(options: dict, where: Where, keys):
     )
 
 
-def login(options: dict) -> tuple[Bucket, Where]:
+def login(options: dict[str, Any]) -> tuple[BucketSettings, Where]:
     """The bucket that the options name, in the region where it is. Raises BucketError."""
     try:
         import botocore.exceptions
@@ -308,14 +339,14 @@ def login(options: dict) -> tuple[Bucket, Where]:
             if not region or region == where.region or options.get("endpoint_url"):
                 break
             given["region"] = region
-        return Bucket(made, given["bucket"]), where
+        return BucketSettings(made, given["bucket"]), where
     except session.LoginError as fault:
         raise BucketError(str(fault)) from fault
     except (botocore.exceptions.BotoCoreError, OSError) as fault:
         raise BucketError(f"bucket {options['bucket']}: {' '.join(str(fault).split())}") from fault
 
 
-def _region(made, bucket: str) -> str:
+def _region(made: Any, bucket: str) -> str:
     """The region that S3 says a bucket is in, "" when it says none."""
     import botocore.exceptions
 

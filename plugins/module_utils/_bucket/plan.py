@@ -8,9 +8,19 @@ in it that would be opened with the prefix: the block is lifted, then the statem
 
 from __future__ import annotations
 
-from . import policy as _policy
-from . import spec
-from .spec import BucketError, State, Step, Wanted
+from . import policy, spec
+from .spec import BucketError, State, Wanted
+from .steps import (
+    CreateBucket,
+    SetCors,
+    SetEncryption,
+    SetLifecycle,
+    SetOwnership,
+    SetPolicy,
+    SetPublicAccessBlock,
+    SetVersioning,
+    Step,
+)
 
 
 def _refuse(wanted: Wanted, state: State) -> None:
@@ -29,13 +39,13 @@ def _refuse(wanted: Wanted, state: State) -> None:
             f"bucket {name} encrypts new objects with {kept}, which S3 decrypts only for those who sign their request: set "
             "encryption to AES256, or leave public_access_confirmed out"
         )
-    public = [_policy.sid(one) or "without a Sid" for one in _policy.foreign(state.policy) if _policy.is_public(one)]
+    public = [policy.sid(one) or "without a Sid" for one in policy.foreign(state.policy) if policy.is_public(one)]
     if public and wanted.public_prefix:
         raise BucketError(
             f"bucket {name} has another public statement ({', '.join(public)}), which would be open as well as "
             f"{wanted.public_prefix}/: remove it from the bucket's policy first"
         )
-    if public and _on(state, "BlockPublicPolicy") and not _policy.same(state.policy, spec.statements(wanted)):
+    if public and _on(state, "BlockPublicPolicy") and not policy.same(state.policy, spec.statements(wanted)):
         raise BucketError(
             f"bucket {name} has another public statement ({', '.join(public)}), with which S3 takes no policy while the "
             "bucket is closed to the public: remove it from the bucket's policy first"
@@ -55,15 +65,15 @@ def _policy_actions(wanted: Wanted, state: State) -> list[str]:
     """What is different in the policy, in words."""
     told = []
     for one in spec.statements(wanted):
-        there = _policy.of(state.policy, one["Sid"])
-        if [_policy.meaning(item) for item in there] != [_policy.meaning(one)]:
+        there = policy.of(state.policy, one["Sid"])
+        if [policy.meaning(item) for item in there] != [policy.meaning(one)]:
             how = "mend" if there else "add"
             what = "refuses whatever comes without TLS"
-            if one["Sid"] == _policy.PUBLIC_READ:
+            if one["Sid"] == policy.PUBLIC_READ:
                 what = f"lets everybody read {wanted.public_prefix}/"
             told.append(f"{how} the policy's statement {one['Sid']}, which {what}")
-    if not wanted.public_prefix and _policy.of(state.policy, _policy.PUBLIC_READ):
-        told.append(f"remove the policy's statement {_policy.PUBLIC_READ}: nobody reads anything without credentials")
+    if not wanted.public_prefix and policy.of(state.policy, policy.PUBLIC_READ):
+        told.append(f"remove the policy's statement {policy.PUBLIC_READ}: nobody reads anything without credentials")
     return told
 
 
@@ -73,31 +83,32 @@ def _block_step(wanted: Wanted, state: State) -> list[Step]:
         if _on(state, switch) != on:
             why = "" if on else f", so that {wanted.public_prefix}/ can be opened"
             told.append(f"switch {switch} {'on' if on else 'off'}{why}")
-    return [Step("block", spec.blocked(wanted), tuple(told))] if told else []
+    return [SetPublicAccessBlock(spec.blocked(wanted), tuple(told))] if told else []
 
 
 def _access(wanted: Wanted, state: State) -> list[Step]:
     """Policy and public-access block, in the order that is safe."""
     ours = spec.statements(wanted)
     told, block = _policy_actions(wanted, state), _block_step(wanted, state)
-    whole = Step("policy", _policy.with_ours(state.policy, ours), tuple(told))
+    whole = policy.with_ours(state.policy, ours)
+    last: list[Step] = [SetPolicy(whole, tuple(told))] if told else []
     if not wanted.public_prefix:
-        return [whole] * bool(told) + block
-    closed = [one for one in ours if one["Sid"] != _policy.PUBLIC_READ]
+        return last + block
+    closed = [one for one in ours if one["Sid"] != policy.PUBLIC_READ]
     # behind a block that stands, a statement may have been made that is wider than ours: it goes before the block does
-    if told and _on(state, "RestrictPublicBuckets") and not _policy.same(state.policy, closed):
-        narrowed = state._replace(policy=_policy.with_ours(state.policy, closed))
-        first = _policy_actions(wanted._replace(public_prefix=""), state)
-        whole = whole._replace(actions=tuple(_policy_actions(wanted, narrowed)))
-        return [Step("policy", narrowed.policy, tuple(first)), *block, whole]
-    return block + [whole] * bool(told)
+    if told and _on(state, "RestrictPublicBuckets") and not policy.same(state.policy, closed):
+        narrow = policy.with_ours(state.policy, closed)
+        first = SetPolicy(narrow, tuple(_policy_actions(wanted._replace(public_prefix=""), state)))
+        told = _policy_actions(wanted, state._replace(policy=narrow))
+        return [first, *block, SetPolicy(whole, tuple(told))]
+    return block + last
 
 
 def _ownership(wanted: Wanted, state: State) -> list[Step]:
     if state.ownership == spec.ENFORCED:
         return []
     told = f"give the bucket's owner every object, and switch ACLs off (it was {state.ownership or 'not set'})"
-    return [Step("ownership", spec.ENFORCED, (told,))]
+    return [SetOwnership(spec.ENFORCED, (told,))]
 
 
 def _encryption(wanted: Wanted, state: State) -> list[Step]:
@@ -116,17 +127,17 @@ def _encryption(wanted: Wanted, state: State) -> list[Step]:
     name = f"{algorithm} {wanted.kms_key_id}".strip()
     before = f"{_algorithm(state) or 'not set'} {key}".strip()
     told = f"encrypt new objects with {name}{' and a bucket key' if kms else ''} (it was {before})"
-    return [Step("encryption", value, (told,))]
+    return [SetEncryption(value, (told,))]
 
 
 def _versioning(wanted: Wanted, state: State) -> list[Step]:
     if wanted.versioning:
         if state.versioning == "Enabled":
             return []
-        return [Step("versioning", "Enabled", ("keep the versions of objects that are replaced or deleted",))]
+        return [SetVersioning("Enabled", ("keep the versions of objects that are replaced or deleted",))]
     if state.versioning != "Enabled":
         return []
-    return [Step("versioning", "Suspended", ("keep no more versions of objects; those that are there stay",))]
+    return [SetVersioning("Suspended", ("keep no more versions of objects; those that are there stay",))]
 
 
 def _lifecycle(wanted: Wanted, state: State) -> list[Step]:
@@ -153,7 +164,7 @@ def _lifecycle(wanted: Wanted, state: State) -> list[Step]:
             if "Prefix" in rule and rule.get("ID") not in names + unwanted
         ]
     value = spec.with_rules(tuple(map(spec.with_filter, state.lifecycle)), rules, names + unwanted)
-    return [Step("lifecycle", (value, state.least_transition), tuple(told))] if told else []
+    return [SetLifecycle(value, state.least_transition, tuple(told))] if told else []
 
 
 def _cors(wanted: Wanted, state: State) -> list[Step]:
@@ -165,17 +176,17 @@ def _cors(wanted: Wanted, state: State) -> list[Step]:
         told = f"{'mend' if there else 'add'} the CORS rule {spec.CORS}, for pages of {', '.join(wanted.origins)}"
     else:
         told = f"remove the CORS rule {spec.CORS}: no other site's page uploads or reads"
-    return [Step("cors", spec.with_rules(state.cors, rules, (spec.CORS,)), (told,))]
+    return [SetCors(spec.with_rules(state.cors, rules, (spec.CORS,)), (told,))]
 
 
 def plan(wanted: Wanted, state: State) -> list[Step]:
     """The steps. Raises BucketError for a bucket that must not be changed."""
     _refuse(wanted, state)
-    made = []
+    made: list[Step] = []
     if not state.there:
         place = f" in {wanted.region}" if wanted.region else ""
-        made.append(Step("create", wanted.region, (f"make the bucket {wanted.bucket}{place}, its owner's alone",)))
-        state = State(there=True, ownership=spec.ENFORCED)
+        made.append(CreateBucket(wanted.region, (f"make the bucket {wanted.bucket}{place}, its owner's alone",)))
+        state = after(state, made)
     access = _access(wanted, state)
     rest = [step for part in (_ownership, _encryption, _versioning, _lifecycle, _cors) for step in part(wanted, state)]
     return made + (rest + access if wanted.public_prefix else access + rest)
@@ -185,8 +196,8 @@ def opens(wanted: Wanted, before: State) -> bool:
     """Whether a prefix is to be open that was not."""
     if not wanted.public_prefix:
         return False
-    ours = _policy.meaning(_policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
-    there = map(_policy.meaning, _policy.of(before.policy, _policy.PUBLIC_READ))
+    ours = policy.meaning(policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
+    there = map(policy.meaning, policy.of(before.policy, policy.PUBLIC_READ))
     return _on(before, "RestrictPublicBuckets") or ours not in there
 
 
@@ -198,14 +209,7 @@ def closing(wanted: Wanted, state: State) -> list[Step]:
 def after(state: State, steps: list[Step]) -> State:
     """The state that the steps end in."""
     for step in steps:
-        if step.kind == "create":
-            state = State(there=True, ownership=spec.ENFORCED)
-        elif step.kind == "lifecycle":
-            state = state._replace(lifecycle=tuple(step.value[0]))
-        elif step.kind == "cors":
-            state = state._replace(cors=tuple(step.value))
-        else:
-            state = state._replace(**{step.kind: step.value})
+        state = step.state_after(state)
     return state
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from typing import Any
 
 TLS_ONLY, PUBLIC_READ = "SamefilesTlsOnly", "SamefilesPublicRead"
 OURS = (TLS_ONLY, PUBLIC_READ)
@@ -20,11 +21,11 @@ _NARROW = {
 }  # fmt: skip
 _NARROWING = ("stringequals", "stringlike", "arnequals", "arnlike", "ipaddress")
 # Amazon takes broader networks for everybody. It judges each by itself; here they are joined first, so that halves are the whole.
-_BROADEST = {4: 8, 6: 32}
+_BROADEST_IPV4, _BROADEST_IPV6 = 8, 32
 _MAPPED = ipaddress.ip_network("::ffff:0:0/96")  # IPv4 as IPv6, which some servers hold to be the same
 
 
-def tls_only(bucket: str, partition: str) -> dict:
+def tls_only(bucket: str, partition: str) -> dict[str, Any]:
     """Nobody gets anything that is not encrypted on its way."""
     arn = f"arn:{partition}:s3:::{bucket}"
     return {
@@ -37,7 +38,7 @@ def tls_only(bucket: str, partition: str) -> dict:
     }
 
 
-def public_read(bucket: str, partition: str, prefix: str) -> dict:
+def public_read(bucket: str, partition: str, prefix: str) -> dict[str, Any]:
     """Everybody reads what lies below one prefix, and lists nothing."""
     return {
         "Sid": PUBLIC_READ,
@@ -48,16 +49,16 @@ def public_read(bucket: str, partition: str, prefix: str) -> dict:
     }
 
 
-def _many(value) -> list:
+def _many(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _word(value) -> str:
+def _word(value: Any) -> str:
     """A value as text: AWS gives true for "true" as it likes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _condition(found) -> list:
+def _condition(found: Any) -> list[Any]:
     if not isinstance(found, dict):
         return [_word(found)]
     return sorted(
@@ -67,18 +68,18 @@ def _condition(found) -> list:
     )
 
 
-def _principal(found) -> list:
+def _principal(found: Any) -> list[tuple[str, list[str]]]:
     """Who is meant; "*" and {"AWS": "*"} are the same."""
     if not isinstance(found, dict):
         found = {"AWS": found}
     return sorted((kind, sorted(map(_word, _many(names)))) for kind, names in found.items())
 
 
-def meaning(statement) -> str:
+def meaning(statement: Any) -> str:
     """What a statement says, in one form for all its spellings: AWS gives lists of one as text, in an order of its own."""
     if not isinstance(statement, dict):
         return json.dumps(statement, sort_keys=True, default=str)
-    said: dict = {}
+    said: dict[str, list[Any]] = {}
     for name, value in statement.items():
         if name in ("Principal", "NotPrincipal"):
             said[name] = _principal(value)
@@ -91,27 +92,27 @@ def meaning(statement) -> str:
     return json.dumps({name: value for name, value in said.items() if value != []}, sort_keys=True)
 
 
-def statements(policy: dict | None) -> list:
+def statements(policy: dict[str, Any] | None) -> list[Any]:
     """The statements of a policy."""
     return _many((policy or {}).get("Statement", []))
 
 
-def sid(statement) -> str:
+def sid(statement: Any) -> str:
     """The name of a statement, "" without one."""
     return str(statement.get("Sid", "")) if isinstance(statement, dict) else ""
 
 
-def of(policy: dict | None, name: str) -> list[dict]:
+def of(policy: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
     """The statements with a Sid; AWS has at most one, other servers may have more."""
     return [one for one in statements(policy) if sid(one) == name]
 
 
-def foreign(policy: dict | None) -> list:
+def foreign(policy: dict[str, Any] | None) -> list[Any]:
     """The statements that are not ours."""
     return [one for one in statements(policy) if sid(one) not in OURS]
 
 
-def with_ours(policy: dict | None, wanted: list[dict]) -> dict:
+def with_ours(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> dict[str, Any]:
     """The policy with exactly these statements of ours: those that are there stay where they are, and so do all others."""
     by_sid = {one["Sid"]: one for one in wanted}
     made = []
@@ -125,7 +126,7 @@ def with_ours(policy: dict | None, wanted: list[dict]) -> dict:
     return {"Version": VERSION, **rest, "Statement": made + list(by_sid.values())}
 
 
-def same(policy: dict | None, wanted: list[dict]) -> bool:
+def same(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> bool:
     """Whether the statements of ours are exactly these."""
     there = sorted(meaning(one) for one in statements(policy) if sid(one) in OURS)
     return there == sorted(map(meaning, wanted))
@@ -146,11 +147,9 @@ def _known_addresses(words: list[str]) -> bool:
         found = [_network(word) for word in words]
     except ValueError:
         return False
-    return all(
-        network.prefixlen >= least
-        for version, least in _BROADEST.items()
-        for network in ipaddress.collapse_addresses(one for one in found if one.version == version)
-    )
+    ipv4 = ipaddress.collapse_addresses(one for one in found if isinstance(one, ipaddress.IPv4Network))
+    ipv6 = ipaddress.collapse_addresses(one for one in found if isinstance(one, ipaddress.IPv6Network))
+    return all(one.prefixlen >= _BROADEST_IPV4 for one in ipv4) and all(one.prefixlen >= _BROADEST_IPV6 for one in ipv6)
 
 
 def _fixed(key: str, words: list[str]) -> bool:
@@ -160,7 +159,7 @@ def _fixed(key: str, words: list[str]) -> bool:
     return key != "aws:sourceip" or _known_addresses(words)
 
 
-def _narrow(condition) -> bool:
+def _narrow(condition: Any) -> bool:
     """Whether a condition leaves only those whom its author knows."""
     if not isinstance(condition, dict):
         return False
@@ -173,7 +172,7 @@ def _narrow(condition) -> bool:
     return False
 
 
-def is_public(statement) -> bool:
+def is_public(statement: Any) -> bool:
     """Whether a statement lets people in whom nobody named."""
     if not isinstance(statement, dict) or statement.get("Effect") != "Allow":
         return False

@@ -1,16 +1,15 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides what makes a bucket as it should be: state and wishes in, steps in a safe order and their sentences out."""
+"""What a bucket should be and what it is: the checked options, the rules that follow from them, and how states compare."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .._s3 import endpoint as _endpoint
-from .._s3.endpoint import Where
-from . import policy as _policy
+from .._s3.endpoint import Where, WhereError, by_url
+from . import policy
 
 SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 ENFORCED = "BucketOwnerEnforced"
@@ -56,22 +55,14 @@ class State(NamedTuple):
 
     there: bool = False
     stack: str = ""  # the CloudFormation stack that owns it
-    block: dict | None = None
+    block: dict[str, bool] | None = None
     ownership: str = ""
-    policy: dict | None = None
-    cors: tuple[dict, ...] = ()
-    lifecycle: tuple[dict, ...] = ()
+    policy: dict[str, Any] | None = None
+    cors: tuple[dict[str, Any], ...] = ()
+    lifecycle: tuple[dict[str, Any], ...] = ()
     least_transition: str = ""  # what S3 keeps beside the lifecycle rules, and forgets when they are sent without it
-    encryption: dict = {}  # noqa: RUF012 - a default that nobody changes
+    encryption: dict[str, Any] = {}  # noqa: RUF012 - a default that nobody changes
     versioning: str = ""
-
-
-class Step(NamedTuple):
-    """One request that changes something; kind names the setting, actions say it to the user."""
-
-    kind: str
-    value: object
-    actions: tuple[str, ...] = ()
 
 
 def _path(name: str, given: str, needed: bool) -> str:
@@ -88,7 +79,7 @@ def _path(name: str, given: str, needed: bool) -> str:
     )
 
 
-def _public(options: dict, key_prefix: str) -> tuple[str, str]:
+def _public(options: dict[str, Any], key_prefix: str) -> tuple[str, str]:
     """The prefix that is to be open, and the one that is not although it is named; "" for none."""
     prefix, confirmed = _path("public_prefix", options["public_prefix"], False), options["public_access_confirmed"]
     if confirmed and not prefix:
@@ -103,7 +94,7 @@ def _public(options: dict, key_prefix: str) -> tuple[str, str]:
     return (prefix, "") if confirmed else ("", prefix)
 
 
-def wish(options: dict, partition: str = "aws") -> Wanted:
+def wish(options: dict[str, Any], partition: str = "aws") -> Wanted:
     """What the options of the module ask for. Raises BucketError for those that cannot be."""
     key_prefix = _path("key_prefix", options["key_prefix"], True)
     public, closed = _public(options, key_prefix)
@@ -133,7 +124,7 @@ def wish(options: dict, partition: str = "aws") -> Wanted:
     )  # fmt: skip
 
 
-def cors_rule(wanted: Wanted) -> dict:
+def cors_rule(wanted: Wanted) -> dict[str, Any]:
     """What the pages of the site may do from a browser."""
     return {
         "ID": CORS,
@@ -145,7 +136,7 @@ def cors_rule(wanted: Wanted) -> dict:
     }
 
 
-def _deleted(name: str, prefix: str, days: int) -> dict:
+def _deleted(name: str, prefix: str, days: int) -> dict[str, Any]:
     """What was deleted below a prefix goes for good; so does the mark of the delete, which listings would read past for ever."""
     return {
         "ID": name,
@@ -156,7 +147,7 @@ def _deleted(name: str, prefix: str, days: int) -> dict:
     }
 
 
-def lifecycle_rules(wanted: Wanted) -> list[dict]:
+def lifecycle_rules(wanted: Wanted) -> list[dict[str, Any]]:
     """Uploads that nobody confirmed, parts of uploads that nobody ended, and what users deleted go by themselves."""
     incoming = {
         "ID": INCOMING,
@@ -180,11 +171,11 @@ def lifecycle_rules(wanted: Wanted) -> list[dict]:
     return made
 
 
-def statements(wanted: Wanted) -> list[dict]:
+def statements(wanted: Wanted) -> list[dict[str, Any]]:
     """The statements of ours that the policy should have."""
-    made = [_policy.tls_only(wanted.bucket, wanted.partition)]
+    made = [policy.tls_only(wanted.bucket, wanted.partition)]
     if wanted.public_prefix:
-        made.append(_policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
+        made.append(policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
     return made
 
 
@@ -193,7 +184,7 @@ def blocked(wanted: Wanted) -> dict[str, bool]:
     return dict.fromkeys(SWITCHES[:2], True) | dict.fromkeys(SWITCHES[2:], not wanted.public_prefix)
 
 
-def _sorted(value):
+def _sorted(value: Any) -> Any:
     """A value whose lists are in one order."""
     if isinstance(value, dict):
         return {name: _sorted(item) for name, item in value.items()}
@@ -202,7 +193,7 @@ def _sorted(value):
     return value
 
 
-def with_filter(rule: dict) -> dict:
+def with_filter(rule: dict[str, Any]) -> dict[str, Any]:
     """A lifecycle rule in today's form: S3 takes no rules of which some have a Filter and others the Prefix of old beside them.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
@@ -215,7 +206,7 @@ def with_filter(rule: dict) -> dict:
     }
 
 
-def rule_meaning(rule: dict) -> str:
+def rule_meaning(rule: dict[str, Any]) -> str:
     """What a rule says, in one form for all its spellings: lists in any order, Prefix old and new."""
     said = dict(with_filter(rule))
     if "Filter" in said:
@@ -225,7 +216,9 @@ def rule_meaning(rule: dict) -> str:
     return json.dumps(_sorted(said), sort_keys=True, default=str)
 
 
-def with_rules(there: tuple[dict, ...], wanted: list[dict], names: tuple[str, ...]) -> list[dict]:
+def with_rules(
+    there: tuple[dict[str, Any], ...], wanted: list[dict[str, Any]], names: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """The rules with exactly these of ours: those that are there stay where they are, and so do all others."""
     left = {rule["ID"]: rule for rule in wanted}
     made = []
@@ -241,7 +234,7 @@ def foreign(state: State) -> dict[str, list[str]]:
     """What of a bucket is not ours, in a form that can be compared."""
     rules = ((*state.cors, *state.lifecycle), (CORS, *LIFECYCLE))
     return {
-        "policy": sorted(map(_policy.meaning, _policy.foreign(state.policy))),
+        "policy": sorted(map(policy.meaning, policy.foreign(state.policy))),
         "rules": sorted(rule_meaning(rule) for rule in rules[0] if rule.get("ID") not in rules[1]),
     }
 
@@ -249,30 +242,30 @@ def foreign(state: State) -> dict[str, list[str]]:
 def open_prefix(bucket: str, state: State) -> str:
     """The prefix that a bucket opens to everybody as this module does it, "" when it opens none."""
     block = state.block or {}
-    for one in _policy.of(state.policy, _policy.PUBLIC_READ):
+    for one in policy.of(state.policy, policy.PUBLIC_READ):
         found = re.fullmatch(rf"arn:([a-z-]+):s3:::{re.escape(bucket)}/(.+)/\*", str(one.get("Resource")))
         if found and not any(block.get(name) for name in SWITCHES[2:]):
-            wanted = _policy.public_read(bucket, found.group(1), found.group(2))
-            return found.group(2) if _policy.meaning(one) == _policy.meaning(wanted) else ""
+            wanted = policy.public_read(bucket, found.group(1), found.group(2))
+            return found.group(2) if policy.meaning(one) == policy.meaning(wanted) else ""
     return ""
 
 
 def for_browsers(endpoint: str, bucket: str, region: str) -> Where:
     """Where tickets and links lead browsers to, as gallery finds it. Raises BucketError for what is no endpoint."""
     try:
-        return _endpoint.by_url(endpoint, bucket, region)
-    except _endpoint.WhereError as fault:
+        return by_url(endpoint, bucket, region)
+    except WhereError as fault:
         raise BucketError(f"browser_{fault}") from fault
 
 
-def view(state: State) -> dict:
+def view(state: State) -> dict[str, Any]:
     """A state as the diff shows it."""
     if not state.there:
         return {}
     return {
         "public_access_block": {name: bool((state.block or {}).get(name)) for name in SWITCHES},
         "ownership": state.ownership,
-        "policy": _policy.statements(state.policy),
+        "policy": policy.statements(state.policy),
         "cors": list(state.cors),
         "lifecycle": list(state.lifecycle),
         "encryption": state.encryption,

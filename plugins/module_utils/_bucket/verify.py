@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .._s3.endpoint import Where
 from . import spec
-from .apply import Bucket
+from .apply import BucketSettings
 from .spec import BucketError, Wanted
 
 DEADLINE = 60.0  # seconds until S3 holds everywhere to what was set
@@ -110,7 +110,7 @@ def _hold(anybody: Anybody, check: Check, base: str, body: bytes, until: float) 
         pause = min(2 * pause, 5.0)
 
 
-def _clean(bucket: Bucket, keys: list[str]) -> None:
+def _clean(bucket: BucketSettings, keys: list[str]) -> None:
     """Remove the probe objects for good, with what somebody may have made of them."""
     for key in keys:
         told = bucket.ask("list_object_versions", Prefix=key) or {}
@@ -118,7 +118,7 @@ def _clean(bucket: Bucket, keys: list[str]) -> None:
             bucket.ask("delete_object", Key=item["Key"], VersionId=item["VersionId"])
 
 
-def prove(bucket: Bucket, where: Where, wanted: Wanted, browser: str = "", wait: float = DEADLINE) -> list[str]:
+def prove(bucket: BucketSettings, where: Where, wanted: Wanted, browser: str = "", wait: float = DEADLINE) -> list[str]:
     """Make probe objects, ask for them without credentials, remove them; what holds, in words. Raises BucketError."""
     run = secrets.token_hex(8)
     keys, asked = checks(wanted, run)

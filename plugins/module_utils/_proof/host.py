@@ -8,13 +8,17 @@ import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from .._efs_mount import converge
+from .._efs_mount.spec import Wanted
 from .._host import process
-from . import judge
-from . import site as _site
+from . import judge, site
 
 _POLL = 0.02  # seconds between two attempts to read
+_Calls = dict[str, Callable[[], Any]]
 
 
 def _become(uid: int, gid: int) -> None:
@@ -64,7 +68,7 @@ def _write(path: str, owner: tuple[int, int], host: str, run: str) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_one(path: str, host: str, wanted: bytes, until: float) -> dict:
+def _read_one(path: str, host: str, wanted: bytes, until: float) -> dict[str, Any]:
     """Open a host's token until it has the right bytes or the time is over."""
     begin = time.monotonic()
     fault = ""
@@ -82,7 +86,7 @@ def _read_one(path: str, host: str, wanted: bytes, until: float) -> dict:
         time.sleep(_POLL)
 
 
-def _read(path: str, owner: tuple[int, int], hosts: list[str], run: str, deadline: float) -> dict:
+def _read(path: str, owner: tuple[int, int], hosts: list[str], run: str, deadline: float) -> dict[str, Any]:
     _become(*owner)
     until = time.monotonic() + deadline
     return {host: _read_one(path, host, judge.token(run, host, path), until) for host in hosts}
@@ -97,9 +101,10 @@ def _clean(path: str, owner: tuple[int, int], host: str) -> None:
         os.rmdir(os.path.join(path, judge.FOLDER))
 
 
-def _each(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, list[str]]:
+def _each(host: str, calls: _Calls, deadline: float, doing: str) -> tuple[dict[str, Any], list[str]]:
     """Do one call for each mount; returns the values by path, and a sentence for each that failed."""
-    values, problems = {}, []
+    values: dict[str, Any] = {}
+    problems: list[str] = []
     for path, answer in process.call_all(calls, deadline).items():
         if "value" in answer:
             values[path] = answer["value"]
@@ -110,12 +115,13 @@ def _each(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, li
     return values, problems
 
 
-def look(items: list, host: str, hosts: list[str], deadline: float) -> dict:
+def look(items: list[Wanted], host: str, hosts: list[str], deadline: float) -> dict[str, Any]:
     """Whether the mounts are what they should be; then ask for every host's token, before any exists."""
     outcome = converge.inspect(items, False, deadline, programs=True)
     problems = [f"{host}: {problem}" for problem in outcome.problems]
     problems += judge.drift(host, outcome.plan, outcome.problems)
-    mounts, calls = [], {}
+    mounts: list[dict[str, Any]] = []
+    calls: _Calls = {}
     for item in items:
         if item.state != "mounted":
             continue
@@ -127,7 +133,7 @@ def look(items: list, host: str, hosts: list[str], deadline: float) -> dict:
         if not item.read_only:
             mounts.append(row)
         if usable:
-            calls[item.path] = lambda item=item, owner=owner: _ask(item.path, owner, host, hosts)
+            calls[item.path] = partial(_ask, item.path, owner, host, hosts)
     asked, faults = _each(host, calls, deadline, "asking for the others' files")
     for path, names in asked.items():
         if names:
@@ -137,21 +143,21 @@ def look(items: list, host: str, hosts: list[str], deadline: float) -> dict:
     return {"mounts": mounts, "problems": problems + faults}
 
 
-def write(mounts: list[dict], host: str, run: str, deadline: float) -> dict:
+def write(mounts: list[dict[str, Any]], host: str, run: str, deadline: float) -> dict[str, Any]:
     """Write this host's token to every mount that look found usable."""
-    calls = {
-        row["path"]: (lambda row=row: _write(row["path"], tuple(row["owner"]), host, run))
-        for row in mounts
-        if row["usable"]
+    calls: _Calls = {
+        row["path"]: partial(_write, row["path"], tuple(row["owner"]), host, run) for row in mounts if row["usable"]
     }
     written, problems = _each(host, calls, deadline, "writing")
     return {"written": written, "problems": problems}
 
 
-def read(mounts: list[dict], host: str, writers: dict, run: str, wait: float, deadline: float) -> dict:
+def read(
+    mounts: list[dict[str, Any]], host: str, writers: dict[str, list[str]], run: str, wait: float, deadline: float
+) -> dict[str, Any]:
     """Open the token of every host that wrote one (by path); wait is how long (seconds) a file may take to appear."""
-    calls = {
-        row["path"]: (lambda row=row: _read(row["path"], tuple(row["owner"]), writers.get(row["path"], []), run, wait))
+    calls: _Calls = {
+        row["path"]: partial(_read, row["path"], tuple(row["owner"]), writers.get(row["path"], []), run, wait)
         for row in mounts
         if row["usable"]
     }
@@ -159,10 +165,10 @@ def read(mounts: list[dict], host: str, writers: dict, run: str, wait: float, de
     return {"read": found, "problems": problems}
 
 
-def clean(mounts: list[dict], host: str, deadline: float) -> dict:
+def clean(mounts: list[dict[str, Any]], host: str, deadline: float) -> dict[str, Any]:
     """Remove this host's token."""
-    calls = {
-        row["path"]: (lambda row=row: _clean(row["path"], tuple(row["owner"]), host)) for row in mounts if row["usable"]
+    calls: _Calls = {
+        row["path"]: partial(_clean, row["path"], tuple(row["owner"]), host) for row in mounts if row["usable"]
     }
     return {"problems": _each(host, calls, deadline, "cleaning up")[1]}
 
@@ -170,9 +176,10 @@ def clean(mounts: list[dict], host: str, deadline: float) -> dict:
 # the site, as this host serves it
 
 
-def _site_calls(host: str, calls: dict, deadline: float, doing: str) -> tuple[dict, list[str]]:
+def _site_calls(host: str, calls: _Calls, deadline: float, doing: str) -> tuple[dict[str, Any], list[str]]:
     """Do requests side by side; returns their values by key, and a sentence for each that failed."""
-    values, problems = {}, []
+    values: dict[str, Any] = {}
+    problems: list[str] = []
     for key, answer in process.call_all(calls, deadline).items():
         if "value" in answer:
             values[key] = answer["value"]
@@ -182,26 +189,27 @@ def _site_calls(host: str, calls: dict, deadline: float, doing: str) -> tuple[di
     return values, problems
 
 
-def site_write(site: dict, host: str, run: str, deadline: float) -> dict:
+def site_write(options: dict[str, Any], host: str, run: str, deadline: float) -> dict[str, Any]:
     """Upload this host's file through its own front: {"key"} or {"problems"}, and the bucket, "" for none."""
-    name = _site.file_name(site, f"proof-{host}")
-    data = _site.content(name, judge.token(run, host, "site"))
-    call = {"key": lambda: _site.upload(site, name, data)}
+    name = site.file_name(options, f"proof-{host}")
+    data = site.content(name, judge.token(run, host, "site"))
+    call: _Calls = {"key": partial(site.upload, options, name, data)}
     values, problems = _site_calls(host, call, deadline, "uploading a file to its own site")
-    return {**values, "bucket": site.get("bucket") or "" if _site.in_s3(site) else "", "problems": problems}
+    return {**values, "bucket": options.get("bucket") or "" if site.in_s3(options) else "", "problems": problems}
 
 
-def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline: float) -> dict:
+def site_read(
+    options: dict[str, Any], host: str, keys: dict[str, str], run: str, wait: float, deadline: float
+) -> dict[str, Any]:
     """Fetch every uploaded file (key by writer) from this host's own front."""
     until = time.monotonic() + wait
-    tokens = {writer: judge.token(run, writer, "site") for writer in keys}
-    calls = {
-        writer: (lambda writer=writer, key=key: _site.fetch(site, key, tokens[writer], until))
+    calls: _Calls = {
+        writer: partial(site.fetch, options, key, judge.token(run, writer, "site"), until)
         for writer, key in keys.items()
     }
     readings, problems = _site_calls(host, calls, wait + deadline, "fetching a file from its own site")
-    if _site.in_s3(site):  # where a link alone proves nothing of the server
-        call = {"": lambda: _site.unlisted(site, list(keys.values()), until)}
+    if site.in_s3(options):  # where a link alone proves nothing of the server
+        call: _Calls = {"": partial(site.unlisted, options, list(keys.values()), until)}
         lists, faults = _site_calls(host, call, wait + deadline, "listing the files of its own site")
         problems += faults
         for writer in [writer for writer, key in keys.items() if key in lists.get("", [])]:
@@ -209,24 +217,24 @@ def site_read(site: dict, host: str, keys: dict, run: str, wait: float, deadline
     return {"site": readings, "problems": problems}
 
 
-def site_clean(site: dict, host: str, keys: list[str], deadline: float) -> dict:
+def site_clean(options: dict[str, Any], host: str, keys: list[str], deadline: float) -> dict[str, Any]:
     """Delete files through this host's own front."""
-    calls = {key: (lambda key=key: _site.delete(site, key)) for key in keys}
+    calls: _Calls = {key: partial(site.delete, options, key) for key in keys}
     return {"problems": _site_calls(host, calls, deadline, "deleting a file from its own site")[1]}
 
 
-def site_gone(site: dict, host: str, keys: dict, wait: float, deadline: float) -> dict:
+def site_gone(options: dict[str, Any], host: str, keys: dict[str, str], wait: float, deadline: float) -> dict[str, Any]:
     """Whether this host serves none of the deleted files any more."""
     until = time.monotonic() + wait
-    calls = {writer: (lambda key=key: _site.gone(site, key, until)) for writer, key in keys.items()}
+    calls: _Calls = {writer: partial(site.gone, options, key, until) for writer, key in keys.items()}
     values, problems = _site_calls(host, calls, wait + deadline, "asking its own site for a deleted file")
     problems += [
         f"{host}: still serves the file of {writer}, which was deleted"
         for writer, is_gone in values.items()
         if not is_gone
     ]
-    if _site.in_s3(site):
-        call = {"": lambda: _site.still_listed(site, list(keys.values()), until)}
+    if site.in_s3(options):
+        call: _Calls = {"": partial(site.still_listed, options, list(keys.values()), until)}
         lists, faults = _site_calls(host, call, wait + deadline, "listing the files of its own site")
         there = [writer for writer, key in keys.items() if key in lists.get("", [])]
         problems += faults + [f"{host}: still lists the file of {writer}, which was deleted" for writer in there]

@@ -1,11 +1,12 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof that every host serves the same bytes: what is written, what counts as agreement, and how it is told."""
+"""The proof that every host serves the same bytes: what is written, what counts as agreement, and the report."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
+from typing import Any
 
 from .._efs_mount.plan import Plan
 from .._efs_mount.steps import GuardMountpoint, MakeNestedMountpoint, SetReadAhead, SetRoot, StartTunnel
@@ -65,7 +66,7 @@ def drift(host: str, plan: Plan, known: list[str]) -> list[str]:
     return said
 
 
-def writers(writes: dict[str, dict]) -> dict[str, list[str]]:
+def writers(writes: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """The hosts that wrote a token, by path."""
     found: dict[str, list[str]] = {}
     for host, answer in writes.items():
@@ -75,8 +76,12 @@ def writers(writes: dict[str, dict]) -> dict[str, list[str]]:
 
 
 def judge(
-    hosts: list[str], looks: dict[str, dict], writes: dict[str, dict], reads: dict[str, dict], site: dict | None = None
-) -> dict:
+    hosts: list[str],
+    looks: dict[str, dict[str, Any]],
+    writes: dict[str, dict[str, Any]],
+    reads: dict[str, dict[str, Any]],
+    site: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """All hosts' answers as one proof: {"agree", "mounts": [{"path", "file_system", "pairs"}], "site", "problems"}.
 
     looks, writes and reads are the results of those steps by host; a host without one did not answer. site is what the
@@ -98,8 +103,9 @@ def judge(
         problems += _disagreements(path, hosts, mount["pairs"], {problem.partition(":")[0] for problem in problems})
     if not (mounts or site or problems):
         problems.append("there is nothing to prove: no server has a mount that can be written to")
-    proved, disputes = _site(hosts, writes, reads, site) if site else (None, [])
-    if proved:
+    proved: dict[str, Any] | None = None
+    if site:
+        proved, disputes = _site(hosts, writes, reads, site)
         problems += site["problems"] + disputes
         explained = {problem.partition(":")[0] for problem in problems}
         problems += _disagreements("the site", hosts, proved["pairs"], explained)
@@ -108,7 +114,9 @@ def judge(
     return {"agree": agree, "mounts": mounts, "site": proved, "problems": problems}
 
 
-def _mount(path: str, hosts: list[str], looks: dict[str, dict], reads: dict[str, dict]) -> tuple[dict, list[str]]:
+def _mount(
+    path: str, hosts: list[str], looks: dict[str, dict[str, Any]], reads: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
     """One path's matrix, and a sentence when the hosts are to mount different file systems there."""
     wanted = {
         host: mount["file_system"]
@@ -127,7 +135,9 @@ def _mount(path: str, hosts: list[str], looks: dict[str, dict], reads: dict[str,
     return {"path": path, "file_system": systems[0], "pairs": pairs}, disputes
 
 
-def _site(hosts: list[str], writes: dict[str, dict], reads: dict[str, dict], site: dict) -> tuple[dict, list[str]]:
+def _site(
+    hosts: list[str], writes: dict[str, dict[str, Any]], reads: dict[str, dict[str, Any]], site: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
     """The site's matrix: who served the file that was uploaded through whom; and a sentence when they use several stores."""
     everyone = [*hosts, BALANCER] if site["url"] else hosts
     found = {host: (reads.get(host) or {}).get("site") or {} for host in hosts}
@@ -147,13 +157,13 @@ def _site(hosts: list[str], writes: dict[str, dict], reads: dict[str, dict], sit
     }, disputes
 
 
-def _pair(found: dict, writer: str, reader: str) -> dict:
+def _pair(found: dict[str, Any], writer: str, reader: str) -> dict[str, Any]:
     """One reading, with the words of a missing one."""
     pair = {"written_by": writer, "read_by": reader, "same": bool(found.get("same")), "lag_ms": found.get("lag_ms")}
     return pair if pair["same"] else {**pair, "fault": found.get("fault") or "it was not written, or not read"}
 
 
-def _disagreements(path: str, hosts: list[str], pairs: list[dict], explained: set[str]) -> list[str]:
+def _disagreements(path: str, hosts: list[str], pairs: list[dict[str, Any]], explained: set[str]) -> list[str]:
     """A sentence for each pair that fails, unless one of its hosts has been named already."""
     return [
         f"{pair['read_by']}: does not serve what {pair['written_by']} wrote to {path}: {pair['fault']}"
@@ -162,14 +172,14 @@ def _disagreements(path: str, hosts: list[str], pairs: list[dict], explained: se
     ]
 
 
-def word(pair: dict) -> str:
+def word(pair: dict[str, Any]) -> str:
     """How one reading went, in a word."""
     if pair["same"]:
         return "same"
     return "differs" if pair["fault"].startswith("other bytes") else "fails"
 
 
-def _matrix(title: str, verb: str, other: str, pairs: list[dict]) -> str:
+def _matrix(title: str, verb: str, other: str, pairs: list[dict[str, Any]]) -> str:
     hosts = list(dict.fromkeys(pair["written_by"] for pair in pairs))
     cells = {
         (pair["written_by"], pair["read_by"]): f"{pair['lag_ms']} ms" if pair["same"] else word(pair).upper()
@@ -185,7 +195,7 @@ def _matrix(title: str, verb: str, other: str, pairs: list[dict]) -> str:
     return "\n".join([title, head, *rows])
 
 
-def table(proof: dict) -> str:
+def table(proof: dict[str, Any]) -> str:
     """The matrices as text: milliseconds from the reader's first open, or first request, to the right bytes."""
     parts = [
         _matrix(f"{mount['path']} = {mount['file_system']}", "written by", "read by", mount["pairs"])

@@ -12,6 +12,7 @@ import re
 import ssl
 import time
 import urllib.parse
+from typing import Any, Optional
 
 from .._s3 import endpoint
 from .._s3.connection import basic
@@ -19,7 +20,7 @@ from .._s3.connection import basic
 _POLL = 0.05  # seconds between two attempts to read
 _PAGES = 10  # of the list, each of 200 files: newer ones than the proof's may come while it runs
 _REDIRECTS = (301, 302, 303, 307, 308)
-
+_Proxy = Optional[tuple[str, int, Optional[str]]]  # as endpoint.proxy_of gives it
 
 # what pictures begin with, which gallery looks at, so that a site that takes nothing else takes the proof's files
 _BEGINS = {
@@ -32,7 +33,7 @@ class Refused(OSError):
     """The site did not do what it was asked to."""
 
 
-def file_name(site: dict, stem: str) -> str:
+def file_name(site: dict[str, Any], stem: str) -> str:
     """A name that the site takes: a text's if it takes texts, a picture's only where it takes nothing else."""
     types = sorted(
         map(str.lower, site.get("types") or ["txt"]), key=lambda kind: (kind != "txt", kind in _BEGINS, kind)
@@ -45,27 +46,30 @@ def content(name: str, token: bytes) -> bytes:
     return _BEGINS.get(name.rpartition(".")[2], b"") + token
 
 
-def in_s3(site: dict) -> bool:
+def in_s3(site: dict[str, Any]) -> bool:
     """Whether the site keeps its files in S3, where browsers send and read them."""
     return site.get("storage") == "s3"
 
 
-def _connection(parts, ca_file: str, seconds: float, proxy) -> http.client.HTTPConnection:
-    place = proxy[:2] if proxy else (parts.hostname, parts.port)
+def _connection(
+    parts: urllib.parse.SplitResult, ca_file: str, seconds: float, proxy: _Proxy
+) -> http.client.HTTPConnection:
+    name = parts.hostname or ""
+    host, port = (proxy[0], proxy[1]) if proxy else (name, parts.port)
     if parts.scheme != "https":
-        return http.client.HTTPConnection(*place, timeout=seconds)
+        return http.client.HTTPConnection(host, port, timeout=seconds)
     context = ssl.create_default_context(cafile=ca_file or None)
-    connection = http.client.HTTPSConnection(*place, timeout=seconds, context=context)
+    connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
     if proxy:
         head = {"Proxy-Authorization": basic(proxy[2])} if proxy[2] else {}
-        connection.set_tunnel(parts.hostname, parts.port or 443, head)
+        connection.set_tunnel(name, parts.port or 443, head)
     return connection
 
 
 def _send(
-    url: str, method: str, body: bytes, head: dict, ca_file: str = "", seconds: float = 10.0, told: str = "Location",
-    proxy: tuple | None = None,
-):  # fmt: skip
+    url: str, method: str, body: bytes, head: dict[str, str], ca_file: str = "", seconds: float = 10.0,
+    told: str = "Location", proxy: _Proxy = None,
+) -> tuple[int, bytes, str]:  # fmt: skip
     """One request to one address; returns status, body, and a header of the answer. A certificate is always checked."""
     parts = urllib.parse.urlsplit(url)
     connection = _connection(parts, ca_file, seconds, proxy)
@@ -83,17 +87,20 @@ def _send(
         connection.close()
 
 
-def _send_to_s3(site: dict, url: str, method: str, body: bytes, head: dict, **more):
+def _send_to_s3(
+    site: dict[str, Any], url: str, method: str, body: bytes, head: dict[str, str], seconds: float = 10.0,
+    told: str = "Location",
+) -> tuple[int, bytes, str]:  # fmt: skip
     """One request to S3, by the proxy of the environment as the site's own go, with the CA certificates of the site."""
     parts = urllib.parse.urlsplit(url)
     try:
         proxy = endpoint.proxy_of(parts.scheme == "https", parts.hostname or "", dict(os.environ))
     except endpoint.WhereError as fault:
         raise Refused(str(fault)) from fault
-    return _send(url, method, body, head, site.get("ca_file") or "", proxy=proxy, **more)
+    return _send(url, method, body, head, site.get("ca_file") or "", seconds, told, proxy)
 
 
-def _ask(site: dict, method: str, path: str, body: bytes = b"", kind: str = ""):
+def _ask(site: dict[str, Any], method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes, str]:
     """One request to the site, with its password; returns status, body, and where a redirect leads."""
     head = {"Accept": "application/json"}
     if site.get("host"):
@@ -113,7 +120,7 @@ def _refusal(status: int, body: bytes) -> Refused:
     return Refused(f"HTTP {status}" + (f": {said}" if said else ""))
 
 
-def upload(site: dict, name: str, data: bytes, page: str = "") -> str:
+def upload(site: dict[str, Any], name: str, data: bytes, page: str = "") -> str:
     """Upload a file; returns its key. Raises OSError when the site does not take it, or tells another hash of it.
 
     page is the site as its users reach it: with it S3 is asked, too, whether that site's pages may upload there.
@@ -145,7 +152,7 @@ def _origin(page: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}"
 
 
-def _preflight(site: dict, ticket: dict, page: str) -> None:
+def _preflight(site: dict[str, Any], ticket: dict[str, Any], page: str) -> None:
     """Ask S3 what a browser asks before it uploads by a ticket. Raises Refused when it would not go on."""
     origin = _origin(page)
     head = {
@@ -160,7 +167,7 @@ def _preflight(site: dict, ticket: dict, page: str) -> None:
         )
 
 
-def _upload_to_s3(site: dict, name: str, data: bytes, page: str) -> str:
+def _upload_to_s3(site: dict[str, Any], name: str, data: bytes, page: str) -> str:
     """As a browser does: a ticket from the site, the bytes to S3, and the site's word that it has looked at them."""
     digest = hashlib.sha256(data).hexdigest()
     asked = {"name": name, "size": len(data), "sha256": digest}
@@ -182,7 +189,7 @@ def _upload_to_s3(site: dict, name: str, data: bytes, page: str) -> str:
     return ticket["key"]
 
 
-def _follow(site: dict, url: str):
+def _follow(site: dict[str, Any], url: str) -> tuple[int, bytes]:
     """Read where the site sends a reader of a file to; the password stays here."""
     if site["url"].startswith("https:") and not url.startswith("https:"):
         raise Refused("the link to the file leads out of TLS")
@@ -190,7 +197,7 @@ def _follow(site: dict, url: str):
     return status, body
 
 
-def _right(site: dict, key: str, wanted: bytes) -> str:
+def _right(site: dict[str, Any], key: str, wanted: bytes) -> str:
     """What is wrong with a file as the site serves it, "" when nothing is."""
     status, body, to = _ask(site, "GET", f"/files/{key}")
     if in_s3(site):
@@ -204,7 +211,7 @@ def _right(site: dict, key: str, wanted: bytes) -> str:
     return "" if body == wanted else "other bytes"
 
 
-def fetch(site: dict, key: str, token: bytes, until: float) -> dict:
+def fetch(site: dict[str, Any], key: str, token: bytes, until: float) -> dict[str, Any]:
     """Fetch the file of a token until it has the right bytes or the time (of the monotonic clock) has come; a reading of the proof."""
     begin = time.monotonic()
     while True:
@@ -219,14 +226,14 @@ def fetch(site: dict, key: str, token: bytes, until: float) -> dict:
         time.sleep(_POLL)
 
 
-def delete(site: dict, key: str) -> None:
+def delete(site: dict[str, Any], key: str) -> None:
     """Delete a file; one that is gone already is no error."""
     status, answer, _to = _ask(site, "DELETE", f"/files/{key}")
     if status not in (204, 404):
         raise _refusal(status, answer)
 
 
-def _is_gone(site: dict, key: str) -> bool:
+def _is_gone(site: dict[str, Any], key: str) -> bool:
     status, body, to = _ask(site, "GET", f"/files/{key}")
     if in_s3(site) and status in _REDIRECTS:  # the server signs without a look
         status, body = _follow(site, to)
@@ -235,7 +242,7 @@ def _is_gone(site: dict, key: str) -> bool:
     return status == 404
 
 
-def gone(site: dict, key: str, until: float) -> bool:
+def gone(site: dict[str, Any], key: str, until: float) -> bool:
     """Whether a deleted file is no longer served, at the latest when the time has come."""
     while True:
         is_gone = _is_gone(site, key)
@@ -244,9 +251,10 @@ def gone(site: dict, key: str, until: float) -> bool:
         time.sleep(_POLL)
 
 
-def _listed(site: dict, keys: set[str]) -> set[str]:
+def _listed(site: dict[str, Any], keys: set[str]) -> set[str]:
     """Those of the keys that the list of files has among its newest."""
-    found, after = set(), ""
+    found: set[str] = set()
+    after = ""
     for _number in range(_PAGES):
         status, body, _to = _ask(site, "GET", f"/files?limit=200{after}")
         if status != 200:
@@ -259,7 +267,7 @@ def _listed(site: dict, keys: set[str]) -> set[str]:
     return found
 
 
-def unlisted(site: dict, keys: list[str], until: float) -> list[str]:
+def unlisted(site: dict[str, Any], keys: list[str], until: float) -> list[str]:
     """The keys that the list of files does not have, at the latest when the time has come."""
     while True:
         left = set(keys) - _listed(site, set(keys))
@@ -268,7 +276,7 @@ def unlisted(site: dict, keys: list[str], until: float) -> list[str]:
         time.sleep(_POLL)
 
 
-def still_listed(site: dict, keys: list[str], until: float) -> list[str]:
+def still_listed(site: dict[str, Any], keys: list[str], until: float) -> list[str]:
     """The deleted keys that the list of files still has, at the latest when the time has come."""
     while True:
         left = _listed(site, set(keys))
