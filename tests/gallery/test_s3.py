@@ -188,7 +188,7 @@ def test_a_confirmation_that_fails_is_asked_for_again(broken):
 
 
 def test_a_copy_that_is_not_answered_is_no_second_time_waited_for(on_double, monkeypatch):
-    monkeypatch.setattr("gallery.place.PATIENCE", 1.0)
+    monkeypatch.setattr("gallery.s3.bucket.PATIENCE", 1.0)
     storage, server, fault, incoming = on_double()
     key = keys.new_key("a.txt")
     server.seed(storage.incoming(key), b"bytes")
