@@ -83,7 +83,9 @@ def _headers(entry: Entry) -> dict[str, str]:
 class _FileAnswer(StreamingResponse):
     """Part of an open file, which is closed at the end, however that comes."""
 
-    def __init__(self, calls: Calls, reader: Reader, span: tuple[int, int], status: int, headers: dict) -> None:
+    def __init__(
+        self, calls: Calls, reader: Reader, span: tuple[int, int], status: int, headers: dict[str, str]
+    ) -> None:
         super().__init__(self._blocks(*span), status, headers)
         self._calls = calls
         self._reader = reader

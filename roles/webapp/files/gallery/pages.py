@@ -47,7 +47,7 @@ class Pages:
     """Makes the pages of one gallery."""
 
     def __init__(self, settings: Settings) -> None:
-        self._files = {}
+        self._files: dict[str, tuple[bytes, str]] = {}  # bytes and version, by name
         for name in sorted(os.listdir(os.path.join(_HERE, "static"))):
             with open(os.path.join(_HERE, "static", name), "rb") as file:
                 data = file.read()
@@ -71,7 +71,9 @@ class Pages:
         cache = _FOREVER if version == own else _CHECKED
         return Response(data, 200, {"Cache-Control": cache}, _TYPES[os.path.splitext(name)[1]])
 
-    def _page(self, template: str, status: int = 200, headers: dict | None = None, **values) -> Response:
+    def _page(
+        self, template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object
+    ) -> Response:
         return HTMLResponse(self._templates.get_template(template).render(values), status, headers)
 
     def index(self, page: Page, after: str, problem: Problem | None) -> Response:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gallery import keys, kinds, previews
 from gallery.calls import Calls
-from gallery.forms import Parts
+from gallery.forms import Event, Parts
 from gallery.problems import Problem, away, shown
 from gallery.settings import Settings
 from gallery.storage.base import Entry, Storage, Writer
@@ -67,14 +67,14 @@ class _Intake:
         self._buffer = bytearray()
         self._preview: bytearray | None = None  # while a preview comes
 
-    async def handle(self, what: str, value) -> None:
+    async def handle(self, event: Event) -> None:
         """Take one event of Parts."""
-        if what == "begin":
-            await self._begin(value)
-        elif what == "preview":
+        if event.what == "begin":
+            await self._begin(event.filename)
+        elif event.what == "preview":
             self._begin_preview()
-        elif what == "data":
-            await self._data(value)
+        elif event.what == "data":
+            await self._data(event.data)
         else:
             await self._end()
 
@@ -122,7 +122,7 @@ class _Intake:
         self._leave()
 
     async def _flush(self) -> None:
-        block, self._buffer = self._buffer, bytearray()
+        block, self._buffer = bytes(self._buffer), bytearray()
         if self._size == len(block):  # the first of its file
             extension = keys.extension_of(self._name)
             if not kinds.fits(extension, block[: kinds.HEAD]):
@@ -240,8 +240,8 @@ async def receive(request: Request, settings: Settings, calls: Calls, storage: S
     intake = _Intake(settings, calls, storage, rooms)
     try:
         async for chunk in _chunks(request, settings.body_timeout):
-            for what, value in parts.feed(chunk):
-                await intake.handle(what, value)
+            for event in parts.feed(chunk):
+                await intake.handle(event)
             if parts.complete:
                 break  # what comes behind the form is of no interest
         if not parts.complete:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,12 @@ class Held:
     while none can be had, the former ones are used to their end.
     """
 
-    def __init__(self, provider, clock=time.time, beside=_beside) -> None:
+    def __init__(
+        self,
+        provider: Callable[[], Keys],
+        clock: Callable[[], float] = time.time,
+        beside: Callable[[Callable[[], None]], None] = _beside,
+    ) -> None:
         self._provider, self._clock, self._beside = provider, clock, beside
         self._lock, self._asking = threading.Lock(), threading.Lock()
         self._keys: Keys | None = None
@@ -126,18 +132,23 @@ class Place:
             "aws_ca_bundle": told.ca_bundle,
         }
         where, provider = session.login(told.bucket, options)
-        self._held = Held(provider)
+        self._held = held = Held(provider)
         if told.browser_endpoint_url:
             self._browser = endpoint.by_url(told.browser_endpoint_url, told.bucket, where.region)
-        waits = {"quick": told.deadline, "steady": _STEADY, "patient": PATIENCE, "watch": told.ready_deadline}
-        own = {
-            "watch": {"attempts": 2},  # the look is soon repeated, and its pauses must leave time for a sentence
-            "patient": {"again": PATIENCE / 10},  # who asked has gone before a second copy could be waited for
-        }
-        same = {"attempts": 3, "checksum": "sha256", "learnt": Learnt(where)}
+        learnt = Learnt(where)
+
+        def made(seconds: float, attempts: int = 3, again: float = math.inf) -> Bucket:
+            return Bucket(
+                where, held, seconds=seconds, attempts=attempts, checksum="sha256", learnt=learnt, again=again
+            )
+
         self._buckets = {
-            name: Bucket(where, self._held, seconds=seconds, **{**same, **own.get(name, {})})
-            for name, seconds in waits.items()
+            "quick": made(told.deadline),
+            "steady": made(_STEADY),
+            # who asked has gone before a second copy could be waited for
+            "patient": made(PATIENCE, again=PATIENCE / 10),
+            # the look is soon repeated, and its pauses must leave time for a sentence
+            "watch": made(told.ready_deadline, attempts=2),
         }
 
     def bucket(self, patience: str = "quick") -> Bucket:
@@ -180,6 +191,7 @@ class Place:
     def signer(self) -> tuple[Keys, float | None, float]:
         """The credentials, their end, and the time by S3's clock."""
         bucket = self.bucket()
+        assert self._held is not None  # it was made with the buckets
         try:
             keys, end = self._held.both()
         except Exception as fault:  # whatever their provider raises

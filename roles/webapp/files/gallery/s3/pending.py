@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
@@ -34,7 +34,7 @@ class Incoming:
     def __init__(self, files: S3, settings: Settings) -> None:
         self.files, self._place, self._settings = files, files.place, settings
 
-    def ticket(self, name: str, size: int, sha256: str) -> dict:
+    def ticket(self, name: str, size: int, sha256: str) -> dict[str, Any]:
         """The right to upload one file under a new key."""
         told = self._settings
         with self._place.explained("Signing"):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import base64
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
 
@@ -70,7 +70,7 @@ def headers(key: str, public: bool = False) -> dict[str, str]:
 
 def ticket(
     where: Where, signer: Signer, object_key: str, key: str, size: int, sha256: str, life: float, public: bool = False
-) -> dict:
+) -> dict[str, Any]:
     """The right to store one object, once, of just this size and kind; and of this SHA-256 (hexadecimal), when it is told."""
     told = {**headers(key, public), "if-none-match": "*"}
     if sha256:

@@ -41,10 +41,10 @@ class Entry:
         """When it was stored, in seconds since 1970."""
         return keys.made_at(self.key)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, str | int]:
         """The entry as clients get it."""
         stored = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.made_at))
-        told = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
+        told: dict[str, str | int] = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
         if self.sha256:
             told["sha256"] = self.sha256
         return {**told, "type": kinds.media_type(self.extension), "url": f"/files/{self.key}"}

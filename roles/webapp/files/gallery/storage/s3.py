@@ -85,7 +85,7 @@ class _Writer(Writer):
             self._stored = stored = key or self._key or self._storage.new_key(self._name)
             try:
                 if self._upload:
-                    self._finish()
+                    self._finish(self._upload)
                 else:
                     self._put()
             except Changed:
@@ -100,10 +100,10 @@ class _Writer(Writer):
         headers = self._storage.headers(self._stored, self._buffer)
         self._storage.place.bucket().put(self._storage.object(self._stored), self._buffer, headers, md5, "")
 
-    def _finish(self) -> None:
+    def _finish(self, upload: Upload) -> None:
         if self._buffer:
             self._part()
-        self._upload.finish(self._parts, "")
+        upload.finish(self._parts, "")
         self._upload = None
 
     def abort(self) -> None:
@@ -280,7 +280,8 @@ class S3(Storage):
             for found in page.objects
             if keys.is_key(found.key[len(prefix) :]) and 0 < responses.when(found.modified) < before
         ]
-        for key, _code, message in bucket.delete(old) if old else ():
+        failed = bucket.delete(old) if old else []
+        for key, _code, message in failed:
             _LOG.warning("cleaning up %s: %s", key, message)
 
     def _tidy_parts(self, age: float) -> None:
