@@ -7,10 +7,10 @@ from __future__ import annotations
 import base64
 from typing import Any, NamedTuple
 
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
 
 from gallery import keys, kinds
-from gallery.s3 import objects
 
 _IMMUTABLE = "max-age=31536000, immutable"
 
@@ -28,6 +28,27 @@ class Link(NamedTuple):
 
     url: str
     left: int
+
+
+def url(
+    where: Where, method: str, key: str, headers: dict[str, str], credentials: Keys, second: int,
+    seconds: int, query: dict[str, str] | None = None,
+) -> str:  # fmt: skip
+    """An address with which anybody may send this one request; headers beside Host are signed, and must be sent."""
+    path = where.base + sigv4.quote(key)
+    signed = {"host": where.header, **headers}
+    text = sigv4.presigned(method, path, signed, credentials, where.region, second, seconds, query)
+    return f"{plain_url(where, key)}?{text}"
+
+
+def plain_url(where: Where, key: str) -> str:
+    """The address of an object, which opens it only where everybody may read it."""
+    return f"{origin(where)}{where.base}{sigv4.quote(key)}"
+
+
+def origin(where: Where) -> str:
+    """What a browser calls the place: scheme, host and port."""
+    return f"{'https' if where.secure else 'http'}://{where.header}"
 
 
 def window(now: float, life: float, end: float | None) -> tuple[int, int]:
@@ -51,8 +72,8 @@ def link(where: Where, signer: Signer, method: str, object_key: str, life: float
     """
     second, seconds = window(signer.now, life, signer.end)
     query = {"response-content-disposition": f'attachment; filename="{download}"'} if download else None
-    url = objects.url(where, method, object_key, {}, signer.keys, second, seconds, query)
-    return Link(url, max(0, int(second + seconds - signer.now)))
+    address = url(where, method, object_key, {}, signer.keys, second, seconds, query)
+    return Link(address, max(0, int(second + seconds - signer.now)))
 
 
 def headers(key: str, public: bool = False) -> dict[str, str]:
@@ -78,5 +99,5 @@ def ticket(
     second = int(signer.now)
     seconds = _within(int(life), second, signer.end)
     signed = {**told, "content-length": str(size)}
-    url = objects.url(where, "PUT", object_key, signed, signer.keys, second, seconds)
-    return {"key": key, "method": "PUT", "url": url, "headers": told, "expires": seconds}
+    address = url(where, "PUT", object_key, signed, signer.keys, second, seconds)
+    return {"key": key, "method": "PUT", "url": address, "headers": told, "expires": seconds}
