@@ -9,7 +9,7 @@ import urllib.parse
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
-from gallery.problems import Problem
+from gallery.errors import Problem
 from gallery.s3 import credentials, presign, upload_tickets
 from gallery.settings import from_environment
 from hypothesis import assume, given

@@ -13,13 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from conftest import new_s3
 from gallery import keys, previews
-from gallery.calls import Calls
-from gallery.problems import Problem
+from gallery.errors import Problem
 from gallery.s3 import objects, redirects
 from gallery.s3.bucket import Place
 from gallery.s3.pending import Incoming
 from gallery.settings import from_environment
 from gallery.storage.s3 import S3
+from gallery.worker_threads import Calls
 from test_storage import listed, put, read, refused
 from weed import BUCKET, double, forget_aws
 

@@ -19,14 +19,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gallery import guard, keys, previews, status, uploads
-from gallery.answers import client_of, file_answer, preview_answer, problem_json, wants_page
-from gallery.calls import Calls
+from gallery import access, keys, previews, readiness, uploads
+from gallery.errors import Problem, away, missing, shown
 from gallery.pages import Pages
-from gallery.problems import Problem, away, missing, shown
-from gallery.ready import Watch
+from gallery.readiness_check import Watch
+from gallery.responses import client_of, file_answer, preview_answer, problem_json, wants_page
 from gallery.settings import Settings
 from gallery.storage.base import Page, Storage
+from gallery.worker_threads import Calls
 
 if TYPE_CHECKING:  # efs needs nothing of it
     from gallery.s3.redirects import Direct
@@ -71,7 +71,7 @@ class Gallery:
             Route("/view/{key}/delete", self._delete_by_form, methods=["POST"]),
             Route("/tickets", self._ticket, methods=["POST"]),
             Route("/tickets/{key}", self._confirm_ticket, methods=["POST"]),
-            Route(guard.SIGN_IN, self._sign_in),
+            Route(access.SIGN_IN, self._sign_in),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/static/{name}", self._static),
@@ -83,7 +83,7 @@ class Gallery:
             Exception: self._explain_crash,
         }
         before = [
-            Middleware(guard.Guard, password=self._password, refuse=self._explain, origin=self._storage.origin),
+            Middleware(access.Guard, password=self._password, refuse=self._explain, origin=self._storage.origin),
         ]
         return Starlette(routes=routes, middleware=before, exception_handlers=handlers, lifespan=self._life)
 
@@ -265,8 +265,8 @@ class Gallery:
     async def _healthz(self, _request: Request) -> Response:
         return JSONResponse({"ok": True})
 
-    def _ready(self) -> status.Readiness:
-        return self._watch.found() if self._watch else status.read(self._settings.status)
+    def _ready(self) -> readiness.Readiness:
+        return self._watch.found() if self._watch else readiness.read(self._settings.status)
 
     async def _readyz(self, _request: Request) -> Response:
         found = self._ready()

@@ -10,7 +10,7 @@ from python_multipart.exceptions import ParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from gallery import previews
-from gallery.problems import Problem, shown
+from gallery.errors import Problem, shown
 
 FIELD = "file"
 _HEADERS = 8192  # bytes that the headers of a part may have

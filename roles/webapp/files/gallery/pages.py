@@ -11,8 +11,8 @@ import time
 import jinja2
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from gallery import guard, kinds, previews
-from gallery.problems import Problem
+from gallery import access, media_types, previews
+from gallery.errors import Problem
 from gallery.settings import Settings
 from gallery.storage.base import Entry, Page
 
@@ -39,8 +39,9 @@ def _moment(seconds: float, form: str) -> str:
 
 def taken(types: tuple[str, ...]) -> str:
     """The extensions that may be uploaded, for people: Pictures, pdf, txt."""
-    pictures = ["Pictures"] if set(kinds.IMAGES) <= set(types) else [kind for kind in types if kinds.is_image(kind)]
-    return ", ".join(pictures + [kind for kind in types if not kinds.is_image(kind)])
+    pictures = [kind for kind in types if media_types.is_image(kind)]
+    others = [kind for kind in types if not media_types.is_image(kind)]
+    return ", ".join((["Pictures"] if set(media_types.IMAGES) <= set(types) else pictures) + others)
 
 
 class Pages:
@@ -55,7 +56,9 @@ class Pages:
         loader = jinja2.FileSystemLoader(os.path.join(_HERE, "templates"))
         environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters.update(size=size_text, moment=_moment)
-        environment.globals.update(settings=settings, images=kinds.IMAGES, sign_in=guard.SIGN_IN, static=self._address)
+        environment.globals.update(
+            settings=settings, images=media_types.IMAGES, sign_in=access.SIGN_IN, static=self._address
+        )
         environment.globals.update(taken=taken(settings.types))
         self._templates = environment
 

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
-from gallery import keys, kinds, previews
-from gallery.calls import Calls
+from gallery import keys, media_types, previews
+from gallery.errors import Problem, away, shown
 from gallery.forms import Event, Parts
-from gallery.problems import Problem, away, shown
 from gallery.settings import Settings
 from gallery.storage.base import Entry, Storage, Writer
+from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _SMALL = 256 * 1024  # bytes that each upload may hold in memory; for more it needs a room
@@ -125,7 +125,7 @@ class _Intake:
         block, self._buffer = bytes(self._buffer), bytearray()
         if self._size == len(block):  # the first of its file
             extension = keys.extension_of(self._name)
-            if not kinds.fits(extension, block[: kinds.HEAD]):
+            if not media_types.fits(extension, block[: media_types.HEAD]):
                 raise Problem(415, f"{shown(self._name)} is no {extension} picture inside: its first bytes differ.")
             put = self._storage.put
             self._writers.append(await self._calls.run(put, self._name, undo=lambda late: late.abort()))
@@ -140,7 +140,7 @@ class _Intake:
     async def _keep(self, data: bytes) -> None:
         """Write the preview of the picture before it. What is none, or cannot be written, is left out: the file counts."""
         number = len(self._writers) - 1
-        if number < 0 or number in self._previews or not kinds.is_image(keys.extension_of(self._name)):
+        if number < 0 or number in self._previews or not media_types.is_image(keys.extension_of(self._name)):
             return
         if len(data) > previews.LARGEST or not previews.kind_of(data):
             return

@@ -19,7 +19,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import De
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 
-from gallery.problems import Problem, away
+from gallery.errors import Problem, away
 from gallery.s3 import presign
 from gallery.s3.credentials import Held
 from gallery.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
 
-from gallery import keys, kinds
+from gallery import keys, media_types
 
 _IMMUTABLE = "max-age=31536000, immutable"
 
@@ -80,11 +80,11 @@ def headers(key: str, public: bool = False) -> dict[str, str]:
     """The headers that a file is stored and served with."""
     extension = keys.extension_of(key)
     told = {
-        "content-type": kinds.media_type(extension),
+        "content-type": media_types.media_type(extension),
         # a file never changes; deleted ones must not live on in caches that many people share
         "cache-control": f"{'public' if public else 'private'}, {_IMMUTABLE}",
     }
-    if not kinds.is_image(extension):
+    if not media_types.is_image(extension):
         told["content-disposition"] = f'attachment; filename="{keys.name_of(key)}"'
     return told
 

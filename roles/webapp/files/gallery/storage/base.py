@@ -9,7 +9,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-from gallery import keys, kinds
+from gallery import keys, media_types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Entry:
     @property
     def is_image(self) -> bool:
         """True when browsers show it."""
-        return kinds.is_image(self.extension)
+        return media_types.is_image(self.extension)
 
     @property
     def made_at(self) -> float:
@@ -47,7 +47,7 @@ class Entry:
         told: dict[str, str | int] = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
         if self.sha256:
             told["sha256"] = self.sha256
-        return {**told, "type": kinds.media_type(self.extension), "url": f"/files/{self.key}"}
+        return {**told, "type": media_types.media_type(self.extension), "url": f"/files/{self.key}"}
 
 
 @dataclasses.dataclass(frozen=True)

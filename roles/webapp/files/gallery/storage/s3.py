@@ -19,8 +19,8 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Ch
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.multipart import LEAST_PART, Part, Upload
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
-from gallery import keys, kinds, previews
-from gallery.problems import Problem, away, missing, shown
+from gallery import keys, media_types, previews
+from gallery.errors import Problem, away, missing, shown
 from gallery.s3 import closed_uploads, objects, presign
 from gallery.s3.bucket import Place
 from gallery.settings import Settings
@@ -163,7 +163,7 @@ class S3(Storage):
         """The headers that a file is stored with; data is all of a preview, whose kind is not that of its name."""
         told = presign.headers(key, self._settings.public_access and not self._small)
         if self._small:
-            told["content-type"] = previews.kind_of(data) or kinds.OTHER
+            told["content-type"] = previews.kind_of(data) or media_types.OTHER
         return told
 
     def new_key(self, name: str) -> str:

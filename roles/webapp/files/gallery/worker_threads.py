@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from gallery.problems import Problem, away
+from gallery.errors import Problem, away
 
 if TYPE_CHECKING:  # Python has these from 3.11 on
     from typing_extensions import TypeVarTuple, Unpack

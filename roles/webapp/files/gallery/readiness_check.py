@@ -9,9 +9,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from gallery.calls import Calls
-from gallery.problems import Problem
-from gallery.status import Readiness
+from gallery.errors import Problem
+from gallery.readiness import Readiness
+from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _STALE = 3  # rounds without a word

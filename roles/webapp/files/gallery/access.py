@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gallery.problems import Problem
+from gallery.errors import Problem
 from gallery.settings import BadSetting
 
 _READING = ("GET", "HEAD", "OPTIONS")
