@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from gallery.calls import Calls
-from gallery.problems import Problem
+from gallery.errors import Problem
+from gallery.worker_threads import Calls
 
 THREADS, DEADLINE = 3, 0.2
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from gallery import keys, mounts
-from gallery.problems import Problem
+from gallery.errors import Problem
 from gallery.storage import efs
 from test_storage import listed, put, read, refused
 

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 
 import pytest
-from gallery import keys, kinds
-from gallery.problems import Problem
+from gallery import keys, media_types
+from gallery.errors import Problem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,4 +165,4 @@ def test_nginx_reads_the_pattern_alike():
     ],
 )
 def test_a_picture_is_one_inside(extension, head, right):
-    assert kinds.fits(extension, head) is right
+    assert media_types.fits(extension, head) is right

@@ -1,4 +1,4 @@
-"""What a server signs for browsers: presign that stay the same for a while, and upload_tickets for just one file."""
+"""What a server signs for browsers: links that stay the same for a while, and tickets for just one file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import urllib.parse
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
-from gallery.problems import Problem
-from gallery.s3 import bucket, presign, upload_tickets
+from gallery.errors import Problem
+from gallery.s3 import credentials, presign, upload_tickets
 from gallery.settings import from_environment
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -177,9 +177,9 @@ class Provider:
         return Keys(f"A{self.asks}", "secret")
 
 
-def held(end: float | None) -> tuple[bucket.Held, Provider, list[float]]:
+def held(end: float | None) -> tuple[credentials.Held, Provider, list[float]]:
     provider, now = Provider(end), [1000.0]
-    return bucket.Held(provider, lambda: now[0], lambda work: work()), provider, now
+    return credentials.Held(provider, lambda: now[0], lambda work: work()), provider, now
 
 
 @pytest.mark.parametrize(("end", "asked_again"), [(None, 1060.0), (1020.0, 1005.0), (9999.0, 1060.0)])
@@ -209,7 +209,7 @@ def test_credentials_are_used_to_their_end_while_no_others_can_be_had():
 def test_nobody_waits_for_other_credentials_while_there_are_good_ones():
     work = []
     provider, now = Provider(1020.0), [1000.0]
-    keys = bucket.Held(provider, lambda: now[0], work.append)
+    keys = credentials.Held(provider, lambda: now[0], work.append)
     keys()
     now[0] = 1010.0
     assert [keys().access_key for _ in range(9)] == ["A1"] * 9

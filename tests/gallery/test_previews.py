@@ -8,7 +8,7 @@ import os
 
 import pytest
 from front import needs_nginx
-from gallery import app, calls, keys, previews, settings
+from gallery import app, keys, previews, settings, worker_threads
 from gallery.storage import efs
 from pictures import small
 from serving import check, form, part
@@ -242,7 +242,7 @@ def test_a_preview_that_comes_while_its_file_is_deleted_goes_too(tmp_path, monke
     monkeypatch.setattr(storage, "delete", late)
     told = settings.from_environment({"GALLERY_NAME": "a", "GALLERY_FOLDER": "/f", "GALLERY_PUBLIC_UPLOADS": "true"})
     gallery = app.Gallery(told, storage, lambda: "")
-    gallery._calls = calls.Calls(2, 5.0)
+    gallery._calls = worker_threads.Calls(2, 5.0)
     asyncio.run(gallery._remove(entry.key))
     assert listed(storage.previews()) == []
 

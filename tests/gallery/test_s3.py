@@ -13,13 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from conftest import new_s3
 from gallery import keys, previews
-from gallery.calls import Calls
-from gallery.problems import Problem
+from gallery.errors import Problem
 from gallery.s3 import objects, redirects
 from gallery.s3.bucket import Place
 from gallery.s3.pending import Incoming
 from gallery.settings import from_environment
 from gallery.storage.s3 import S3
+from gallery.worker_threads import Calls
 from test_storage import listed, put, read, refused
 from weed import BUCKET, double, forget_aws
 
@@ -188,7 +188,7 @@ def test_a_confirmation_that_fails_is_asked_for_again(broken):
 
 
 def test_a_copy_that_is_not_answered_is_no_second_time_waited_for(on_double, monkeypatch):
-    monkeypatch.setattr("gallery.place.PATIENCE", 1.0)
+    monkeypatch.setattr("gallery.s3.bucket.PATIENCE", 1.0)
     storage, server, fault, incoming = on_double()
     key = keys.new_key("a.txt")
     server.seed(storage.incoming(key), b"bytes")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from gallery import keys
-from gallery.problems import Problem
+from gallery.errors import Problem
 
 
 def put(storage, data=b"bytes", name="a.txt"):

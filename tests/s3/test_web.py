@@ -10,7 +10,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3 import client, e
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 from botocore import auth, awsrequest, credentials
-from gallery.s3 import objects
+from gallery.s3 import objects, presign
 from hypothesis import given
 from hypothesis import strategies as st
 from server import KEY, REGION, SECRET, Fault, Refusal
@@ -30,7 +30,7 @@ def by_botocore(monkeypatch, where, method, key, headers, keys, second, seconds)
     """The address that botocore signs."""
     then = datetime.datetime.fromtimestamp(second, datetime.timezone.utc)
     monkeypatch.setattr(auth, "get_current_datetime", lambda *_words, **_more: then)
-    url = f"{objects.origin(where)}{where.base}{sigv4.quote(key)}"
+    url = f"{presign.origin(where)}{where.base}{sigv4.quote(key)}"
     request = awsrequest.AWSRequest(method, url, headers=headers)
     found = credentials.Credentials(keys.access_key, keys.secret_key, keys.token)
     auth.S3SigV4QueryAuth(found, "s3", where.region, expires=seconds).add_auth(request)
@@ -57,7 +57,7 @@ PLACES = [
 @pytest.mark.parametrize("key", ["gallery/files/0abc-a.png", "a b/ü+%&=?#'()*!~.txt", "x"])
 def test_addresses_are_signed_as_botocore_does(monkeypatch, place, token, method, headers, key):
     where, keys = endpoint.by_url(place, "bkt", REGION), Keys("AKID", "secret", token)
-    ours = objects.url(where, method, key, headers, keys, SECOND, 900)
+    ours = presign.url(where, method, key, headers, keys, SECOND, 900)
     theirs = by_botocore(monkeypatch, where, method, key, headers, keys, SECOND, 900)
     assert signed(ours) == signed(theirs)
     assert urllib.parse.urlsplit(ours)[:3] == urllib.parse.urlsplit(theirs)[:3]
@@ -66,7 +66,7 @@ def test_addresses_are_signed_as_botocore_does(monkeypatch, place, token, method
 @given(st.integers(0, 4_000_000_000), st.integers(1, 604_800), st.text(max_size=40), st.text(min_size=1, max_size=60))
 def test_any_moment_and_any_key(second, seconds, secret, key):
     where, keys = endpoint.by_url("https://s3.example.com", "bkt", REGION), Keys("AKID", secret)
-    url = objects.url(where, "GET", key, {}, keys, second, seconds)
+    url = presign.url(where, "GET", key, {}, keys, second, seconds)
     with pytest.MonkeyPatch.context() as patch:
         assert signed(url) == signed(by_botocore(patch, where, "GET", key, {}, keys, second, seconds))
 

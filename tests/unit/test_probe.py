@@ -14,7 +14,7 @@ import time
 
 import probe
 import pytest
-from gallery import mounts, problems
+from gallery import errors, mounts
 
 FILES = pathlib.Path(__file__).resolve().parents[2] / "roles/webapp/files"
 # the kernel's table is a file of the test, and a call hangs while the file `frozen` is there, as one of a dead server does
@@ -231,6 +231,6 @@ def test_gallery_and_the_probe_agree_on_what_is_mounted(path, table, kind, tmp_p
     if kind == "nfs4":
         mounts.require(path)
     else:
-        with pytest.raises(problems.Problem):
+        with pytest.raises(errors.Problem):
             mounts.require(path)
     assert bool(probe.missing(path)) == (kind != "nfs4")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from gallery import app, keys, kinds, settings, uploads
+from gallery import app, keys, media_types, settings, uploads
 from gallery.s3 import upload_tickets
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles/webapp"
@@ -24,7 +24,7 @@ def test_nginx_finds_files_by_gallery_s_own_pattern():
 
 
 def test_nginx_shows_what_gallery_shows():
-    assert VARS["__webapp_shown"] == kinds.IMAGES
+    assert VARS["__webapp_shown"] == media_types.IMAGES
 
 
 def test_every_setting_of_the_role_is_one_of_gallery():

@@ -21,7 +21,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._proof.site import (
     unlisted,
     upload,
 )
-from gallery import kinds
+from gallery import media_types
 
 KEY = "0" * 27 + "-proof.txt"
 DATA = b"the bytes"
@@ -287,7 +287,7 @@ def test_a_deleted_file_that_is_still_listed_is_told(site, places):
     ("types", "name"),
     [
         (None, "p.txt"), ([], "p.txt"), (["png", "TXT", "csv"], "p.txt"), (["png", "pdf"], "p.pdf"), (["webp", "PNG"], "p.png"),
-        *(([kind], f"p.{kind}") for kind in kinds.IMAGES),
+        *(([kind], f"p.{kind}") for kind in media_types.IMAGES),
     ],
 )  # fmt: skip
 def test_the_proof_sends_what_the_site_takes(types, name):
@@ -295,4 +295,4 @@ def test_the_proof_sends_what_the_site_takes(types, name):
     assert file_name({"types": types}, "p") == name
     data = content(f"0abc-{name}", DATA)
     assert data.endswith(DATA)
-    assert kinds.fits(name.rpartition(".")[2], data)
+    assert media_types.fits(name.rpartition(".")[2], data)

@@ -11,6 +11,8 @@ the share answers, which nginx can look for. TEXTFILE is for Prometheus. Each ro
 hangs is ended, and its folder with `ready` goes.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -19,13 +21,14 @@ import signal
 import socket
 import sys
 import time
+from typing import NoReturn
 
 NAME = ".probe"  # the folder of the probes' files, inside the app's
 TABLE = "/proc/self/mountinfo"
 BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
 
 
-def mounted_type(path, table):
+def mounted_type(path: str, table: str) -> str:
     """The file system type of what is mounted at a path, by the text of a mountinfo table; "" for nothing.
 
     gallery/mounts.py has the same rule; this program runs where there is no gallery, too, and so has its own.
@@ -40,7 +43,7 @@ def mounted_type(path, table):
     return found
 
 
-def missing(mount):
+def missing(mount: str) -> str:
     """Why the share at a path is not there, "" when it is; the kernel's table never hangs."""
     if not mount:
         return ""
@@ -52,7 +55,7 @@ def missing(mount):
     return f"{what} is mounted at {mount}: see `systemctl status samefiles-mount-*`"
 
 
-def use(mount, folder, host):
+def use(mount: str, folder: str, host: str) -> None:
     """Have the share answer: it is asked over the network each time, whatever the kernel remembers."""
     if not folder:
         os.statvfs(mount or "/")
@@ -71,7 +74,7 @@ def use(mount, folder, host):
             raise OSError("it gave back other bytes than were written")
 
 
-def child(mount, folder, host, pipe):
+def child(mount: str, folder: str, host: str, pipe: int) -> NoReturn:
     """Use the share and report; never returns."""
     try:
         use(mount, folder, host)
@@ -85,32 +88,38 @@ def child(mount, folder, host, pipe):
 class Probe:
     """One share, looked at again and again."""
 
-    def __init__(self, mount, folder, host, deadline):
+    def __init__(self, mount: str, folder: str, host: str, deadline: float) -> None:
         self.mount, self.folder, self.host, self.deadline = mount, folder, host, deadline
         self.share = f"share at {mount}" if mount else f"folder {folder or '/'}"
-        self.pid = self.pipe = None
+        self.asked: tuple[int, int] | None = None  # the child that has not ended yet, and the pipe that it answers by
 
-    def look(self):
+    def ask(self) -> tuple[int, int]:
+        """Start a child; returns its process id and the pipe that it answers by."""
+        pipe, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            child(self.mount, self.folder, self.host, writer)
+        os.close(writer)
+        return pid, pipe
+
+    def look(self) -> str:
         """What is wrong with the share, "" when it answers."""
         absent = missing(self.mount)
         if absent:
             return absent
-        if self.pid is None:
-            self.pipe, writer = os.pipe()
-            self.pid = os.fork()
-            if self.pid == 0:
-                child(self.mount, self.folder, self.host, writer)
-            os.close(writer)
-        if not select.select([self.pipe], [], [], self.deadline)[0]:
+        if self.asked is None:
+            self.asked = self.ask()
+        pid, pipe = self.asked
+        if not select.select([pipe], [], [], self.deadline)[0]:
             return f"the {self.share} does not answer within {self.deadline:g} s"
-        said = os.read(self.pipe, 1000).decode(errors="replace")
-        os.close(self.pipe)
-        os.waitpid(self.pid, 0)
-        self.pid = self.pipe = None
+        said = os.read(pipe, 1000).decode(errors="replace")
+        os.close(pipe)
+        os.waitpid(pid, 0)
+        self.asked = None
         return "" if said == "ok" else f"the {self.share} fails: {said or 'the probe died'}"
 
 
-def put(path, text):
+def put(path: str, text: str) -> None:
     """Replace a file at one stroke."""
     part = path + ".part"
     with open(part, "w", encoding="utf-8") as file:
@@ -119,7 +128,7 @@ def put(path, text):
     os.rename(part, path)
 
 
-def tell(status, every, problem):
+def tell(status: str, every: float, problem: str) -> None:
     """The outcome for gallery and for nginx; what they must not believe too long goes first, what they may comes last."""
     ready = os.path.join(os.path.dirname(status), "ready")
     if problem:
@@ -131,7 +140,7 @@ def tell(status, every, problem):
         put(ready, "")
 
 
-def wake():
+def wake() -> None:
     """Tell systemd's watchdog that the probe goes on; nothing where nobody listens."""
     place = os.environ.get("NOTIFY_SOCKET", "")
     if place:
@@ -139,7 +148,7 @@ def wake():
             plain.sendto(b"WATCHDOG=1", place)
 
 
-def metrics(problem, took):
+def metrics(problem: str, took: float) -> str:
     """The outcome as Prometheus' node exporter reads it."""
     rows = (
         ("up", "Whether the share of the web app answers.", f"{int(not problem)}"),
@@ -152,7 +161,7 @@ def metrics(problem, took):
     )
 
 
-def main(mount, folder, host, every, deadline, status, textfile):
+def main(mount: str, folder: str, host: str, every: str, deadline: str, status: str, textfile: str) -> NoReturn:
     """Look and tell until somebody ends it."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     probe = Probe(mount, folder, host, float(deadline))

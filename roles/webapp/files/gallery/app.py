@@ -9,7 +9,8 @@ import collections
 import contextlib
 import http
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,14 +19,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gallery import guard, keys, previews, status, uploads
-from gallery.answers import client_of, file_answer, preview_answer, problem_json, wants_page
-from gallery.calls import Calls
+from gallery import access, keys, previews, readiness, uploads
+from gallery.errors import Problem, away, missing, shown
 from gallery.pages import Pages
-from gallery.problems import Problem, away, missing, shown
-from gallery.ready import Watch
+from gallery.readiness_check import Watch
+from gallery.responses import client_of, file_answer, preview_answer, problem_json, wants_page
 from gallery.settings import Settings
 from gallery.storage.base import Page, Storage
+from gallery.worker_threads import Calls
+
+if TYPE_CHECKING:  # efs needs nothing of it
+    from gallery.s3.redirects import Direct
+    from gallery.s3.upload_tickets import Tickets
 
 _LOG = logging.getLogger("gallery")
 _THREADS = 16  # calls of the storage at once
@@ -47,7 +52,10 @@ class Gallery:
         self._pages = Pages(settings)
         self._uploads: collections.Counter[str] = collections.Counter()  # under way, by client
         self._calls: Calls  # made when the event loop runs, as are the rooms for uploads
-        self._direct = self._tickets = self._watch = None  # with storage s3 alone
+        # with storage s3 alone
+        self._direct: Direct | None = None
+        self._tickets: Tickets | None = None
+        self._watch: Watch | None = None
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -63,14 +71,20 @@ class Gallery:
             Route("/view/{key}/delete", self._delete_by_form, methods=["POST"]),
             Route("/tickets", self._ticket, methods=["POST"]),
             Route("/tickets/{key}", self._confirm_ticket, methods=["POST"]),
-            Route(guard.SIGN_IN, self._sign_in),
+            Route(access.SIGN_IN, self._sign_in),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/static/{name}", self._static),
         ]
-        handlers = {Problem: self._explain, HTTPException: self._explain_http, Exception: self._explain_crash}
-        guarded = {"password": self._password, "refuse": self._explain, "origin": self._storage.origin}
-        before = [Middleware(guard.Guard, **guarded)]
+        # each is given an exception of its own class
+        handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
+            Problem: self._explain,
+            HTTPException: self._explain_http,
+            Exception: self._explain_crash,
+        }
+        before = [
+            Middleware(access.Guard, password=self._password, refuse=self._explain, origin=self._storage.origin),
+        ]
         return Starlette(routes=routes, middleware=before, exception_handlers=handlers, lifespan=self._life)
 
     @contextlib.asynccontextmanager
@@ -84,7 +98,9 @@ class Gallery:
             from gallery.s3.pending import Incoming
             from gallery.s3.redirects import Direct
             from gallery.s3.upload_tickets import Tickets
+            from gallery.storage.s3 import S3
 
+            assert isinstance(self._storage, S3)  # it was made by the same settings
             self._direct = Direct(self._storage, self._calls)
             self._tickets = Tickets(self._settings, Incoming(self._storage, self._settings), self._calls)
             self._watch = Watch(self._storage.look, self._settings.ready_every, self._settings.ready_deadline)
@@ -173,7 +189,7 @@ class Gallery:
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST):
             raise Problem(400, f"limit is {shown(text)}: a number from 1 to {_MOST} is needed.")
         page = await self._calls.run(self._storage.list, self._after(request), int(text))
-        answer: dict = {"files": [entry.as_json() for entry in page.entries]}
+        answer: dict[str, Any] = {"files": [entry.as_json() for entry in page.entries]}
         return JSONResponse({**answer, "next": page.after} if page.after else answer)
 
     async def _upload(self, request: Request) -> Response:
@@ -206,7 +222,7 @@ class Gallery:
     async def _confirm_ticket(self, request: Request) -> Response:
         return await self._of_s3().confirm(request)
 
-    def _of_s3(self):
+    def _of_s3(self) -> Tickets:
         if self._tickets is None:
             raise Problem(404, "There are no tickets here: upload to POST /files, as a form does.")
         return self._tickets
@@ -249,8 +265,8 @@ class Gallery:
     async def _healthz(self, _request: Request) -> Response:
         return JSONResponse({"ok": True})
 
-    def _ready(self) -> status.Readiness:
-        return self._watch.found() if self._watch else status.read(self._settings.status)
+    def _ready(self) -> readiness.Readiness:
+        return self._watch.found() if self._watch else readiness.read(self._settings.status)
 
     async def _readyz(self, _request: Request) -> Response:
         found = self._ready()

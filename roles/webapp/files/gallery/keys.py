@@ -14,7 +14,7 @@ import time
 import unicodedata
 from collections.abc import Collection
 
-from gallery.problems import Problem, shown
+from gallery.errors import Problem, shown
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # in byte order
 _TIME, _RANDOM = 11, 16  # digits; 55 bits of microseconds last until the year 3111

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from gallery.problems import away
+from gallery.errors import away
 
 _TABLE = "/proc/self/mountinfo"
 _BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}

@@ -11,8 +11,8 @@ import time
 import jinja2
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from gallery import guard, kinds, previews
-from gallery.problems import Problem
+from gallery import access, media_types, previews
+from gallery.errors import Problem
 from gallery.settings import Settings
 from gallery.storage.base import Entry, Page
 
@@ -39,15 +39,16 @@ def _moment(seconds: float, form: str) -> str:
 
 def taken(types: tuple[str, ...]) -> str:
     """The extensions that may be uploaded, for people: Pictures, pdf, txt."""
-    pictures = ["Pictures"] if set(kinds.IMAGES) <= set(types) else [kind for kind in types if kinds.is_image(kind)]
-    return ", ".join(pictures + [kind for kind in types if not kinds.is_image(kind)])
+    pictures = [kind for kind in types if media_types.is_image(kind)]
+    others = [kind for kind in types if not media_types.is_image(kind)]
+    return ", ".join((["Pictures"] if set(media_types.IMAGES) <= set(types) else pictures) + others)
 
 
 class Pages:
     """Makes the pages of one gallery."""
 
     def __init__(self, settings: Settings) -> None:
-        self._files = {}
+        self._files: dict[str, tuple[bytes, str]] = {}  # bytes and version, by name
         for name in sorted(os.listdir(os.path.join(_HERE, "static"))):
             with open(os.path.join(_HERE, "static", name), "rb") as file:
                 data = file.read()
@@ -55,7 +56,9 @@ class Pages:
         loader = jinja2.FileSystemLoader(os.path.join(_HERE, "templates"))
         environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters.update(size=size_text, moment=_moment)
-        environment.globals.update(settings=settings, images=kinds.IMAGES, sign_in=guard.SIGN_IN, static=self._address)
+        environment.globals.update(
+            settings=settings, images=media_types.IMAGES, sign_in=access.SIGN_IN, static=self._address
+        )
         environment.globals.update(taken=taken(settings.types))
         self._templates = environment
 
@@ -71,7 +74,9 @@ class Pages:
         cache = _FOREVER if version == own else _CHECKED
         return Response(data, 200, {"Cache-Control": cache}, _TYPES[os.path.splitext(name)[1]])
 
-    def _page(self, template: str, status: int = 200, headers: dict | None = None, **values) -> Response:
+    def _page(
+        self, template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object
+    ) -> Response:
         return HTMLResponse(self._templates.get_template(template).render(values), status, headers)
 
     def index(self, page: Page, after: str, problem: Problem | None) -> Response:

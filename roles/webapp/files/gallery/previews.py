@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from gallery import kinds
-from gallery.problems import Problem
+from gallery import media_types
+from gallery.errors import Problem
 from gallery.storage.base import Entry, Storage, Writer
 
 FIELD = "preview"
@@ -59,7 +59,7 @@ class Missed:
 
 def kind_of(data: bytes) -> str:
     """The media type of a preview by its first bytes; "" for what is no preview."""
-    return next((kinds.IMAGES[kind] for kind in ("webp", "jpeg", "png") if kinds.fits(kind, data)), "")
+    return next((media_types.IMAGES[kind] for kind in ("webp", "jpeg", "png") if media_types.fits(kind, data)), "")
 
 
 def begin(storage: Storage, name: str, data: bytes) -> Writer:

@@ -77,7 +77,7 @@ def _storage(settings: Settings) -> Storage:
     return S3(Place(settings), settings)
 
 
-def serve(environment: Mapping[str, str], make_storage=None) -> None:
+def serve(environment: Mapping[str, str], make_storage: Callable[[Settings], Storage] | None = None) -> None:
     """Serve until SIGTERM, then finish what is under way; make_storage(settings) is for tests.
 
     uvicorn dies by that signal in the end, so that a thread which waits for a frozen share keeps nothing up.

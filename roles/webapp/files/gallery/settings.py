@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 _PREFIX = "GALLERY_"
 _PREFIX_OF_KEYS = re.compile("([A-Za-z0-9_-][A-Za-z0-9_.-]*/)+")
@@ -108,7 +109,9 @@ def _extensions(text: str) -> tuple[str, ...]:
 
 
 _REQUIRED = {"efs": ["folder"], "s3": ["bucket"]}
-_READERS = {"str": str, "int": _whole, "float": _seconds, "bool": _truth, "tuple[str, ...]": _extensions}
+_READERS: dict[str, Callable[[str], Any]] = {
+    "str": str, "int": _whole, "float": _seconds, "bool": _truth, "tuple[str, ...]": _extensions,
+}  # fmt: skip
 
 
 def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
@@ -145,7 +148,8 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     def is_place(url: str) -> bool:
         """Whether requests or browsers can be led there; "" leaves it to Amazon's address."""
         try:
-            return not url or (re.fullmatch(r"https?://[^/?#@\s]+/?", url) and bool(endpoint.by_url(url, "bucket", "")))
+            form = re.fullmatch(r"https?://[^/?#@\s]+/?", url)
+            return not url or (form is not None and bool(endpoint.by_url(url, "bucket", "")))
         except endpoint.WhereError:
             return False
 
@@ -175,7 +179,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """The settings that an environment says; a variable GALLERY_… that nothing reads is refused."""
     fields = {_PREFIX + field.name.upper(): field for field in dataclasses.fields(Settings)}
-    values = {}
+    values: dict[str, Any] = {}  # each of the type of its field
     for variable in sorted(name for name in environment if name.startswith(_PREFIX)):
         text = environment[variable].strip()
         if variable not in fields:

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
-from gallery import keys, kinds, previews
-from gallery.calls import Calls
-from gallery.forms import Parts
-from gallery.problems import Problem, away, shown
+from gallery import keys, media_types, previews
+from gallery.errors import Problem, away, shown
+from gallery.forms import Event, Parts
 from gallery.settings import Settings
 from gallery.storage.base import Entry, Storage, Writer
+from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _SMALL = 256 * 1024  # bytes that each upload may hold in memory; for more it needs a room
@@ -67,14 +67,14 @@ class _Intake:
         self._buffer = bytearray()
         self._preview: bytearray | None = None  # while a preview comes
 
-    async def handle(self, what: str, value) -> None:
+    async def handle(self, event: Event) -> None:
         """Take one event of Parts."""
-        if what == "begin":
-            await self._begin(value)
-        elif what == "preview":
+        if event.what == "begin":
+            await self._begin(event.filename)
+        elif event.what == "preview":
             self._begin_preview()
-        elif what == "data":
-            await self._data(value)
+        elif event.what == "data":
+            await self._data(event.data)
         else:
             await self._end()
 
@@ -122,10 +122,10 @@ class _Intake:
         self._leave()
 
     async def _flush(self) -> None:
-        block, self._buffer = self._buffer, bytearray()
+        block, self._buffer = bytes(self._buffer), bytearray()
         if self._size == len(block):  # the first of its file
             extension = keys.extension_of(self._name)
-            if not kinds.fits(extension, block[: kinds.HEAD]):
+            if not media_types.fits(extension, block[: media_types.HEAD]):
                 raise Problem(415, f"{shown(self._name)} is no {extension} picture inside: its first bytes differ.")
             put = self._storage.put
             self._writers.append(await self._calls.run(put, self._name, undo=lambda late: late.abort()))
@@ -140,7 +140,7 @@ class _Intake:
     async def _keep(self, data: bytes) -> None:
         """Write the preview of the picture before it. What is none, or cannot be written, is left out: the file counts."""
         number = len(self._writers) - 1
-        if number < 0 or number in self._previews or not kinds.is_image(keys.extension_of(self._name)):
+        if number < 0 or number in self._previews or not media_types.is_image(keys.extension_of(self._name)):
             return
         if len(data) > previews.LARGEST or not previews.kind_of(data):
             return
@@ -240,8 +240,8 @@ async def receive(request: Request, settings: Settings, calls: Calls, storage: S
     intake = _Intake(settings, calls, storage, rooms)
     try:
         async for chunk in _chunks(request, settings.body_timeout):
-            for what, value in parts.feed(chunk):
-                await intake.handle(what, value)
+            for event in parts.feed(chunk):
+                await intake.handle(event)
             if parts.complete:
                 break  # what comes behind the form is of no interest
         if not parts.complete:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
-from gallery import kinds
+from gallery import media_types
 from gallery.s3 import objects
 
-_HEADERS = {"content-type": kinds.OTHER}
+_HEADERS = {"content-type": media_types.OTHER}
 _WHY = "closed"  # S3's name for it is x-amz-meta-closed, which no ticket signs
 _DELETED = "deleted"
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import responses, sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed, Denied, S3Error
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head, Page
 
@@ -20,27 +19,6 @@ class Unfinished(NamedTuple):
     key: str
     name: str
     begun: float  # seconds since the epoch
-
-
-def url(
-    where: Where, method: str, key: str, headers: dict[str, str], keys: Keys, second: int, seconds: int,
-    query: dict[str, str] | None = None,
-) -> str:  # fmt: skip
-    """An address with which anybody may send this one request; headers beside Host are signed, and must be sent."""
-    path = where.base + sigv4.quote(key)
-    signed = {"host": where.header, **headers}
-    text = sigv4.presigned(method, path, signed, keys, where.region, second, seconds, query)
-    return f"{plain_url(where, key)}?{text}"
-
-
-def plain_url(where: Where, key: str) -> str:
-    """The address of an object, which opens it only where everybody may read it."""
-    return f"{origin(where)}{where.base}{sigv4.quote(key)}"
-
-
-def origin(where: Where) -> str:
-    """What a browser calls the place: scheme, host and port."""
-    return f"{'https' if where.secure else 'http'}://{where.header}"
 
 
 def page(bucket: Bucket, prefix: str, after: str, most: int, token: str = "") -> Page:

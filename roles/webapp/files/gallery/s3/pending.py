@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
-from gallery import keys, kinds
-from gallery.problems import Problem, missing, shown
+from gallery import keys, media_types
+from gallery.errors import Problem, missing, shown
 from gallery.s3 import closed_uploads, objects, presign
 from gallery.settings import Settings
 from gallery.storage.base import Entry
@@ -34,7 +34,7 @@ class Incoming:
     def __init__(self, files: S3, settings: Settings) -> None:
         self.files, self._place, self._settings = files, files.place, settings
 
-    def ticket(self, name: str, size: int, sha256: str) -> dict:
+    def ticket(self, name: str, size: int, sha256: str) -> dict[str, Any]:
         """The right to upload one file under a new key."""
         told = self._settings
         with self._place.explained("Signing"):
@@ -84,11 +84,11 @@ class Incoming:
             raise Problem(413, f"{name} is larger than {self._settings.max_bytes} bytes, the limit here.")
         if extension not in self._settings.types:
             raise Problem(415, f"Files like {name} are not taken: upload another kind.")
-        if kinds.is_image(extension) and not kinds.fits(extension, self._first(key, head)):
+        if media_types.is_image(extension) and not media_types.fits(extension, self._first(key, head)):
             raise Problem(415, f"{name} is no {extension} picture inside: its first bytes differ.")
 
     def _first(self, key: str, head: Head) -> bytes:
-        found = objects.get(self._place.bucket(), self.files.incoming(key), kinds.HEAD)
+        found = objects.get(self._place.bucket(), self.files.incoming(key), media_types.HEAD)
         if found is None or found[0].etag != head.etag:
             raise Changed(f"GET {key}: somebody else was quicker")
         return found[1]

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import base64
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
 
-from gallery import keys, kinds
-from gallery.s3 import objects
+from gallery import keys, media_types
 
 _IMMUTABLE = "max-age=31536000, immutable"
 
@@ -28,6 +28,27 @@ class Link(NamedTuple):
 
     url: str
     left: int
+
+
+def url(
+    where: Where, method: str, key: str, headers: dict[str, str], credentials: Keys, second: int,
+    seconds: int, query: dict[str, str] | None = None,
+) -> str:  # fmt: skip
+    """An address with which anybody may send this one request; headers beside Host are signed, and must be sent."""
+    path = where.base + sigv4.quote(key)
+    signed = {"host": where.header, **headers}
+    text = sigv4.presigned(method, path, signed, credentials, where.region, second, seconds, query)
+    return f"{plain_url(where, key)}?{text}"
+
+
+def plain_url(where: Where, key: str) -> str:
+    """The address of an object, which opens it only where everybody may read it."""
+    return f"{origin(where)}{where.base}{sigv4.quote(key)}"
+
+
+def origin(where: Where) -> str:
+    """What a browser calls the place: scheme, host and port."""
+    return f"{'https' if where.secure else 'http'}://{where.header}"
 
 
 def window(now: float, life: float, end: float | None) -> tuple[int, int]:
@@ -51,26 +72,26 @@ def link(where: Where, signer: Signer, method: str, object_key: str, life: float
     """
     second, seconds = window(signer.now, life, signer.end)
     query = {"response-content-disposition": f'attachment; filename="{download}"'} if download else None
-    url = objects.url(where, method, object_key, {}, signer.keys, second, seconds, query)
-    return Link(url, max(0, int(second + seconds - signer.now)))
+    address = url(where, method, object_key, {}, signer.keys, second, seconds, query)
+    return Link(address, max(0, int(second + seconds - signer.now)))
 
 
 def headers(key: str, public: bool = False) -> dict[str, str]:
     """The headers that a file is stored and served with."""
     extension = keys.extension_of(key)
     told = {
-        "content-type": kinds.media_type(extension),
+        "content-type": media_types.media_type(extension),
         # a file never changes; deleted ones must not live on in caches that many people share
         "cache-control": f"{'public' if public else 'private'}, {_IMMUTABLE}",
     }
-    if not kinds.is_image(extension):
+    if not media_types.is_image(extension):
         told["content-disposition"] = f'attachment; filename="{keys.name_of(key)}"'
     return told
 
 
 def ticket(
     where: Where, signer: Signer, object_key: str, key: str, size: int, sha256: str, life: float, public: bool = False
-) -> dict:
+) -> dict[str, Any]:
     """The right to store one object, once, of just this size and kind; and of this SHA-256 (hexadecimal), when it is told."""
     told = {**headers(key, public), "if-none-match": "*"}
     if sha256:
@@ -78,5 +99,5 @@ def ticket(
     second = int(signer.now)
     seconds = _within(int(life), second, signer.end)
     signed = {**told, "content-length": str(size)}
-    url = objects.url(where, "PUT", object_key, signed, signer.keys, second, seconds)
-    return {"key": key, "method": "PUT", "url": url, "headers": told, "expires": seconds}
+    address = url(where, "PUT", object_key, signed, signer.keys, second, seconds)
+    return {"key": key, "method": "PUT", "url": address, "headers": told, "expires": seconds}

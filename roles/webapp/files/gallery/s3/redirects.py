@@ -8,9 +8,9 @@ import collections
 
 from starlette.responses import RedirectResponse, Response
 
-from gallery.calls import Calls
-from gallery.problems import Problem
+from gallery.errors import Problem
 from gallery.storage.s3 import S3
+from gallery.worker_threads import Calls
 
 _KNOWN = 20_000  # previews that are remembered to exist, about 4 MB
 

@@ -18,14 +18,14 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gallery import keys, kinds, previews, uploads
-from gallery.answers import client_of
-from gallery.calls import Calls
-from gallery.problems import Problem, away, missing, shown
+from gallery import keys, media_types, previews, uploads
+from gallery.errors import Problem, away, missing, shown
+from gallery.responses import client_of
 from gallery.s3.bucket import PATIENCE
 from gallery.s3.pending import Confirmed, Incoming
 from gallery.settings import Settings
 from gallery.storage.base import Entry
+from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _QUESTION = 16 * 1024  # bytes of a question for a ticket
@@ -74,7 +74,7 @@ def parse(text: bytes, settings: Settings) -> tuple[str, int, str]:
         raise Problem(400, f"{shown(safe)} is empty: there is nothing to keep.")
     if size > settings.max_bytes:
         raise Problem(413, f"{shown(safe)} is larger than {settings.max_bytes} bytes, the limit here.")
-    if kind in kinds.IMAGES.values() and kind != kinds.media_type(keys.extension_of(safe)):
+    if kind in media_types.IMAGES.values() and kind != media_types.media_type(keys.extension_of(safe)):
         raise Problem(415, f"{shown(safe)} is {kind} by its content: give it the extension of its kind.")
     return safe, size, sha256.lower()
 

@@ -9,7 +9,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-from gallery import keys, kinds
+from gallery import keys, media_types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,20 +34,20 @@ class Entry:
     @property
     def is_image(self) -> bool:
         """True when browsers show it."""
-        return kinds.is_image(self.extension)
+        return media_types.is_image(self.extension)
 
     @property
     def made_at(self) -> float:
         """When it was stored, in seconds since 1970."""
         return keys.made_at(self.key)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, str | int]:
         """The entry as clients get it."""
         stored = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.made_at))
-        told = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
+        told: dict[str, str | int] = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
         if self.sha256:
             told["sha256"] = self.sha256
-        return {**told, "type": kinds.media_type(self.extension), "url": f"/files/{self.key}"}
+        return {**told, "type": media_types.media_type(self.extension), "url": f"/files/{self.key}"}
 
 
 @dataclasses.dataclass(frozen=True)

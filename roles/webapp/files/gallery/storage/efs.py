@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 
 from gallery import keys, mounts
-from gallery.problems import Problem, away, missing, shown
+from gallery.errors import Problem, away, missing, shown
 from gallery.storage.base import Entry, Page, Reader, Storage, Writer
 
 _TEMPORARY = re.compile("[0-9a-f]{32}[.]part")

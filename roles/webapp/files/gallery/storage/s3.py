@@ -19,8 +19,8 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Ch
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.multipart import LEAST_PART, Part, Upload
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
-from gallery import keys, kinds, previews
-from gallery.problems import Problem, away, missing, shown
+from gallery import keys, media_types, previews
+from gallery.errors import Problem, away, missing, shown
 from gallery.s3 import closed_uploads, objects, presign
 from gallery.s3.bucket import Place
 from gallery.settings import Settings
@@ -85,7 +85,7 @@ class _Writer(Writer):
             self._stored = stored = key or self._key or self._storage.new_key(self._name)
             try:
                 if self._upload:
-                    self._finish()
+                    self._finish(self._upload)
                 else:
                     self._put()
             except Changed:
@@ -100,10 +100,10 @@ class _Writer(Writer):
         headers = self._storage.headers(self._stored, self._buffer)
         self._storage.place.bucket().put(self._storage.object(self._stored), self._buffer, headers, md5, "")
 
-    def _finish(self) -> None:
+    def _finish(self, upload: Upload) -> None:
         if self._buffer:
             self._part()
-        self._upload.finish(self._parts, "")
+        upload.finish(self._parts, "")
         self._upload = None
 
     def abort(self) -> None:
@@ -163,7 +163,7 @@ class S3(Storage):
         """The headers that a file is stored with; data is all of a preview, whose kind is not that of its name."""
         told = presign.headers(key, self._settings.public_access and not self._small)
         if self._small:
-            told["content-type"] = previews.kind_of(data) or kinds.OTHER
+            told["content-type"] = previews.kind_of(data) or media_types.OTHER
         return told
 
     def new_key(self, name: str) -> str:
@@ -253,7 +253,7 @@ class S3(Storage):
             where = self.place.outside()
             # nobody may ask for other headers without a signature
             if self._settings.public_access and not self._small and not download:
-                return presign.Link(objects.plain_url(where, self.object(key)), int(self._settings.link_life / 2))
+                return presign.Link(presign.plain_url(where, self.object(key)), int(self._settings.link_life / 2))
             signer = presign.Signer(*self.place.signer())
         name = keys.name_of(key) if download else ""
         return presign.link(where, signer, method, self.object(key), self._settings.link_life, name)
@@ -280,7 +280,8 @@ class S3(Storage):
             for found in page.objects
             if keys.is_key(found.key[len(prefix) :]) and 0 < responses.when(found.modified) < before
         ]
-        for key, _code, message in bucket.delete(old) if old else ():
+        failed = bucket.delete(old) if old else []
+        for key, _code, message in failed:
             _LOG.warning("cleaning up %s: %s", key, message)
 
     def _tidy_parts(self, age: float) -> None:

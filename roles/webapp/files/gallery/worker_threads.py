@@ -13,9 +13,15 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
-from gallery.problems import Problem, away
+from gallery.errors import Problem, away
 
+if TYPE_CHECKING:  # Python has these from 3.11 on
+    from typing_extensions import TypeVarTuple, Unpack
+
+    _Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
 _LOG = logging.getLogger("gallery")
 _AWAY = "The storage does not answer; gallery works again when it does."
 
@@ -29,7 +35,13 @@ class Calls:
         self._deadline = deadline
         self._until: dict[object, float] = {}  # when each call that runs now is late
 
-    async def run(self, function: Callable, *arguments, undo: Callable | None = None, deadline: float = 0.0):
+    async def run(
+        self,
+        function: Callable[[Unpack[_Arguments]], _Result],
+        *arguments: Unpack[_Arguments],
+        undo: Callable[[_Result], object] | None = None,
+        deadline: float = 0.0,
+    ) -> _Result:
         """What the function returns. Too late it is of no use to the caller any more: undo(result) is called then.
 
         deadline is this call's own, when it is longer than the others'.
@@ -37,7 +49,7 @@ class Calls:
         if self._all_hang():
             raise away(_AWAY)
         seconds = max(deadline, self._deadline)
-        job = self._pool.submit(self._work, seconds, function, *arguments)
+        job = self._pool.submit(self._work, seconds, lambda: function(*arguments))
         try:
             return await self._outcome(job, seconds)
         except (asyncio.TimeoutError, asyncio.CancelledError) as fault:
@@ -47,7 +59,7 @@ class Calls:
                 raise
             raise away(_AWAY) from None
 
-    async def finish(self, function: Callable) -> None:
+    async def finish(self, function: Callable[[], object]) -> None:
         """Call a function that cleans up, whenever a thread is free; the caller waits a second at most."""
         try:
             await self._outcome(self._pool.submit(self._work, self._deadline, function), min(1.0, self._deadline))
@@ -60,15 +72,15 @@ class Calls:
         now = time.monotonic()
         return sum(until < now for until in list(self._until.values())) >= self._threads
 
-    def _work(self, seconds: float, function: Callable, *arguments):
+    def _work(self, seconds: float, function: Callable[[], _Result]) -> _Result:
         token = object()
         self._until[token] = time.monotonic() + seconds
         try:
-            return function(*arguments)
+            return function()
         finally:
             del self._until[token]
 
-    async def _outcome(self, job: Future, seconds: float):
+    async def _outcome(self, job: Future[_Result], seconds: float) -> _Result:
         waiting = asyncio.wrap_future(job)
         # its failure may come when nobody waits for it any more
         waiting.add_done_callback(lambda late: late.cancelled() or late.exception())
@@ -78,6 +90,6 @@ class Calls:
             raise asyncio.TimeoutError
         return waiting.result()
 
-    def _take_back(self, job: Future, undo: Callable) -> None:
+    def _take_back(self, job: Future[_Result], undo: Callable[[_Result], object]) -> None:
         if not job.cancelled() and job.exception() is None:
-            self._pool.submit(self._work, self._deadline, undo, job.result())
+            self._pool.submit(self._work, self._deadline, lambda: undo(job.result()))

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gallery import kinds, previews
-from gallery.calls import Calls
-from gallery.problems import Problem, away
+from gallery import media_types, previews
+from gallery.errors import Problem, away
 from gallery.storage.base import Entry, Reader, Storage
+from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _BLOCK = 256 * 1024  # bytes that are read at a time
@@ -67,7 +67,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
 
 def _headers(entry: Entry) -> dict[str, str]:
     headers = {
-        "Content-Type": kinds.media_type(entry.extension),
+        "Content-Type": media_types.media_type(entry.extension),
         "ETag": etag(entry),
         "Last-Modified": formatdate(entry.modified, usegmt=True),
         "Accept-Ranges": "bytes",
@@ -83,7 +83,9 @@ def _headers(entry: Entry) -> dict[str, str]:
 class _FileAnswer(StreamingResponse):
     """Part of an open file, which is closed at the end, however that comes."""
 
-    def __init__(self, calls: Calls, reader: Reader, span: tuple[int, int], status: int, headers: dict) -> None:
+    def __init__(
+        self, calls: Calls, reader: Reader, span: tuple[int, int], status: int, headers: dict[str, str]
+    ) -> None:
         super().__init__(self._blocks(*span), status, headers)
         self._calls = calls
         self._reader = reader
@@ -133,7 +135,7 @@ async def file_answer(request: Request, calls: Calls, storage: Storage, key: str
 
 def preview_answer(request: Request, entry: Entry, data: bytes) -> Response:
     """A preview, whose kind is not that of its file."""
-    headers = {**_headers(entry), "Content-Type": previews.kind_of(data) or kinds.OTHER}
+    headers = {**_headers(entry), "Content-Type": previews.kind_of(data) or media_types.OTHER}
     del headers["Accept-Ranges"]
     if etag(entry) in request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)

@@ -9,9 +9,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from gallery.calls import Calls
-from gallery.problems import Problem
-from gallery.status import Readiness
+from gallery.errors import Problem
+from gallery.readiness import Readiness
+from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _STALE = 3  # rounds without a word
@@ -21,7 +21,7 @@ _SOON = 2.0  # seconds to the next look while the storage is away
 class Watch:
     """What the last look at the storage found; look() raises a Problem when it is away."""
 
-    def __init__(self, look: Callable, every: float, deadline: float) -> None:
+    def __init__(self, look: Callable[[], object], every: float, deadline: float) -> None:
         self._look, self._every, self._deadline = look, every, deadline
         self._found = Readiness(False, sentence="The storage has not been asked yet; it is just now.")
         self._at = time.monotonic()

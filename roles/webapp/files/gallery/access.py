@@ -8,13 +8,14 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gallery.problems import Problem
+from gallery.errors import Problem
 from gallery.settings import BadSetting
 
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -67,7 +68,13 @@ class Guard:
     await refuse(request, problem) makes the answer to a refusal; origin() tells where files lie beside this site.
     """
 
-    def __init__(self, app: ASGIApp, password: Callable[[], str], refuse, origin: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        password: Callable[[], str],
+        refuse: Callable[[Request, Problem], Awaitable[Response]],
+        origin: Callable[[], str],
+    ) -> None:
         self._app = app
         self._origin = origin
         self._password = password

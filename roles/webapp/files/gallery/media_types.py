@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 IMAGES = {
     "avif": "image/avif",
     "gif": "image/gif",
@@ -16,7 +18,7 @@ IMAGES = {
 OTHER = "application/octet-stream"
 HEAD = 64  # bytes from the start of a file that fits() looks at
 
-_MAGIC = {
+_MAGIC: dict[str, Callable[[bytes], bool]] = {
     "image/gif": lambda head: head[:6] in (b"GIF87a", b"GIF89a"),
     "image/jpeg": lambda head: head[:3] == b"\xff\xd8\xff",
     "image/png": lambda head: head[:8] == b"\x89PNG\r\n\x1a\n",
