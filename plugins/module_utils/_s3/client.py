@@ -182,7 +182,9 @@ class Requests:
                     self._reached = where
         return self._pool.connection(number)
 
-    def _head(self, method: str, key: str, query: str, headers: dict, body, payload: str) -> bytes:
+    def _head(
+        self, method: str, key: str, query: str, headers: dict[str, str], body: bytes | memoryview | None, payload: str
+    ) -> bytes:
         (where, host, base), keys = self._learnt.place, self._credentials()
         path = base + sigv4.quote(key)
         signed = {"host": host, "x-amz-content-sha256": payload, **headers}
@@ -215,7 +217,7 @@ class Requests:
             except Exception as fault:
                 raise Expired.by(fault) from fault
 
-    def _payload(self, headers: dict, body) -> str:
+    def _payload(self, headers: dict[str, str], body: bytes | memoryview | None) -> str:
         if not body:
             return sigv4.EMPTY
         # over TLS a body that a checksum protects need not be hashed a second time
@@ -224,8 +226,9 @@ class Requests:
         return hashlib.sha256(body).hexdigest()
 
     def ask(
-        self, kind: str, method: str, key: str = "", query: dict | None = None, headers: dict | None = None, body=None,
-        fine: tuple[int, ...] = (), begun: Begun | None = None, into=None,
+        self, kind: str, method: str, key: str = "", query: dict[str, str] | None = None, headers: dict[str, str] | None = None,
+        body: bytes | memoryview | None = None, fine: tuple[int, ...] = (), begun: Begun | None = None,
+        into: connection.Receiver | None = None,
     ) -> connection.Answer:  # fmt: skip
         """One operation, tried again while that may help; kind is for the count. Raises S3Error.
 
@@ -234,7 +237,8 @@ class Requests:
         """
         headers, text = headers or {}, sigv4.query_text(query) if query else ""
         payload = self._payload(headers, body)
-        fault, renewed, told, began = None, False, 0.0, time.monotonic()
+        fault: S3Error | None = None
+        renewed, told, began = False, 0.0, time.monotonic()
         for attempt in range(self._attempts):
             if attempt and not self._waited(attempt, told, began):
                 break

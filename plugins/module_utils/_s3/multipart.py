@@ -81,7 +81,7 @@ class Upload:
             return cls.begin(bucket, key, headers)
         return made
 
-    def put(self, number: int, body) -> Part:
+    def put(self, number: int, body: bytes | memoryview) -> Part:
         """Store one part."""
         sums = self._bucket.sums(body, None, self._headers)
         answer = self._bucket.ask("PART", "PUT", self.key, self._query(number), sums, body)

@@ -98,10 +98,10 @@ def _entries(text: str) -> list[tuple[str, str, str, str]]:
         return [(key, size, etag, modified) for key, modified, etag, size in found]
     told = []
     for entry in _ENTRY.findall(text):
-        parts = [pattern.search(entry) for pattern in (_KEY, _SIZE, _ETAG, _TIME)]
-        if not all(parts):
+        key, size, etag, modified = (pattern.search(entry) for pattern in (_KEY, _SIZE, _ETAG, _TIME))
+        if not (key and size and etag and modified):
             raise Malformed("an object in the listing has no key, size, ETag or time")
-        told.append(tuple(part.group(1) for part in parts))
+        told.append((key[1], size[1], etag[1], modified[1]))
     return told
 
 
@@ -111,7 +111,8 @@ def page(body: bytes) -> Page:
     if "<ListBucketResult" not in text or not text.rstrip().endswith("</ListBucketResult>"):
         raise Malformed("the listing is cut short or is none")
     encoded = "<EncodingType>url</EncodingType>" in text
-    objects, times = [], {}
+    objects: list[Listed] = []
+    times: dict[str, str] = {}
     for key, size, etag, modified in _entries(text):
         if encoded:
             if "%" in key or "+" in key:

@@ -9,10 +9,13 @@ import gc
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from .._s3 import session
 from .._s3.client import S3Error
 from .._s3.connection import Untrusted
+from .._s3.endpoint import Where
 from .._s3.objects import Bucket
 from . import plan as _plan
 from . import rules, scan, tree
@@ -57,7 +60,7 @@ class Sync:
         self._found: dict[str, Identity] = {}
         self.ended = False  # by SIGTERM
 
-    def _remember(self, root: str, where) -> Cache:
+    def _remember(self, root: str, where: Where) -> Cache:
         given = self._options.get("cache")
         folder = None if given == "none" else os.path.expanduser(given or CACHE)
         return Cache(folder, (where.header, where.bucket, self.rules.prefix, root))
@@ -208,7 +211,15 @@ class Sync:
                 self._cache.save()  # what was read need not be read again
             raise Refused(wanted)
 
-    def _finish(self, plan: Plan, problems: list[str], check: bool, files: dict, objects: dict, work) -> dict:
+    def _finish(
+        self,
+        plan: Plan,
+        problems: list[str],
+        check: bool,
+        files: dict,
+        objects: dict,
+        work: Callable[[Plan, Progress], Done],
+    ) -> dict:
         if problems:
             plan.deletes = []  # what could not be seen is not missing
         destination = self.tree.root if self._pull else self.where
@@ -306,7 +317,7 @@ class _Ended(BaseException):
 
 
 @contextlib.contextmanager
-def _ending(made: Sync):
+def _ending(made: Sync) -> Iterator[None]:
     """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed.
 
     What is under way has a moment; then it is cut off, for a server that hangs must not hold up the end until SIGKILL comes.
@@ -317,7 +328,7 @@ def _ending(made: Sync):
     late = threading.Timer(PATIENCE - 1, made.bucket.end)  # before an upload is given up: no part may still arrive then
     late.daemon = True
 
-    def end(_number: int, _frame) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: giving up what was begun must not be broken off
         late.start()
         made.ended = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from .._s3.responses import Head, Listed
@@ -81,9 +82,10 @@ class Plan:
         return not (self.sends or self.fetches or self.reheaders or self.deletes)
 
 
-def objects(listing, rules: Rules) -> dict[str, Listed]:
+def objects(listing: Iterable[Listed], rules: Rules) -> dict[str, Listed]:
     """The objects that take part, by path, which is their key from here on. Folder markers and what is excluded are nobody's business."""
-    choose, start, found = _rules.Chooser(rules), len(rules.prefix), {}
+    choose, start = _rules.Chooser(rules), len(rules.prefix)
+    found: dict[str, Listed] = {}
     for item in listing:
         path = item.key[start:]
         # a server that lists neighbours of the prefix must not make us touch them
@@ -210,7 +212,7 @@ def pull(
 def _order(plan: Plan, rules: Rules) -> None:
     """Assets before pages, each by path."""
 
-    def place(item) -> tuple[bool, str]:
+    def place(item: Send | Fetch | Reheader) -> tuple[bool, str]:
         return _rules.is_page(rules, item.path), item.path
 
     for items in (plan.sends, plan.fetches, plan.reheaders):
@@ -247,7 +249,7 @@ def unsafe(path: str) -> str:
     return ""
 
 
-def folders(paths) -> set[str]:
+def folders(paths: Iterable[str]) -> set[str]:
     """All folders that some paths lie in."""
     found: set[str] = set()
     for path in paths:
@@ -258,7 +260,7 @@ def folders(paths) -> set[str]:
     return found
 
 
-def blocked(paths) -> dict[str, str]:
+def blocked(paths: Collection[str]) -> dict[str, str]:
     """The keys that cannot be files, with the reason: unsafe ones, and those that are a folder of others too."""
     found = {path: why for path in paths if (why := unsafe(path))}
     above = folders(path for path in paths if path not in found)
@@ -295,7 +297,7 @@ def actions(plan: Plan, destination: str) -> list[str]:
             )
             continue
         for item in items:
-            why = f", {item.why}" if hasattr(item, "why") else ""
+            why = f", {item.why}" if not isinstance(item, Delete) else ""
             told.append(f"{verb} {item.path!r}, {size_text(item.size)}{why}, {to} {destination}")
     return told
 

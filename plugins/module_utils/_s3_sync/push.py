@@ -31,7 +31,7 @@ _SMALL = 1 << 20  # bytes; sixteen at a time of such files are little memory
 class Done:
     """What was done, and a sentence for each thing that failed."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sent: list[str] = []
         self.fetched: list[str] = []
         self.reheaded: list[str] = []
@@ -87,7 +87,9 @@ class Push:
             self._deletes(plan.deletes)
         return self.done
 
-    def _took(self, path: str, size: int, outcome, verb: str, total: int, into: list[str]) -> None:
+    def _took(
+        self, path: str, size: int, outcome: BaseException | Stored | None, verb: str, total: int, into: list[str]
+    ) -> None:
         if isinstance(outcome, Exception):
             self.done.problems.append(explain(path, outcome))
         elif isinstance(outcome, BaseException):

@@ -127,10 +127,11 @@ def fits(pattern: str, path: str) -> bool:
 @functools.lru_cache(maxsize=128)
 def _union(patterns: tuple[str, ...]) -> tuple[re.Pattern | None, re.Pattern | None]:
     """All patterns that mean names, and all that mean paths, each as one."""
-    kinds = [[], []]
+    kinds: tuple[list[str], list[str]] = ([], [])
     for pattern in patterns:
         kinds["/" in pattern].append(f"(?:{_compiled(pattern.lstrip('/')).pattern})")
-    return tuple(re.compile("|".join(kind), re.DOTALL) if kind else None for kind in kinds)
+    name, whole = (re.compile("|".join(kind), re.DOTALL) if kind else None for kind in kinds)
+    return name, whole
 
 
 def fits_any(patterns: tuple[str, ...], path: str) -> bool:
@@ -151,9 +152,9 @@ def _shuts_all(pattern: str, folder: str) -> bool:
     stem = pattern.lstrip("/").removesuffix("**")
     if not stem.endswith("/") or stem.endswith("//"):  # no path has an empty part
         return False
-    stem = _compiled(stem[:-1])
+    meant = _compiled(stem[:-1])
     while folder:
-        if stem.fullmatch(folder):
+        if meant.fullmatch(folder):
             return True
         folder = folder.rpartition("/")[0]
     return False
