@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, responses, sigv4
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors, responses, sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head, Listed
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import plan as _plan
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import rules as _rules
@@ -310,7 +310,7 @@ def test_a_page_of_a_listing(entry):
     ],
 )  # fmt: skip
 def test_a_page_that_cannot_be_believed(text):
-    with pytest.raises(responses.Malformed):
+    with pytest.raises(errors.Malformed):
         responses.page(text.encode())
 
 
@@ -342,7 +342,7 @@ def test_where_a_bucket_is(url, bucket, header, base):
 
 @pytest.mark.parametrize("url", ["s3.example.com", "ftp://x", "https://x/path", "https://x:y"])
 def test_an_endpoint_that_is_none(url):
-    with pytest.raises(endpoint.WhereError, match="endpoint_url"):
+    with pytest.raises(errors.WhereError, match="endpoint_url"):
         endpoint.by_url(url, "site", "r")
 
 
@@ -371,7 +371,7 @@ def test_no_proxy(names, host, spared):
     ],
 )
 def test_a_proxy_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(endpoint.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
+    with pytest.raises(errors.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
         endpoint.proxy_of(True, "s3.example.com", {"HTTPS_PROXY": url})
     assert "heim" not in str(caught.value)
 
@@ -380,6 +380,6 @@ def test_a_proxy_that_is_none_is_told_without_its_password(url):
     "url", ["https://h:99999", "https://h:0", "https://[::1", "https://me:ge/heim@h", "https://me:ge@heim@h:x"]
 )
 def test_an_endpoint_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(endpoint.WhereError, match="^endpoint_url ") as caught:
+    with pytest.raises(errors.WhereError, match="^endpoint_url ") as caught:
         endpoint.by_url(url, "bkt", "eu-central-1")
     assert "heim" not in str(caught.value)

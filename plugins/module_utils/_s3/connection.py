@@ -16,6 +16,7 @@ import time
 from typing import Protocol
 
 from .endpoint import Where
+from .errors import Untrusted
 
 _HEAD_LIMIT = 256 * 1024  # bytes of an answer's headers; S3's are below 16 KiB
 _BODY_LIMIT = 1 << 28  # bytes of an answer's body; nothing is asked for in larger pieces than a part
@@ -32,10 +33,6 @@ class Broken(Exception):
     def __init__(self, text: str, sent: bool = True):
         super().__init__(text)
         self.sent = sent
-
-
-class Untrusted(Exception):
-    """The server's certificate does not hold, as one sentence; trying again is of no use."""
 
 
 class Receiver(Protocol):

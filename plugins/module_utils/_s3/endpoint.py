@@ -9,12 +9,10 @@ import re
 import urllib.parse
 from typing import Any, NamedTuple
 
+from .errors import WhereError
+
 # letters, digits, dots and hyphens, as Amazon's naming rules have it; other S3 servers keep to them
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-
-
-class WhereError(Exception):
-    """A place that cannot be, as one sentence."""
 
 
 class Keys(NamedTuple):

@@ -8,7 +8,8 @@ import hashlib
 from typing import NamedTuple
 
 from . import responses, sigv4
-from .client import Changed, S3Error, is_kms
+from .client import is_kms
+from .errors import Changed, S3Error
 from .objects import Bucket, condition, stored
 from .responses import Stored
 

@@ -11,12 +11,12 @@ import time
 import zlib
 from collections.abc import Iterator
 
-from . import connection, responses, sigv4
-from .client import AGAIN_CODES, Begun, Changed, Requests, S3Error, Torn, is_kms
+from . import connection, responses, retries, sigv4
+from .client import Begun, Requests, is_kms
+from .errors import Changed, Malformed, S3Error, Torn
 from .responses import Head, Listed, Stored
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not even as an entity (XML 1.0, production 2)
-_DELETES = 5  # tries for a key that S3 puts off within an answer
 # within Bucket, list is its method
 _Items = list[tuple[str, str]]  # keys and ETags
 _Failures = list[tuple[str, str, str]]  # key, code and message
@@ -67,9 +67,9 @@ class Bucket(Requests):
             answer = self.ask("LIST", "GET", "", query)
             try:
                 page = responses.page(bytes(answer.body))
-            except responses.Malformed as fault:
+            except Malformed as fault:
                 tries += 1
-                if tries > 2:
+                if tries >= retries.PAGE_ATTEMPTS:
                     raise S3Error(f"LIST {self.shown(prefix)}: {fault}: what is missing there is unknown") from fault
                 continue
             tries = 0
@@ -177,8 +177,8 @@ class Bucket(Requests):
                 *(told for key, etag in odd for told in self._delete_one(key, etag)),
             ]
         failed, began = self._delete_some(items), time.monotonic()
-        for attempt in range(1, _DELETES):
-            busy = {key for key, code, _message in failed if code in AGAIN_CODES}
+        for attempt in range(1, retries.DELETE_ATTEMPTS):
+            busy = {key for key, code, _message in failed if code in retries.CODES}
             again = [item for item in items if item[0] in busy]
             if not again or not self._waited(attempt + 1, 0.0, began):
                 break
@@ -199,7 +199,7 @@ class Bucket(Requests):
         answer = self.ask("DELETE", "POST", "", {"delete": ""}, {"content-md5": md5}, data)
         try:
             return responses.failed_deletes(bytes(answer.body))
-        except responses.Malformed as fault:
+        except Malformed as fault:
             raise S3Error(f"DELETE in {self.where.bucket}: {fault}") from fault
 
     def confirm(self, key: str, was: Stored, size: int, etag: str, sha256: bytes | None) -> None:

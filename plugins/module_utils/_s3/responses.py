@@ -12,6 +12,8 @@ import re
 import urllib.parse
 from typing import NamedTuple
 
+from .errors import Malformed
+
 
 class Listed(NamedTuple):
     """An object as a listing shows it; modified as S3 wrote it."""
@@ -50,10 +52,6 @@ class Stored(NamedTuple):
 
     etag: str
     date: float
-
-
-class Malformed(Exception):
-    """An answer that is not what S3 would say."""
 
 
 CONTENT = (

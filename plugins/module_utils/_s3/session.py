@@ -13,10 +13,7 @@ from typing import Any
 
 from . import endpoint as _s3_endpoint
 from .endpoint import Keys, Where
-
-
-class LoginError(Exception):
-    """No credentials, no region or no such place, as one sentence."""
+from .errors import LoginError, WhereError
 
 
 def missing(fault: ImportError) -> str:
@@ -207,7 +204,7 @@ def login(bucket: str, options: dict) -> tuple[Where, Callable[[], Keys]]:
             verify=options.get("validate_certs") is not False,
         )
         proxy = _s3_endpoint.proxy_of(where.secure, where.name, dict(os.environ))
-    except _s3_endpoint.WhereError as fault:
+    except WhereError as fault:
         raise LoginError(str(fault)) from fault
     except Exception as fault:
         if isinstance(fault, LoginError) or not type(fault).__module__.startswith("botocore"):

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from .._s3 import session
-from .._s3.client import S3Error
-from .._s3.connection import Untrusted
 from .._s3.endpoint import Where
+from .._s3.errors import LoginError, S3Error, Untrusted
 from .._s3.objects import Bucket
 from . import plan as _plan
 from . import rules, scan, tree
@@ -45,7 +44,7 @@ class Sync:
             where, keys = session.login(options["bucket"], options)
             checksum = options.get("checksum") or "auto"
             self.bucket = Bucket(where, keys, checksum=checksum)
-        except (session.LoginError, Untrusted) as fault:
+        except (LoginError, Untrusted) as fault:
             raise Refused(str(fault)) from fault
         threads = 16 if options.get("concurrency") is None else options["concurrency"]
         if not 1 <= threads <= 64:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .._s3 import responses
-from .._s3.client import Begun, Changed, Torn
+from .._s3.client import Begun
+from .._s3.errors import Changed, Torn
 from .._s3.objects import Bucket
 from . import checksums, scan
 from . import tree as _tree

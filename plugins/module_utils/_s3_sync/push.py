@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from .._s3 import multipart
-from .._s3.client import Changed, S3Error
+from .._s3.errors import Changed, S3Error
 from .._s3.multipart import Part, Upload
 from .._s3.objects import Bucket
 from .._s3.responses import Stored
