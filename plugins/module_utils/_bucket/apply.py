@@ -10,6 +10,7 @@ import time
 
 from .._s3 import session
 from .._s3.endpoint import Where
+from .._s3.errors import LoginError
 from . import plan
 from .spec import SWITCHES, BucketError, State, Step, Wanted
 
@@ -309,7 +310,7 @@ def login(options: dict) -> tuple[Bucket, Where]:
                 break
             given["region"] = region
         return Bucket(made, given["bucket"]), where
-    except session.LoginError as fault:
+    except LoginError as fault:
         raise BucketError(str(fault)) from fault
     except (botocore.exceptions.BotoCoreError, OSError) as fault:
         raise BucketError(f"bucket {options['bucket']}: {' '.join(str(fault).split())}") from fault

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .._s3 import endpoint as _endpoint
 from .._s3.endpoint import Where
+from .._s3.errors import WhereError
 from . import policy as _policy
 
 SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -261,7 +262,7 @@ def for_browsers(endpoint: str, bucket: str, region: str) -> Where:
     """Where tickets and links lead browsers to, as gallery finds it. Raises BucketError for what is no endpoint."""
     try:
         return _endpoint.by_url(endpoint, bucket, region)
-    except _endpoint.WhereError as fault:
+    except WhereError as fault:
         raise BucketError(f"browser_{fault}") from fault
 
 

@@ -136,7 +136,7 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
 
 def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     """What must hold with storage s3."""
-    from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint
+    from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors
 
     own, public = settings.key_prefix.rstrip("/") + "/", settings.public_prefix.rstrip("/") + "/"
     prefix = "words of letters, digits, '_', '.' and '-', joined by '/', are needed"
@@ -146,7 +146,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
         """Whether requests or browsers can be led there; "" leaves it to Amazon's address."""
         try:
             return not url or (re.fullmatch(r"https?://[^/?#@\s]+/?", url) and bool(endpoint.by_url(url, "bucket", "")))
-        except endpoint.WhereError:
+        except errors.WhereError:
             return False
 
     addresses = ("endpoint_url", "browser_endpoint_url")
