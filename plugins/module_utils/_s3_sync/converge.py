@@ -23,7 +23,8 @@ from .compare import Look
 from .options import Refused, mode_of, root_of, rules_of
 from .plan import Plan
 from .pull import Pull
-from .push import Done, Push
+from .push import Push
+from .result import Done, as_planned, result
 from .scan import Found
 from .tree import Tree
 from .workers import PATIENCE, Crew, Progress
@@ -225,7 +226,7 @@ class Sync:
         if check or plan.empty():
             if not plan.empty():
                 _see_progress(self._options.get("progress_file"))
-            done = _as_planned(plan)
+            done = as_planned(plan)
         else:
             progress = _progress(self._options.get("progress_file"))
             try:
@@ -234,46 +235,20 @@ class Sync:
                 progress.close()
         self._cache.keep_only(files, objects)
         note = "" if check else self._cache.save()
-        result = self._result(plan, done, destination)
+        with_diff, with_files = self._options.get("diff", True), self._options.get("report") == "full"
+        report = result(plan, done, destination, self.bucket.requests, with_diff, with_files)
         if note:
             self._warnings.append(note)
         if self._warnings:
-            result["warnings"] = self._warnings
+            report["warnings"] = self._warnings
         problems = problems + done.problems
         if problems:
             shown = "; ".join(problems[:_TOLD]) + (
                 f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
             )
             kept = ". Nothing was deleted" if self.rules.delete and not done.deleted else ""
-            raise Refused(f"{shown}{kept}", result)
-        return result
-
-    def _result(self, plan: Plan, done: Done, destination: str) -> dict:
-        sent, fetched, gone, heads = (set(paths) for paths in (done.sent, done.fetched, done.deleted, done.reheaded))
-        made = Plan(
-            [item for item in plan.sends if item.path in sent], [item for item in plan.fetches if item.path in fetched],
-            [item for item in plan.reheaders if item.path in heads], [item for item in plan.deletes if item.path in gone],
-        )  # fmt: skip
-        told = {
-            "changed": not made.empty(), "actions": _plan.actions(made, destination), "uploaded": len(sent),
-            "downloaded": len(fetched), "deleted": len(gone), "updated_headers": len(heads), "bytes": done.bytes,
-            "requests": dict(sorted(self.bucket.requests.items())),
-        }  # fmt: skip
-        if self._options.get("diff", True):
-            told["diff"] = _plan.diff(made, destination)
-        if self._options.get("report") == "full":
-            told["files"] = {
-                "uploaded": sorted(sent), "downloaded": sorted(fetched), "deleted": sorted(gone), "updated_headers": sorted(heads),
-            }  # fmt: skip
-        return told
-
-
-def _as_planned(plan: Plan) -> Done:
-    done = Done()
-    done.sent, done.fetched = [item.path for item in plan.sends], [item.path for item in plan.fetches]
-    done.reheaded, done.deleted = [item.path for item in plan.reheaders], [item.path for item in plan.deletes]
-    done.bytes = sum(item.size for item in plan.sends + plan.fetches)
-    return done
+            raise Refused(f"{shown}{kept}", report)
+        return report
 
 
 def _progress(path: str | None) -> Progress:

@@ -21,7 +21,8 @@ from .cache import Cache, Identity
 from .checksums import Sum
 from .compare import TRIES
 from .plan import Delete, Fetch, Plan
-from .push import Done, by_size, explain
+from .push import by_size, explain
+from .result import Done
 from .rules import Rules, is_page
 from .tree import Tree
 from .workers import Crew, Progress, in_turn
