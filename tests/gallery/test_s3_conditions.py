@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import Changed
 from conftest import new_s3
 from gallery import keys
 from gallery.s3 import closed_uploads, objects

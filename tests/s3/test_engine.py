@@ -11,7 +11,14 @@ import threading
 import time
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._s3 import client, endpoint, multipart, objects, session
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import (
+    client,
+    endpoint,
+    errors,
+    multipart,
+    objects,
+    session,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 from server import Fault, Refusal, Server
 from synced import content, files, refused, sync, write, writes
@@ -65,7 +72,7 @@ def test_pauses_grow_and_differ(server, monkeypatch):
     pauses = []
     one = bucket(server, pause=pauses.append)
     server.faults.append(Fault("503", "PUT", count=99, value="SlowDown"))
-    with pytest.raises(client.S3Error, match="503 SlowDown"):
+    with pytest.raises(errors.S3Error, match="503 SlowDown"):
         one.put("a", b"x", {}, bytes(16), None)
     assert len(pauses) == 7
     assert all(0 <= pause <= min(20, 0.2 * 2 ** (number + 1)) for number, pause in enumerate(pauses))
@@ -76,7 +83,7 @@ def test_pauses_grow_and_differ(server, monkeypatch):
 def test_a_server_that_never_answers(server):
     server.faults.append(Fault("hang", "HEAD", count=99, value=5))
     one = bucket(server, seconds=0.2, attempts=2, pause=lambda seconds: None)
-    with pytest.raises(client.S3Error, match="no answer in time: see whether 127.0.0.1 can be reached"):
+    with pytest.raises(errors.S3Error, match="no answer in time: see whether 127.0.0.1 can be reached"):
         one.head("a")
     one.close()
 
@@ -85,7 +92,7 @@ def test_what_took_long_is_not_tried_again(server):
     server.faults.append(Fault("hang", "HEAD", count=99, value=5))
     one = bucket(server, seconds=0.5, attempts=3, again=0.3)
     began = time.monotonic()
-    with pytest.raises(client.Away, match="no answer in time"):
+    with pytest.raises(errors.Away, match="no answer in time"):
         one.head("a")
     assert 0.5 <= time.monotonic() - began < 1.5
     assert server.counts["HEAD"] == 1
@@ -105,11 +112,11 @@ def test_who_has_little_time_does_not_wait_as_long_as_it_is_told(server):
     pauses = []
     server.faults.append(Fault("refuse", "HEAD", count=9, value=Refusal(503, "SlowDown", {"retry-after": "15"})))
     one = bucket(server, attempts=3, again=10, pause=pauses.append)
-    with pytest.raises(client.Away):
+    with pytest.raises(errors.Away):
         one.head("a")
     assert (pauses, server.counts["HEAD"]) == ([], 1)
     patient = bucket(server, attempts=3, pause=pauses.append)
-    with pytest.raises(client.Away):
+    with pytest.raises(errors.Away):
         patient.head("a")
     assert server.counts["HEAD"] == 4
     assert 30 <= sum(pauses) < 32  # twice, before each further try and not after the last
@@ -156,7 +163,7 @@ def test_the_end_of_an_upload_whose_key_somebody_else_took(server):
     one, end = in_parts(server, b"ours")
     server.seed("big", b"theirs")
     server.faults.append(Fault("refuse", "FINISH", value=Refusal(200, "PreconditionFailed")))
-    with pytest.raises(client.Changed, match="200 PreconditionFailed"):
+    with pytest.raises(errors.Changed, match="200 PreconditionFailed"):
         end()
     assert server.things["big"].data == b"theirs"
     one.close()
@@ -178,7 +185,7 @@ def test_a_200_that_says_nothing_is_no_success(server, tmp_path, operation, size
 def test_another_s_object_of_the_same_bytes_is_not_ours(server):
     one, md5 = bucket(server), hashlib.md5(b"same").digest()
     server.seed("a", b"same", content_type="text/html")
-    with pytest.raises(client.Changed):
+    with pytest.raises(errors.Changed):
         one.put("a", b"same", {"content-type": "text/plain"}, md5, "")
     assert one.put("a", b"same", {"content-type": "text/html"}, md5, "").etag == md5.hex()
     one.close()
@@ -197,7 +204,7 @@ def test_keys_that_cannot_be_renewed_are_one_sentence(server):
 
     where, _keys = session.login("bkt", server.options())
     one = objects.Bucket(where, gone)
-    with pytest.raises(client.Denied, match="^the credentials cannot be renewed: the metadata service is away$"):
+    with pytest.raises(errors.Denied, match="^the credentials cannot be renewed: the metadata service is away$"):
         one.head("a")
     one.close()
 
@@ -259,7 +266,7 @@ def test_a_range_that_begins_elsewhere_is_torn(server):
     server.seed("a", b"0123456789")
     one, etag = bucket(server), server.things["a"].etag
     server.faults.append(Fault("header", "GET", value={"content-range": "bytes 2-5/10"}))
-    with pytest.raises(client.Torn, match="came, and not from byte 4"):
+    with pytest.raises(errors.Torn, match="came, and not from byte 4"):
         one.get("a", etag, 4, 4)
     one.close()
 
@@ -504,7 +511,7 @@ def test_what_is_no_http(monkeypatch):
         "bkt", {"endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}", "access_key": "a", "secret_key": "b"}
     )
     one = objects.Bucket(where, keys, attempts=2)
-    with pytest.raises(client.S3Error):
+    with pytest.raises(errors.S3Error):
         one.head("a")
     one.close()
     listener.shutdown(socket.SHUT_RDWR)

@@ -9,7 +9,7 @@ import os
 import threading
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._s3 import objects, session
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import errors, objects, session
 from server import Fault
 from synced import write
 
@@ -92,7 +92,7 @@ def test_profiles(configured):
     ],
 )
 def test_what_is_missing_is_one_sentence(options, said):
-    with pytest.raises(session.LoginError, match=said) as caught:
+    with pytest.raises(errors.LoginError, match=said) as caught:
         session.login("site", options)
     assert "hidden" not in str(caught.value)
 

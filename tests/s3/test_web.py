@@ -6,7 +6,7 @@ import datetime
 import urllib.parse
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._s3 import client, endpoint, sigv4
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors, sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 from botocore import auth, awsrequest, credentials
@@ -110,7 +110,7 @@ def test_a_page_that_is_cut_short_is_asked_for_again(server, bucket):
     server.faults.append(Fault("cut", "LIST"))
     assert len(objects.page(bucket, "f/", "", 2).objects) == 1
     server.faults.append(Fault("cut", "LIST", count=9))
-    with pytest.raises(client.S3Error, match="cut short"):
+    with pytest.raises(errors.S3Error, match="cut short"):
         objects.page(bucket, "f/", "", 2)
 
 
@@ -130,10 +130,10 @@ def test_what_is_missing_is_told_from_what_is_forbidden(server, bucket):
     for ask in (objects.head, lambda bucket, key: objects.get(bucket, key, 3)):
         assert ask(bucket, "gone") is None
         assert ask(bucket, "the") is None
-        with pytest.raises(client.Denied):
+        with pytest.raises(errors.Denied):
             ask(bucket, "there")
     server.faults.append(Fault("403", "LIST", value="AccessDenied"))
-    with pytest.raises(client.Denied):
+    with pytest.raises(errors.Denied):
         objects.head(bucket, "gone")
 
 
@@ -144,7 +144,7 @@ def test_a_copy_replaces_nothing(server, bucket):
     assert server.things["to"].sums["sha256"]
     assert (server.things["to"].data, server.things["to"].headers) == (b"12345", {"content-type": "image/png"})
     for source, tag, target in (("from", etag, "to"), ("from", "0" * 32, "new"), ("gone", etag, "new")):
-        with pytest.raises(client.Changed):
+        with pytest.raises(errors.Changed):
             objects.copy(bucket, source, tag, target, {"content-type": "text/plain"})
     assert "new" not in server.things
 
@@ -154,7 +154,7 @@ def test_a_copy_is_tried_again(server, bucket, what):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault(what, "COPY"))
     # its first try was carried out: only who looks at the target knows that it was ours
-    with pytest.raises(client.Changed):
+    with pytest.raises(errors.Changed):
         objects.copy(bucket, "from", etag, "to", {})
     assert server.things["to"].data == b"12345"
 
@@ -162,9 +162,9 @@ def test_a_copy_is_tried_again(server, bucket, what):
 @pytest.mark.parametrize(
     ("code", "made", "tries"),
     [
-        ("InternalError", client.S3Error, 3),  # tried again, to no avail
-        ("AccessDenied", client.Denied, 1),
-        ("PreconditionFailed", client.Changed, 1),
+        ("InternalError", errors.S3Error, 3),  # tried again, to no avail
+        ("AccessDenied", errors.Denied, 1),
+        ("PreconditionFailed", errors.Changed, 1),
     ],
 )
 def test_an_error_within_the_200_of_a_copy_is_what_its_code_says(server, bucket, code, made, tries):
@@ -179,7 +179,7 @@ def test_an_error_within_the_200_of_a_copy_is_what_its_code_says(server, bucket,
 def test_a_copy_about_which_nothing_is_said_is_a_failure(server, bucket):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault("empty", "COPY"))
-    with pytest.raises(client.S3Error, match="does not say"):
+    with pytest.raises(errors.S3Error, match="does not say"):
         objects.copy(bucket, "from", etag, "to", {})
 
 
@@ -198,7 +198,7 @@ def test_uploads_under_way(server, bucket):
     (found,) = objects.uploads(bucket, "f/")
     begun = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc).timestamp()
     assert found == ("f/a bü", "U&1", begun)
-    with pytest.raises(client.S3Error, match="no list of uploads"):
+    with pytest.raises(errors.S3Error, match="no list of uploads"):
         objects.uploads(bucket, "f/")
 
 
@@ -210,5 +210,5 @@ def test_the_clock_is_the_servers(server, bucket):
 
 def test_a_refusal_is_told(server, bucket):
     server.faults.append(Fault("refuse", "LIST", value=Refusal(403, "AccessDenied")))
-    with pytest.raises(client.Denied, match="allow it to the role"):
+    with pytest.raises(errors.Denied, match="allow it to the role"):
         objects.page(bucket, "", "", 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, responses, sigv4
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors, responses, sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head, Listed
+from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import headers as _headers
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import plan as _plan
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import rules as _rules
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.rules import Chooser, HeaderRule, Rules
@@ -109,7 +110,7 @@ def test_a_prefix_that_is_none(given):
     ],
 )
 def test_types_and_encodings(path, headers):
-    assert _rules.headers(Rules(), path) == headers
+    assert _headers.headers(Rules(), path) == headers
 
 
 def test_the_later_rule_wins_header_by_header():
@@ -121,8 +122,8 @@ def test_the_later_rule_wins_header_by_header():
             HeaderRule(("a/b.*",), content_language="", content_type="x/y"),
         ),
     )
-    assert _rules.headers(rules, "a/b.txt") == {"content-type": "x/y", "cache-control": "three"}
-    assert _rules.headers(rules, "c.png") == {
+    assert _headers.headers(rules, "a/b.txt") == {"content-type": "x/y", "cache-control": "three"}
+    assert _headers.headers(rules, "c.png") == {
         "content-type": "image/png",
         "cache-control": "two",
         "content-language": "en",
@@ -267,7 +268,7 @@ def head(**change) -> Head:
     ],
 )
 def test_drift_of_headers(rules, there, why):
-    assert _plan.drift(rules, "a.txt", there)[1] == why
+    assert _headers.drift(rules, "a.txt", there)[1] == why
 
 
 def test_a_copy_keeps_what_is_not_ours():
@@ -278,7 +279,7 @@ def test_a_copy_keeps_what_is_not_ours():
         kms_key="k",
         headers={"expires": "never"},
     )
-    assert _plan.drift(Rules(), "a.txt", there)[0] == {
+    assert _headers.drift(Rules(), "a.txt", there)[0] == {
         "content-type": "text/plain; charset=utf-8", "x-amz-meta-mtime": "1", "x-amz-storage-class": "STANDARD_IA", "expires": "never",
         "x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "k",
     }  # fmt: skip
@@ -310,7 +311,7 @@ def test_a_page_of_a_listing(entry):
     ],
 )  # fmt: skip
 def test_a_page_that_cannot_be_believed(text):
-    with pytest.raises(responses.Malformed):
+    with pytest.raises(errors.Malformed):
         responses.page(text.encode())
 
 
@@ -342,7 +343,7 @@ def test_where_a_bucket_is(url, bucket, header, base):
 
 @pytest.mark.parametrize("url", ["s3.example.com", "ftp://x", "https://x/path", "https://x:y"])
 def test_an_endpoint_that_is_none(url):
-    with pytest.raises(endpoint.WhereError, match="endpoint_url"):
+    with pytest.raises(errors.WhereError, match="endpoint_url"):
         endpoint.by_url(url, "site", "r")
 
 
@@ -371,7 +372,7 @@ def test_no_proxy(names, host, spared):
     ],
 )
 def test_a_proxy_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(endpoint.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
+    with pytest.raises(errors.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
         endpoint.proxy_of(True, "s3.example.com", {"HTTPS_PROXY": url})
     assert "heim" not in str(caught.value)
 
@@ -380,6 +381,6 @@ def test_a_proxy_that_is_none_is_told_without_its_password(url):
     "url", ["https://h:99999", "https://h:0", "https://[::1", "https://me:ge/heim@h", "https://me:ge@heim@h:x"]
 )
 def test_an_endpoint_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(endpoint.WhereError, match="^endpoint_url ") as caught:
+    with pytest.raises(errors.WhereError, match="^endpoint_url ") as caught:
         endpoint.by_url(url, "bkt", "eu-central-1")
     assert "heim" not in str(caught.value)

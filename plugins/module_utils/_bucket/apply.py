@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from .._s3 import session
 from .._s3.endpoint import Keys, Where
+from .._s3.errors import LoginError
 from . import plan
 from .spec import SWITCHES, BucketError, State, Wanted
 from .steps import (
@@ -340,7 +341,7 @@ def login(options: dict[str, Any]) -> tuple[BucketSettings, Where]:
                 break
             given["region"] = region
         return BucketSettings(made, given["bucket"]), where
-    except session.LoginError as fault:
+    except LoginError as fault:
         raise BucketError(str(fault)) from fault
     except (botocore.exceptions.BotoCoreError, OSError) as fault:
         raise BucketError(f"bucket {options['bucket']}: {' '.join(str(fault).split())}") from fault

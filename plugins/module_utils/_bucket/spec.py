@@ -8,7 +8,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from .._s3.endpoint import Where, WhereError, by_url
+from .._s3.endpoint import Where, by_url
+from .._s3.errors import WhereError
 from . import policy
 
 SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")

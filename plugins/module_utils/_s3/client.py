@@ -7,69 +7,18 @@ from __future__ import annotations
 import collections
 import hashlib
 import math
-import random
 import re
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import connection, responses, sigv4
+from . import connection, responses, retries, sigv4
 from .endpoint import Keys, Where
+from .errors import WAY_OUT, Away, Changed, Denied, Expired, S3Error, Untrusted
 
-_AGAIN = {500, 502, 503, 504, 429}
-AGAIN_CODES = {
-    "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict",
-    "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
-}  # fmt: skip
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken")
 _ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error[ >]")
 _LAST = 5.0  # seconds for an answer when it must end
-_LONGEST_PAUSE = 20.0  # seconds between two tries, as botocore has it
-_CHANCE = random.Random()  # noqa: S311 - of our own: who seeds that of the module, or counts on it, is not disturbed
-
-
-class S3Error(Exception):
-    """A request that failed for good, as one sentence. away: whichever key is asked for, it would fail so; again: tried before.
-
-    brief is the sentence for strangers: without what others said, which may name accounts, roles and hosts.
-    """
-
-    away, again = False, False
-
-    def __init__(self, text: str, code: str = "", status: int = 0, brief: str = ""):
-        super().__init__(text)
-        self.code, self.status, self.brief = code, status, brief or text
-
-
-class Changed(S3Error):
-    """The object was not as the request said it must be: somebody else wrote it meanwhile."""
-
-
-class Denied(S3Error):
-    """The credentials do not suffice."""
-
-
-class Expired(Denied):
-    """The credentials cannot be renewed."""
-
-    away = True
-
-    @classmethod
-    def by(cls, fault: Exception) -> Expired:
-        """With what their provider raised."""
-        brief = "the credentials cannot be renewed"
-        return cls(f"{brief}: {' '.join(str(fault).split())}", brief=brief)
-
-
-class Away(S3Error):
-    """The server does not answer, or not so that it can be trusted."""
-
-    away = True
-
-
-class Torn(S3Error):
-    """The bytes that arrived are not those of the object."""
 
 
 class Begun(NamedTuple):
@@ -79,17 +28,6 @@ class Begun(NamedTuple):
     headers: dict[str, str]
     skew: float
     place: int
-
-
-_WAY_OUT = {
-    "AccessDenied": "allow it to the role or user that runs this",
-    "NoSuchBucket": "create it, or mend the name",
-    "InvalidAccessKeyId": "check the access key",
-    "SignatureDoesNotMatch": "check the secret key",
-    "ExpiredToken": "give credentials that are still valid",
-    "EntityTooLarge": "split the file",
-    "KeyTooLongError": "shorten the name",
-}
 
 
 def is_kms(headers: dict[str, str]) -> bool:
@@ -133,7 +71,7 @@ class Requests:
     """
 
     def __init__(
-        self, where: Where, keys: Callable[[], Keys], *, seconds: float = 60.0, attempts: int = 8, checksum: str = "auto",
+        self, where: Where, keys: Callable[[], Keys], *, seconds: float = 60.0, attempts: int = retries.ATTEMPTS, checksum: str = "auto",
         part: int = 8 << 20, pause: Callable[[float], object] | None = None, now: Callable[[], float] = time.time,
         learnt: Learnt | None = None, again: float = math.inf,
     ):  # fmt: skip
@@ -182,7 +120,9 @@ class Requests:
                     self._reached = where
         return self._pool.connection(number)
 
-    def _head(self, method: str, key: str, query: str, headers: dict, body, payload: str) -> bytes:
+    def _head(
+        self, method: str, key: str, query: str, headers: dict[str, str], body: bytes | memoryview | None, payload: str
+    ) -> bytes:
         (where, host, base), keys = self._learnt.place, self._credentials()
         path = base + sigv4.quote(key)
         signed = {"host": host, "x-amz-content-sha256": payload, **headers}
@@ -215,7 +155,7 @@ class Requests:
             except Exception as fault:
                 raise Expired.by(fault) from fault
 
-    def _payload(self, headers: dict, body) -> str:
+    def _payload(self, headers: dict[str, str], body: bytes | memoryview | None) -> str:
         if not body:
             return sigv4.EMPTY
         # over TLS a body that a checksum protects need not be hashed a second time
@@ -224,8 +164,9 @@ class Requests:
         return hashlib.sha256(body).hexdigest()
 
     def ask(
-        self, kind: str, method: str, key: str = "", query: dict | None = None, headers: dict | None = None, body=None,
-        fine: tuple[int, ...] = (), begun: Begun | None = None, into=None,
+        self, kind: str, method: str, key: str = "", query: dict[str, str] | None = None, headers: dict[str, str] | None = None,
+        body: bytes | memoryview | None = None, fine: tuple[int, ...] = (), begun: Begun | None = None,
+        into: connection.Receiver | None = None,
     ) -> connection.Answer:  # fmt: skip
         """One operation, tried again while that may help; kind is for the count. Raises S3Error.
 
@@ -234,7 +175,8 @@ class Requests:
         """
         headers, text = headers or {}, sigv4.query_text(query) if query else ""
         payload = self._payload(headers, body)
-        fault, renewed, told, began = None, False, 0.0, time.monotonic()
+        fault: S3Error | None = None
+        renewed, told, began = False, 0.0, time.monotonic()
         for attempt in range(self._attempts):
             if attempt and not self._waited(attempt, told, began):
                 break
@@ -249,7 +191,7 @@ class Requests:
             except connection.Broken as broken:
                 fault = Away(f"{kind} {self.shown(key)}: {broken}: see whether {self.where.name} can be reached")
                 continue
-            except connection.Untrusted as untrusted:
+            except Untrusted as untrusted:
                 raise Away(str(untrusted)) from untrusted
             code = self._code(answer)
             if "x-amz-server-side-encryption" in answer.headers:
@@ -258,11 +200,11 @@ class Requests:
                 return answer
             fault = self._fault(kind, key, answer, code)
             fault.again = attempt > 0
-            if answer.status in _AGAIN or code in AGAIN_CODES:
-                told = self._told_pause(answer)
+            if retries.again(answer.status, code):
+                told = retries.retry_after(answer.headers)
             elif code == "RequestTimeTooSkewed" and self._set_clock(answer, skew):
                 pass
-            elif not renewed and (code in _EXPIRED or (not code and answer.status == 400)):
+            elif not renewed and (code in retries.EXPIRED or (not code and answer.status == 400)):
                 renewed = True  # an answer to HEAD has no body to tell why
                 self._renew()
                 self._follow(answer)
@@ -272,7 +214,7 @@ class Requests:
 
     def _waited(self, attempt: int, told: float, began: float) -> bool:
         """Pause before another try, longer each time; told: seconds that the server asks for. False when it is too late for one."""
-        pause = told + _CHANCE.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt))
+        pause = retries.pause(attempt, told)
         if self._over.is_set() or time.monotonic() - began + pause > self._again:
             return False
         self._pause(pause)
@@ -294,17 +236,12 @@ class Requests:
         told = responses.field(bytes(answer.body[:4096]).decode("utf-8", "replace"), "Message") if answer.body else ""
         if not code:
             code = {403: "AccessDenied", 404: "NotFound", 412: "PreconditionFailed"}.get(answer.status, "")
-        way = f": {_WAY_OUT[code]}" if code in _WAY_OUT else ""
+        way = f": {WAY_OUT[code]}" if code in WAY_OUT else ""
         text = f"{kind} {self.shown(key)}: {answer.status} {code} {told}".rstrip(" .") + way
         made = {412: Changed, 403: Denied, 401: Denied, 503: Away}.get(answer.status, S3Error)
         if answer.status < 300:  # an error that came after S3 had begun to answer
             made = {"PreconditionFailed": Changed, "AccessDenied": Denied}.get(code, made)
         return made(text, code, answer.status, f"{kind} {self.shown(key)}: {answer.status} {code}".rstrip() + way)
-
-    @staticmethod
-    def _told_pause(answer: connection.Answer) -> float:
-        told = answer.headers.get("retry-after", "")
-        return min(_LONGEST_PAUSE, float(told)) if told.isdigit() else 0.0
 
     def _set_clock(self, answer: connection.Answer, used: float) -> bool:
         """Sign with the server's time from now on; False when it tells none, or was signed with already."""

@@ -13,8 +13,10 @@ import socket
 import ssl
 import threading
 import time
+from typing import Protocol
 
 from .endpoint import Where
+from .errors import Untrusted
 
 _HEAD_LIMIT = 256 * 1024  # bytes of an answer's headers; S3's are below 16 KiB
 _BODY_LIMIT = 1 << 28  # bytes of an answer's body; nothing is asked for in larger pieces than a part
@@ -33,8 +35,17 @@ class Broken(Exception):
         self.sent = sent
 
 
-class Untrusted(Exception):
-    """The server's certificate does not hold, as one sentence; trying again is of no use."""
+class Receiver(Protocol):
+    """What takes a body of a known size block by block, as it comes. came: bytes since begin()."""
+
+    size: int
+    came: int
+
+    def begin(self) -> None:
+        """Take it from its beginning: it may come a second time."""
+
+    def take(self, block: memoryview) -> None:
+        """Take the next bytes."""
 
 
 class Answer:
@@ -68,12 +79,12 @@ def basic(credentials: str) -> str:
     return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
-def _tunnel(plain: socket.socket, where: Where) -> None:
+def _tunnel(plain: socket.socket, where: Where, proxy: tuple[str, int, str | None]) -> None:
     """Have the proxy connect to the host."""
     target = f"[{where.name}]:{where.port}" if ":" in where.name else f"{where.name}:{where.port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if where.proxy[2]:
-        lines.append(f"Proxy-Authorization: {basic(where.proxy[2])}")
+    if proxy[2]:
+        lines.append(f"Proxy-Authorization: {basic(proxy[2])}")
     plain.sendall("\r\n".join([*lines, "", ""]).encode())
     said = b""
     while b"\r\n\r\n" not in said:
@@ -83,7 +94,7 @@ def _tunnel(plain: socket.socket, where: Where) -> None:
         said += block
     status = said.split(b"\r\n", 1)[0].decode("latin-1")
     if " 200" not in status[:13]:
-        raise Broken(f"the proxy {where.proxy[0]}:{where.proxy[1]} refused: {status}", sent=False)
+        raise Broken(f"the proxy {proxy[0]}:{proxy[1]} refused: {status}", sent=False)
 
 
 def _keep_away(plain: socket.socket) -> None:
@@ -96,12 +107,12 @@ class Connection:
 
     def __init__(self, where: Where, secure: ssl.SSLContext | None, seconds: float):
         self._where, self._secure, self._seconds = where, secure, seconds
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket = None  # type: ignore[assignment]  # None while closed: no check in each send and receive
         self._opening: socket.socket | None = None  # on the way to be that
         self._rest = b""
         self._used = self._until = 0.0
         self._ahead: bytes | None = None  # the request that is sent, and its answer not read yet
-        self._into = None  # what takes the body as it comes
+        self._into: Receiver | None = None  # what takes the body as it comes
         self._block = bytearray()
         self._kept = False  # whether that went over a connection that had been used before
 
@@ -110,7 +121,8 @@ class Connection:
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()
-            self._socket, self._rest, self._ahead = None, b"", None
+            self._socket = None  # type: ignore[assignment]  # None while closed: no check in each send and receive
+            self._rest, self._ahead = b"", None
 
     def cut(self, seconds: float) -> None:
         """Have what waits on it fail, in whatever thread; what comes later may wait so long."""
@@ -128,13 +140,14 @@ class Connection:
             plain = self._opening = socket.create_connection(place, self._seconds)
             _keep_away(plain)
             if where.proxy and where.secure:
-                _tunnel(plain, where)
+                _tunnel(plain, where, where.proxy)
             if self._secure:
                 wrap = self._secure.wrap_socket
                 plain = self._opening = wrap(plain, server_hostname=where.name, do_handshake_on_connect=False)
                 plain.do_handshake()
         except ssl.SSLCertVerificationError as fault:
-            plain.close()
+            if plain is not None:
+                plain.close()
             raise Untrusted(
                 f"the certificate of {where.name} does not hold ({fault.verify_message}): give its CA as aws_ca_bundle"
             ) from fault
@@ -170,7 +183,7 @@ class Connection:
         self._ahead, self._until = None, time.monotonic() + self._seconds
         return self._read(bare)
 
-    def ask(self, head: bytes, body: bytes | memoryview | None, bare: bool, into=None) -> Answer:
+    def ask(self, head: bytes, body: bytes | memoryview | None, bare: bool, into: Receiver | None = None) -> Answer:
         """Send a request and read its answer; bare: the answer has no body whatever its headers say (HEAD).
 
         into: takes a body of into.size bytes as it comes, instead of the answer: into.begin(), then into.take(block) for each.
@@ -192,14 +205,15 @@ class Connection:
         return answer
 
     def _exchange(self, head: bytes, body: bytes | memoryview | None, bare: bool) -> Answer:
-        size = 0 if body is None else len(body)
+        data = b"" if body is None else body
+        size = len(data)
         self._until = time.monotonic() + self._seconds + size / _SLOWEST
         try:
             if size <= _TOGETHER:
-                self._socket.sendall(head + bytes(body) if size else head)
+                self._socket.sendall(head + bytes(data) if size else head)
             else:
                 self._socket.sendall(head)
-                view = memoryview(body)
+                view = memoryview(data)
                 for start in range(
                     0, size, _BLOCK
                 ):  # each block has its own time: sendall's is for all that it is given
@@ -237,7 +251,7 @@ class Connection:
             headers["connection"] = "close"
             return Answer(status, headers, self._all())
         if self._into and status < 300 and int(length) == self._into.size:
-            self._pour(int(length))
+            self._pour(self._into, int(length))
             return Answer(status, headers, b"")
         return Answer(status, headers, self._exactly(int(length)))
 
@@ -267,6 +281,7 @@ class Connection:
         if not 0 <= length <= _BODY_LIMIT:
             raise Broken(f"the server announces an answer of {length} bytes")
         there = len(self._rest)
+        body: bytes | bytearray
         if there == length:
             body, self._rest = self._rest, b""
             return body
@@ -290,17 +305,17 @@ class Connection:
                 raise Broken(f"the answer ended after {there} of its {length} bytes")
             there += count
 
-    def _pour(self, length: int) -> None:
+    def _pour(self, into: Receiver, length: int) -> None:
         """Hand a body on block by block: what is hashed and written while the processor's cache holds it costs less (make bench-s3)."""
         self._until += length / _SLOWEST
         if not self._block:
             self._block = bytearray(_BLOCK)
-        self._into.begin()
+        into.begin()
         with memoryview(self._block) as view:
             for start in range(0, length, _BLOCK):
                 with view[: length - start] as block:
                     self._fill(block)
-                    self._into.take(block)
+                    into.take(block)
 
     def _line(self) -> bytes:
         while (end := self._rest.find(b"\r\n")) < 0:

@@ -7,14 +7,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import urllib.parse
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from .errors import WhereError
 
 # letters, digits, dots and hyphens, as Amazon's naming rules have it; other S3 servers keep to them
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-
-
-class WhereError(Exception):
-    """A place that cannot be, as one sentence."""
 
 
 class Keys(NamedTuple):
@@ -27,7 +25,8 @@ class Keys(NamedTuple):
     def __repr__(self) -> str:
         return "Keys(...)"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return "Keys(...)"
 
 
 class Where(NamedTuple):
@@ -70,7 +69,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest) -> Where:
+def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest: Any) -> Where:
     """The place of a bucket at an endpoint.
 
     style: path, virtual or auto, which is virtual where a certificate can hold for it: not for addresses, localhost and
@@ -112,15 +111,15 @@ def proxy_of(secure: bool, host: str, environment: dict) -> tuple[str, int, str 
     wrong = f"{names[0]} must be http://, a host and a port, got {_bare(url)!r}"
     try:
         parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
-        host, port = parts.hostname, parts.port
+        proxy, port = parts.hostname, parts.port
     except ValueError:
         raise WhereError(wrong) from None
-    if not host or port == 0 or parts.scheme not in ("", "http"):
+    if not proxy or port == 0 or parts.scheme not in ("", "http"):
         raise WhereError(wrong)
     credentials = None
     if parts.username is not None:
         credentials = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-    return host, port or 80, credentials
+    return proxy, port or 80, credentials
 
 
 def _spared(host: str, names: str) -> bool:

@@ -8,7 +8,8 @@ import hashlib
 from typing import NamedTuple
 
 from . import responses, sigv4
-from .client import Changed, S3Error, is_kms
+from .client import is_kms
+from .errors import Changed, S3Error
 from .objects import Bucket, condition, stored
 from .responses import Stored
 
@@ -81,7 +82,7 @@ class Upload:
             return cls.begin(bucket, key, headers)
         return made
 
-    def put(self, number: int, body) -> Part:
+    def put(self, number: int, body: bytes | memoryview) -> Part:
         """Store one part."""
         sums = self._bucket.sums(body, None, self._headers)
         answer = self._bucket.ask("PART", "PUT", self.key, self._query(number), sums, body)

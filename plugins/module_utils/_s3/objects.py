@@ -11,12 +11,15 @@ import time
 import zlib
 from collections.abc import Iterator
 
-from . import connection, responses, sigv4
-from .client import AGAIN_CODES, Begun, Changed, Requests, S3Error, Torn, is_kms
+from . import connection, responses, retries, sigv4
+from .client import Begun, Requests, is_kms
+from .errors import Changed, Malformed, S3Error, Torn
 from .responses import Head, Listed, Stored
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not even as an entity (XML 1.0, production 2)
-_DELETES = 5  # tries for a key that S3 puts off within an answer
+# within Bucket, list is its method
+_Items = list[tuple[str, str]]  # keys and ETags
+_Failures = list[tuple[str, str, str]]  # key, code and message
 
 
 def _is_ours(there: Head, headers: dict[str, str], md5: str, sums: dict[str, str]) -> bool:
@@ -55,7 +58,8 @@ class Bucket(Requests):
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """All objects whose key begins with a prefix, in the order of the server. Raises S3Error for a listing cut short."""
-        token, seen, tries = "", set(), 0
+        token, tries = "", 0
+        seen: set[str] = set()
         while True:
             query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000", "prefix": prefix}
             if token:
@@ -63,9 +67,9 @@ class Bucket(Requests):
             answer = self.ask("LIST", "GET", "", query)
             try:
                 page = responses.page(bytes(answer.body))
-            except responses.Malformed as fault:
+            except Malformed as fault:
                 tries += 1
-                if tries > 2:
+                if tries >= retries.PAGE_ATTEMPTS:
                     raise S3Error(f"LIST {self.shown(prefix)}: {fault}: what is missing there is unknown") from fault
                 continue
             tries = 0
@@ -101,7 +105,8 @@ class Bucket(Requests):
         return Begun(head, headers, skew, place)
 
     def get(
-        self, key: str, etag: str, start: int | None, size: int, begun: Begun | None = None, into=None
+        self, key: str, etag: str, start: int | None, size: int, begun: Begun | None = None,
+        into: connection.Receiver | None = None,
     ) -> connection.Answer:  # fmt: skip
         """Bytes of an object as long as it has this ETag, all of them where start is None.
 
@@ -124,11 +129,11 @@ class Bucket(Requests):
 
     # writing
 
-    def needs_sha256(self, headers: dict) -> bool:
+    def needs_sha256(self, headers: dict[str, str]) -> bool:
         """Whether an object gets a SHA-256 because KMS encrypts it: an MD5 is kept in the ETag alone, and that is none there."""
         return self.checksum in ("auto", "md5") and (self._kms or is_kms(headers))
 
-    def sums(self, body, md5: bytes | None, headers: dict) -> dict[str, str]:
+    def sums(self, body: bytes | memoryview, md5: bytes | None, headers: dict[str, str]) -> dict[str, str]:
         """The checksum that a body travels with."""
         how = "sha256" if self.needs_sha256(headers) else self.checksum
         if how == "auto":
@@ -142,7 +147,7 @@ class Bucket(Requests):
             return {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(body).digest()).decode()}
         return {}
 
-    def put(self, key: str, body: bytes, headers: dict, md5: bytes, expect: str | None) -> Stored:
+    def put(self, key: str, body: bytes, headers: dict[str, str], md5: bytes, expect: str | None) -> Stored:
         """Store an object whole. Raises Changed when what is there is not what was expected."""
         sums = self.sums(body, md5, headers)
         try:
@@ -159,7 +164,7 @@ class Bucket(Requests):
             return self.put(key, body, headers, md5, None if expect is None else now.etag or None)
         return now
 
-    def delete(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    def delete(self, items: _Items) -> _Failures:
         """Delete up to 1,000 objects, each only while it has its ETag ('' = whatever it has); key, code, message of each that failed.
 
         Those for which S3 had no time are tried again.
@@ -172,8 +177,8 @@ class Bucket(Requests):
                 *(told for key, etag in odd for told in self._delete_one(key, etag)),
             ]
         failed, began = self._delete_some(items), time.monotonic()
-        for attempt in range(1, _DELETES):
-            busy = {key for key, code, _message in failed if code in AGAIN_CODES}
+        for attempt in range(1, retries.DELETE_ATTEMPTS):
+            busy = {key for key, code, _message in failed if code in retries.CODES}
             again = [item for item in items if item[0] in busy]
             if not again or not self._waited(attempt + 1, 0.0, began):
                 break
@@ -183,7 +188,7 @@ class Bucket(Requests):
                 break
         return failed
 
-    def _delete_some(self, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    def _delete_some(self, items: _Items) -> _Failures:
         listed = "".join(
             f"<Object><Key>{responses.escape(key)}</Key>{f'<ETag>{responses.escape(etag)}</ETag>' if etag else ''}</Object>"
             for key, etag in items
@@ -194,7 +199,7 @@ class Bucket(Requests):
         answer = self.ask("DELETE", "POST", "", {"delete": ""}, {"content-md5": md5}, data)
         try:
             return responses.failed_deletes(bytes(answer.body))
-        except responses.Malformed as fault:
+        except Malformed as fault:
             raise S3Error(f"DELETE in {self.where.bucket}: {fault}") from fault
 
     def confirm(self, key: str, was: Stored, size: int, etag: str, sha256: bytes | None) -> None:
@@ -214,14 +219,14 @@ class Bucket(Requests):
                 "run it again"
             )
 
-    def _delete_one(self, key: str, etag: str) -> list[tuple[str, str, str]]:
+    def _delete_one(self, key: str, etag: str) -> _Failures:
         try:
             self.ask("DELETE", "DELETE", key, None, {"if-match": f'"{etag}"'} if etag else {}, fine=(404,))
         except S3Error as fault:
             return [(key, fault.code or "failed", str(fault))]
         return []
 
-    def copy(self, key: str, etag: str, headers: dict, conditional: bool = True) -> Stored:
+    def copy(self, key: str, etag: str, headers: dict[str, str], conditional: bool = True) -> Stored:
         """Give an object other headers, its bytes unchanged, while it has this ETag; its new one, "" when that is not known.
 
         conditional: also while it is stored, for S3 reads the source before; a server that says that it knows no such copies gets none.

@@ -12,6 +12,8 @@ import re
 import urllib.parse
 from typing import NamedTuple
 
+from .errors import Malformed
+
 
 class Listed(NamedTuple):
     """An object as a listing shows it; modified as S3 wrote it."""
@@ -50,10 +52,6 @@ class Stored(NamedTuple):
 
     etag: str
     date: float
-
-
-class Malformed(Exception):
-    """An answer that is not what S3 would say."""
 
 
 CONTENT = (
@@ -98,10 +96,10 @@ def _entries(text: str) -> list[tuple[str, str, str, str]]:
         return [(key, size, etag, modified) for key, modified, etag, size in found]
     told = []
     for entry in _ENTRY.findall(text):
-        parts = [pattern.search(entry) for pattern in (_KEY, _SIZE, _ETAG, _TIME)]
-        if not all(parts):
+        key, size, etag, modified = (pattern.search(entry) for pattern in (_KEY, _SIZE, _ETAG, _TIME))
+        if not (key and size and etag and modified):
             raise Malformed("an object in the listing has no key, size, ETag or time")
-        told.append(tuple(part.group(1) for part in parts))
+        told.append((key[1], size[1], etag[1], modified[1]))
     return told
 
 
@@ -111,7 +109,8 @@ def page(body: bytes) -> Page:
     if "<ListBucketResult" not in text or not text.rstrip().endswith("</ListBucketResult>"):
         raise Malformed("the listing is cut short or is none")
     encoded = "<EncodingType>url</EncodingType>" in text
-    objects, times = [], {}
+    objects: list[Listed] = []
+    times: dict[str, str] = {}
     for key, size, etag, modified in _entries(text):
         if encoded:
             if "%" in key or "+" in key:

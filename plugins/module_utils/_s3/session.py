@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from . import endpoint as _s3_endpoint
 from .endpoint import Keys, Where
-
-
-class LoginError(Exception):
-    """No credentials, no region or no such place, as one sentence."""
+from .errors import LoginError, WhereError
 
 
 def missing(fault: ImportError) -> str:
@@ -23,7 +21,7 @@ def missing(fault: ImportError) -> str:
     return f"botocore is missing ({fault}): install python3-botocore, or boto3 from PyPI"
 
 
-def _session(profile: str | None):
+def _session(profile: str | None) -> Any:
     try:
         import botocore.session
     except ImportError as fault:
@@ -34,9 +32,9 @@ def _session(profile: str | None):
 class _Found:
     """Credentials that botocore found and renews: each call gives those of now."""
 
-    def __init__(self, credentials, profile: str | None):
+    def __init__(self, credentials: Any, profile: str | None):
         self._credentials, self._profile = credentials, profile
-        self._fixed = None, Keys("", "")  # credentials that nothing renews, and their keys
+        self._fixed: tuple[Any, Keys] = None, Keys("", "")  # credentials that nothing renews, and their keys
 
     def __call__(self) -> Keys:
         credentials, (fixed, keys) = self._credentials, self._fixed
@@ -66,7 +64,7 @@ def _given(options: dict) -> Keys | None:
     if bool(key) != bool(secret):
         there, missing = ("access_key", "secret_key") if key else ("secret_key", "access_key")
         raise LoginError(f"{there} needs {missing}: give both, or neither and let botocore find credentials")
-    return Keys(key, secret, options.get("session_token") or None) if key else None
+    return Keys(key, secret, options.get("session_token") or None) if key and secret else None
 
 
 def _environment(options: dict) -> Keys | None:
@@ -185,14 +183,14 @@ def login(bucket: str, options: dict) -> tuple[Where, Callable[[], Keys]]:
     """
     kept: list = []
 
-    def session():
+    def session() -> Any:
         if not kept:
             kept.append(_session(options.get("profile")))
         return kept[0]
 
-    fault = _s3_endpoint.bucket_fault(bucket)
-    if fault:
-        raise LoginError(fault)
+    wrong = _s3_endpoint.bucket_fault(bucket)
+    if wrong:
+        raise LoginError(wrong)
     try:
         keys = _keys(options, session)
         endpoint = _endpoint(options, session)
@@ -206,7 +204,7 @@ def login(bucket: str, options: dict) -> tuple[Where, Callable[[], Keys]]:
             verify=options.get("validate_certs") is not False,
         )
         proxy = _s3_endpoint.proxy_of(where.secure, where.name, dict(os.environ))
-    except _s3_endpoint.WhereError as fault:
+    except WhereError as fault:
         raise LoginError(str(fault)) from fault
     except Exception as fault:
         if isinstance(fault, LoginError) or not type(fault).__module__.startswith("botocore"):

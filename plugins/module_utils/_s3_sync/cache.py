@@ -26,7 +26,8 @@ import os
 import sys
 import tempfile
 import threading
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 from .._s3.responses import Head
 
@@ -202,7 +203,7 @@ class Cache:
             self._changed |= self._objects.pop(path, None) is not None
             return
         # without checksums: each object has its own, so they would make as many sets as there are objects
-        entry = [head.headers, head.metadata, head.storage_class, head.encryption, head.kms_key, {}, None]
+        entry: list[Any] = [head.headers, head.metadata, head.storage_class, head.encryption, head.kms_key, {}, None]
         key = json.dumps(entry, sort_keys=True)
         with self._lock:  # two threads must not give one number to two sets
             number = self._numbers.get(key)
@@ -213,7 +214,7 @@ class Cache:
         self._objects[path] = f"{head.etag} {modified} {number}"
         self._changed = True
 
-    def keep_only(self, files, objects) -> None:
+    def keep_only(self, files: Collection[str], objects: Collection[str]) -> None:
         """Drop what is on neither side any more; each is a collection of paths."""
         for there, now in ((self._files, files), (self._objects, objects)):
             if len(there) > len(now):

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import re
 import zlib
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .._s3.multipart import part_sizes
 from .._s3.objects import Bucket
@@ -18,14 +18,24 @@ from . import tree
 _MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
 
 
+class Running(Protocol):
+    """A hash that is fed bit by bit."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Feed it."""
+
+    def digest(self) -> bytes:
+        """What it is."""
+
+
 class Sum(NamedTuple):
-    """A hash as S3 tells it. count: of how many parts' own hashes it is made, 0 when it is that of the whole."""
+    """A hash as S3 tells it. parts: of how many parts' own hashes it is made, 0 when it is that of the whole."""
 
     name: str  # md5, sha256, sha1 or crc32
     told: str
-    count: int
+    parts: int
 
-    def running(self):
+    def running(self) -> Running:
         """A hash of this kind that is fed bit by bit."""
         if self.name == "crc32":
             return _Crc32()
@@ -34,7 +44,7 @@ class Sum(NamedTuple):
     def is_of(self, sums: list[bytes]) -> bool:
         """Whether it is that of an object whose parts have these; of the whole there is but one."""
         whole = sums[0]
-        if self.count:
+        if self.parts:
             running = self.running()
             running.update(b"".join(sums))
             whole = running.digest()
@@ -57,10 +67,10 @@ class Sum(NamedTuple):
 class _Crc32:
     """CRC32 as hashlib has the others."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Feed it."""
         self._value = zlib.crc32(data, self._value)
 
@@ -83,7 +93,7 @@ def told(head: Head) -> list[Sum]:
             composite = head.checksum_type == "COMPOSITE" or count
             found.append(Sum(name, value, (int(count) if count.isdigit() else parts) if composite else 0))
     return sorted(
-        found, key=lambda one: (one.name == "crc32", one.count > 1)
+        found, key=lambda one: (one.name == "crc32", one.parts > 1)
     )  # that of the whole needs no sizes of parts
 
 
@@ -94,10 +104,10 @@ def cheapest(sums: list[Sum]) -> Sum | None:
 
 def likely(bucket: Bucket, key: str, size: int, one: Sum) -> list[int]:
     """The sizes of the parts that a hash is made of, if all but the last are as large as the first; [] when they cannot be."""
-    if one.count < 2:
+    if one.parts < 2:
         return [size]
     about = bucket.head(key, 1)
-    first, rest = (about.size if about else 0), one.count - 1
+    first, rest = (about.size if about else 0), one.parts - 1
     return [first] * rest + [size - first * rest] if 0 < size - first * rest <= first else []
 
 
@@ -106,7 +116,7 @@ def exactly(bucket: Bucket, key: str, etag: str, size: int, one: Sum, descriptor
 
     A request for each part: parts may be of any sizes, and no other way tells an object of such from a file that differs.
     """
-    sizes = part_sizes(bucket, key, etag, size, one.count) if one.count > 1 else tried
+    sizes = part_sizes(bucket, key, etag, size, one.parts) if one.parts > 1 else tried
     if not sizes:
         return None
     return sizes != tried and one.fits(descriptor, sizes)

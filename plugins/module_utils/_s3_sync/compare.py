@@ -50,7 +50,7 @@ class Look:
         closed file, out of its memory.
         """
         known = self._cache.file(path)
-        return bool(known) and etag in (known.md5, known.tag) and self._trusted(known, now, opened)
+        return known is not None and etag in (known.md5, known.tag) and self._trusted(known, now, opened)
 
     def differing(
         self, paths: list[str], files: dict[str, Identity], there: dict[str, Listed]
@@ -91,7 +91,7 @@ class Look:
 
     def _judge(self, path: str, listed: Listed, descriptor: int, now: Identity) -> tuple[str, bool, str]:
         known = self._cache.file(path)
-        md5 = known.md5 if self._trusted(known, now) else ""
+        md5 = known.md5 if known and self._trusted(known, now) else ""
         if _PLAIN.fullmatch(listed.etag):
             md5 = md5 or _tree.md5_of(descriptor, now.size)
             if md5 == listed.etag:
@@ -127,7 +127,7 @@ class Look:
     def _same(self, path: str, head: Head, descriptor: int, size: int) -> bool | None:
         """Whether a file has an object's content, None when the object tells nothing that can be compared."""
         for one in checksums.told(head):
-            if one.name == "md5" and not one.count:
+            if one.name == "md5" and not one.parts:
                 return False  # the file's was seen to be another
             same = checksums.has(self._bucket, self._prefix + path, head.etag, size, one, descriptor, at_any_cost=False)
             if same is not None:

@@ -9,10 +9,12 @@ import gc
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from .._s3 import session
-from .._s3.client import S3Error
-from .._s3.connection import Untrusted
+from .._s3.endpoint import Where
+from .._s3.errors import LoginError, S3Error, Untrusted
 from .._s3.objects import Bucket
 from . import plan as _plan
 from . import rules, scan, tree
@@ -21,7 +23,8 @@ from .compare import Look
 from .options import Refused, mode_of, root_of, rules_of
 from .plan import Plan
 from .pull import Pull
-from .push import Done, Push
+from .push import Push
+from .result import Done, as_planned, result
 from .scan import Found
 from .tree import Tree
 from .workers import PATIENCE, Crew, Progress
@@ -42,7 +45,7 @@ class Sync:
             where, keys = session.login(options["bucket"], options)
             checksum = options.get("checksum") or "auto"
             self.bucket = Bucket(where, keys, checksum=checksum)
-        except (session.LoginError, Untrusted) as fault:
+        except (LoginError, Untrusted) as fault:
             raise Refused(str(fault)) from fault
         threads = 16 if options.get("concurrency") is None else options["concurrency"]
         if not 1 <= threads <= 64:
@@ -57,7 +60,7 @@ class Sync:
         self._found: dict[str, Identity] = {}
         self.ended = False  # by SIGTERM
 
-    def _remember(self, root: str, where) -> Cache:
+    def _remember(self, root: str, where: Where) -> Cache:
         given = self._options.get("cache")
         folder = None if given == "none" else os.path.expanduser(given or CACHE)
         return Cache(folder, (where.header, where.bucket, self.rules.prefix, root))
@@ -208,14 +211,22 @@ class Sync:
                 self._cache.save()  # what was read need not be read again
             raise Refused(wanted)
 
-    def _finish(self, plan: Plan, problems: list[str], check: bool, files: dict, objects: dict, work) -> dict:
+    def _finish(
+        self,
+        plan: Plan,
+        problems: list[str],
+        check: bool,
+        files: dict,
+        objects: dict,
+        work: Callable[[Plan, Progress], Done],
+    ) -> dict:
         if problems:
             plan.deletes = []  # what could not be seen is not missing
         destination = self.tree.root if self._pull else self.where
         if check or plan.empty():
             if not plan.empty():
                 _see_progress(self._options.get("progress_file"))
-            done = _as_planned(plan)
+            done = as_planned(plan)
         else:
             progress = _progress(self._options.get("progress_file"))
             try:
@@ -224,46 +235,20 @@ class Sync:
                 progress.close()
         self._cache.keep_only(files, objects)
         note = "" if check else self._cache.save()
-        result = self._result(plan, done, destination)
+        with_diff, with_files = self._options.get("diff", True), self._options.get("report") == "full"
+        report = result(plan, done, destination, self.bucket.requests, with_diff, with_files)
         if note:
             self._warnings.append(note)
         if self._warnings:
-            result["warnings"] = self._warnings
+            report["warnings"] = self._warnings
         problems = problems + done.problems
         if problems:
             shown = "; ".join(problems[:_TOLD]) + (
                 f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
             )
             kept = ". Nothing was deleted" if self.rules.delete and not done.deleted else ""
-            raise Refused(f"{shown}{kept}", result)
-        return result
-
-    def _result(self, plan: Plan, done: Done, destination: str) -> dict:
-        sent, fetched, gone, heads = (set(paths) for paths in (done.sent, done.fetched, done.deleted, done.reheaded))
-        made = Plan(
-            [item for item in plan.sends if item.path in sent], [item for item in plan.fetches if item.path in fetched],
-            [item for item in plan.reheaders if item.path in heads], [item for item in plan.deletes if item.path in gone],
-        )  # fmt: skip
-        told = {
-            "changed": not made.empty(), "actions": _plan.actions(made, destination), "uploaded": len(sent),
-            "downloaded": len(fetched), "deleted": len(gone), "updated_headers": len(heads), "bytes": done.bytes,
-            "requests": dict(sorted(self.bucket.requests.items())),
-        }  # fmt: skip
-        if self._options.get("diff", True):
-            told["diff"] = _plan.diff(made, destination)
-        if self._options.get("report") == "full":
-            told["files"] = {
-                "uploaded": sorted(sent), "downloaded": sorted(fetched), "deleted": sorted(gone), "updated_headers": sorted(heads),
-            }  # fmt: skip
-        return told
-
-
-def _as_planned(plan: Plan) -> Done:
-    done = Done()
-    done.sent, done.fetched = [item.path for item in plan.sends], [item.path for item in plan.fetches]
-    done.reheaded, done.deleted = [item.path for item in plan.reheaders], [item.path for item in plan.deletes]
-    done.bytes = sum(item.size for item in plan.sends + plan.fetches)
-    return done
+            raise Refused(f"{shown}{kept}", report)
+        return report
 
 
 def _progress(path: str | None) -> Progress:
@@ -306,7 +291,7 @@ class _Ended(BaseException):
 
 
 @contextlib.contextmanager
-def _ending(made: Sync):
+def _ending(made: Sync) -> Iterator[None]:
     """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed.
 
     What is under way has a moment; then it is cut off, for a server that hangs must not hold up the end until SIGKILL comes.
@@ -317,7 +302,7 @@ def _ending(made: Sync):
     late = threading.Timer(PATIENCE - 1, made.bucket.end)  # before an upload is given up: no part may still arrive then
     late.daemon = True
 
-    def end(_number: int, _frame) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: giving up what was begun must not be broken off
         late.start()
         made.ended = True

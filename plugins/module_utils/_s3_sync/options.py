@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 
-from . import rules
+from . import headers, rules
 from .rules import HeaderRule, Rules
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
@@ -47,7 +47,7 @@ def _header_rules(options: dict) -> tuple[HeaderRule, ...]:
         patterns = _patterns(item, "patterns", ())
         if not patterns:
             raise Refused(f"headers[{number}].patterns must name at least one glob, got {item.get('patterns')!r}")
-        values = {name: item.get(name) for name in rules.FIELDS}
+        values = {name: item.get(name) for name in headers.FIELDS}
         if values["content_encoding"]:
             values["content_encoding"] = values["content_encoding"].replace(" ", "")  # as S3 tells it
         metadata = tuple(sorted((str(k), str(v)) for k, v in (item.get("metadata") or {}).items()))

@@ -11,14 +11,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from .._s3.responses import Head, Listed
 from . import rules as _rules
+from .headers import drift
 from .rules import Rules
-
-_CONTENT = ("content-type", "content-encoding", "cache-control", "content-disposition", "content-language")
-_SHOWN = 20  # paths that a sentence names at most
 
 
 class Send(NamedTuple):
@@ -81,9 +80,10 @@ class Plan:
         return not (self.sends or self.fetches or self.reheaders or self.deletes)
 
 
-def objects(listing, rules: Rules) -> dict[str, Listed]:
+def objects(listing: Iterable[Listed], rules: Rules) -> dict[str, Listed]:
     """The objects that take part, by path, which is their key from here on. Folder markers and what is excluded are nobody's business."""
-    choose, start, found = _rules.Chooser(rules), len(rules.prefix), {}
+    choose, start = _rules.Chooser(rules), len(rules.prefix)
+    found: dict[str, Listed] = {}
     for item in listing:
         path = item.key[start:]
         # a server that lists neighbours of the prefix must not make us touch them
@@ -100,61 +100,6 @@ def sort_out(source: dict[str, int], target: dict[str, int]) -> Sorted:
         there = target.get(path)
         (told.new if there is None else told.open if there == size else told.resized).append(path)
     told.extra = [path for path in target if path not in source]
-    return told
-
-
-def drift(rules: Rules, path: str, head: Head) -> tuple[dict[str, str], str]:
-    """The headers to set on an object whose content is right, and why; empty when they are as they are to be.
-
-    Content headers are all ours. Of the metadata only what the rules name is: what other tools wrote there stays. The storage
-    class is left as it is, for lifecycle rules change it.
-    """
-    told = _rules.told(rules, path)
-    wanted = {name: value for name, value in told.items() if value}
-    now = {name: head.headers[name] for name in _CONTENT if name in head.headers}
-    now.update((f"x-amz-meta-{name}", value) for name, value in head.metadata.items())
-    differs = [name for name in _CONTENT if wanted.get(name) != now.get(name)]
-    differs += [name for name in told if name.startswith("x-amz-meta-") and told[name] != now.get(name, "")]
-    encryption = encryption_headers(rules)
-    if rules.encryption and head.encryption != rules.encryption:
-        differs.append("encryption")
-    elif rules.kms_key and rules.kms_key not in (head.kms_key, (head.kms_key or "").rpartition("/")[2]):
-        differs.append("encryption key")
-    if not differs:
-        return {}, ""
-    kept = {name: value for name, value in now.items() if name.startswith("x-amz-meta-") and name not in told}
-    other = {name: value for name, value in head.headers.items() if name not in _CONTENT}
-    if head.storage_class != "STANDARD":
-        other["x-amz-storage-class"] = head.storage_class
-    if not encryption and head.encryption:
-        encryption = {"x-amz-server-side-encryption": head.encryption}
-        if head.kms_key:
-            encryption["x-amz-server-side-encryption-aws-kms-key-id"] = head.kms_key
-    why = ", ".join(_change(name, now, wanted) for name in differs)
-    return {**other, **kept, **wanted, **encryption}, why
-
-
-def _change(name: str, now: dict, wanted: dict) -> str:
-    if name.startswith("encryption"):
-        return name
-    return f"{name} {now.get(name, 'none')!r} -> {wanted.get(name, 'none')!r}"
-
-
-def encryption_headers(rules: Rules) -> dict[str, str]:
-    """What asks for encryption; without a rule the bucket's own setting holds."""
-    if not rules.encryption:
-        return {}
-    told = {"x-amz-server-side-encryption": rules.encryption}
-    if rules.kms_key:
-        told["x-amz-server-side-encryption-aws-kms-key-id"] = rules.kms_key
-    return told
-
-
-def put_headers(rules: Rules, path: str) -> dict[str, str]:
-    """All headers that a new object is stored with."""
-    told = {**_rules.headers(rules, path), **encryption_headers(rules)}
-    if rules.storage_class and rules.storage_class != "STANDARD":
-        told["x-amz-storage-class"] = rules.storage_class
     return told
 
 
@@ -210,7 +155,7 @@ def pull(
 def _order(plan: Plan, rules: Rules) -> None:
     """Assets before pages, each by path."""
 
-    def place(item) -> tuple[bool, str]:
+    def place(item: Send | Fetch | Reheader) -> tuple[bool, str]:
         return _rules.is_page(rules, item.path), item.path
 
     for items in (plan.sends, plan.fetches, plan.reheaders):
@@ -247,7 +192,7 @@ def unsafe(path: str) -> str:
     return ""
 
 
-def folders(paths) -> set[str]:
+def folders(paths: Iterable[str]) -> set[str]:
     """All folders that some paths lie in."""
     found: set[str] = set()
     for path in paths:
@@ -258,7 +203,7 @@ def folders(paths) -> set[str]:
     return found
 
 
-def blocked(paths) -> dict[str, str]:
+def blocked(paths: Collection[str]) -> dict[str, str]:
     """The keys that cannot be files, with the reason: unsafe ones, and those that are a folder of others too."""
     found = {path: why for path in paths if (why := unsafe(path))}
     above = folders(path for path in paths if path not in found)
@@ -270,45 +215,3 @@ def names(paths: list[str]) -> str:
     """A few of some paths."""
     shown = ", ".join(repr(path) for path in paths[:3])
     return f"{shown} and {len(paths) - 3} more" if len(paths) > 3 else shown
-
-
-def size_text(size: int) -> str:
-    """A size for people."""
-    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 999.5 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 9.95 else f"{value:.1f} {units[0]}"
-
-
-def actions(plan: Plan, destination: str) -> list[str]:
-    """The plan in words, with counts and bytes: a line for each file while they are few, else one for all of a kind."""
-    told = []
-    groups = (
-        ("send", plan.sends, "to"), ("fetch", plan.fetches, "into"), ("set the headers of", plan.reheaders, "in"),
-        ("delete", plan.deletes, "from"),
-    )  # fmt: skip
-    for verb, items, to in groups:
-        if len(items) > _SHOWN:
-            size = size_text(sum(item.size for item in items))
-            told.append(
-                f"{verb} {len(items)} files, {size}, {to} {destination} ({names([item.path for item in items])})"
-            )
-            continue
-        for item in items:
-            why = f", {item.why}" if hasattr(item, "why") else ""
-            told.append(f"{verb} {item.path!r}, {size_text(item.size)}{why}, {to} {destination}")
-    return told
-
-
-def diff(plan: Plan, where: str) -> dict:
-    """The exact plan as Ansible shows a difference, one line for each thing."""
-    before = [f"{item.path}: {item.why.split(' -> ')[0]}" for item in plan.sends + plan.fetches if item.why != "new"]
-    before += [f"{item.path}" for item in plan.deletes]
-    before += [f"{item.path}: headers" for item in plan.reheaders]
-    after = [f"{item.path}: {item.why} ({item.size} bytes)" for item in plan.sends + plan.fetches]
-    after += [f"{item.path}: headers, {item.why}" for item in plan.reheaders]
-    join = "".join
-    return {
-        "before_header": where, "after_header": where,
-        "before": join(f"{line!s}\n" for line in sorted(before)), "after": join(f"{line!s}\n" for line in sorted(after)),
-    }  # fmt: skip

@@ -8,10 +8,12 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .._s3 import responses
-from .._s3.client import Begun, Changed, Torn
+from .._s3.client import Begun
+from .._s3.errors import Changed, Torn
 from .._s3.objects import Bucket
 from . import checksums, scan
 from . import tree as _tree
@@ -19,7 +21,8 @@ from .cache import Cache, Identity
 from .checksums import Sum
 from .compare import TRIES
 from .plan import Delete, Fetch, Plan
-from .push import Done, by_size, explain
+from .push import by_size, explain
+from .result import Done
 from .rules import Rules, is_page
 from .tree import Tree
 from .workers import Crew, Progress, in_turn
@@ -48,7 +51,8 @@ class _Span:
 
     def begin(self) -> None:
         """From its beginning: it may come a second time."""
-        self.came, self.fault = 0, None
+        self.came = 0
+        self.fault: OSError | None = None
         self.hash = self._check.running() if self._check else None
 
     def take(self, block: memoryview) -> None:
@@ -96,7 +100,7 @@ class Pull:
         self._tree.leave()
         return self.done
 
-    def _took(self, item: Fetch, outcome) -> None:
+    def _took(self, item: Fetch, outcome: Staged | BaseException) -> None:
         if isinstance(outcome, Exception):
             self.done.problems.append(explain(item.path, outcome))
         elif isinstance(outcome, BaseException):
@@ -134,7 +138,7 @@ class Pull:
             self._took(item, outcome)
 
     @staticmethod
-    def _again(work, item: Fetch, *begun) -> Staged:
+    def _again(work: Callable[..., Staged], item: Fetch, *begun: Begun | None) -> Staged:
         """What arrived torn is fetched again; begun: what the first try has already."""
         for attempt in range(TRIES):
             try:
@@ -197,11 +201,11 @@ class Pull:
                 if isinstance(outcome, BaseException):
                     raise outcome
                 self._progress.count(f"fetching {item.path}", number + 1, count, (number + 1) * step)
-            good = (
-                one.is_of([sums[number] for number in range(count)])
-                if inparts
-                else bool(sizes) and one.fits(descriptor, sizes)
-            )
+            good: bool | None = False
+            if one and inparts:
+                good = one.is_of([sums[number] for number in range(count)])
+            elif one and sizes:
+                good = one.fits(descriptor, sizes)
             if one and not good:
                 good = checksums.exactly(self._bucket, key, item.etag, item.size, one, descriptor, sizes)
                 if good is False:
@@ -227,7 +231,7 @@ class Pull:
                 self.done.problems.append(f"{scan.shown(item.path)} was not deleted: {fault.strerror}")
 
 
-def _write(descriptor: int, data, start: int) -> None:
+def _write(descriptor: int, data: bytes | bytearray | memoryview, start: int) -> None:
     count = os.pwrite(descriptor, data, start)
     while count < len(data):
         with memoryview(data) as view:

@@ -10,34 +10,23 @@ import time
 from collections.abc import Iterator
 
 from .._s3 import multipart
-from .._s3.client import Changed, S3Error
+from .._s3.errors import Changed, S3Error
 from .._s3.multipart import Part, Upload
 from .._s3.objects import Bucket
 from .._s3.responses import Stored
+from . import headers, scan
 from . import plan as _plan
-from . import scan
 from . import tree as _tree
 from .cache import Cache
 from .compare import TRIES
 from .plan import Delete, Plan, Reheader, Send
+from .result import Done
 from .rules import Rules, is_page
 from .tree import Tree
 from .workers import Crew, Progress, in_turn
 
 _BATCH = 1000  # keys in one request that deletes
 _SMALL = 1 << 20  # bytes; sixteen at a time of such files are little memory
-
-
-class Done:
-    """What was done, and a sentence for each thing that failed."""
-
-    def __init__(self):
-        self.sent: list[str] = []
-        self.fetched: list[str] = []
-        self.reheaded: list[str] = []
-        self.deleted: list[str] = []
-        self.problems: list[str] = []
-        self.bytes = 0
 
 
 def explain(path: str, fault: Exception) -> str:
@@ -87,7 +76,9 @@ class Push:
             self._deletes(plan.deletes)
         return self.done
 
-    def _took(self, path: str, size: int, outcome, verb: str, total: int, into: list[str]) -> None:
+    def _took(
+        self, path: str, size: int, outcome: BaseException | Stored | None, verb: str, total: int, into: list[str]
+    ) -> None:
         if isinstance(outcome, Exception):
             self.done.problems.append(explain(path, outcome))
         elif isinstance(outcome, BaseException):
@@ -120,9 +111,9 @@ class Push:
                     raise
                 time.sleep(0.1)
         md5 = hashlib.md5(data, usedforsecurity=False)
-        headers = _plan.put_headers(self._rules, item.path)
+        sent = headers.put_headers(self._rules, item.path)
         key = self._rules.prefix + item.path
-        stored = self._bucket.put(key, data, headers, md5.digest(), item.expect)
+        stored = self._bucket.put(key, data, sent, md5.digest(), item.expect)
         if self._rules.verify:
             self._bucket.confirm(key, stored, len(data), md5.hexdigest(), hashlib.sha256(data).digest())
         self._cache.remember_file(item.path, now, begin, md5=md5.hexdigest(), tag=stored.etag)
@@ -138,12 +129,12 @@ class Push:
 
     def _send_parts(self, item: Send) -> None:
         key, begin = self._rules.prefix + item.path, time.time_ns()
-        headers = _plan.put_headers(self._rules, item.path)
+        sent = headers.put_headers(self._rules, item.path)
         with contextlib.ExitStack() as undo:
             with self._tree.reading(item.path) as (descriptor, now):
                 if now.size > multipart.LARGEST:
                     raise S3Error(f"{now.size} bytes are more than S3 stores in one object (5 TiB): split it")
-                upload = undo.enter_context(_given_up(Upload.begin(self._bucket, key, headers)))
+                upload = undo.enter_context(_given_up(Upload.begin(self._bucket, key, sent)))
                 parts = self._parts(item.path, upload, descriptor, now.size)
             # from here on the file may change: what was read of it is one state, and all of it is sent
             stored = upload.finish(parts, item.expect)

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of a sync: which files take part, which of them are pages, and with which headers they are stored. Pure."""
+"""The rules of a sync: which files take part, which of them are pages, and all other settings. Pure."""
 
 from __future__ import annotations
 
@@ -8,35 +8,13 @@ import dataclasses
 import functools
 import re
 
-# Our own table, for the host's differs from host to host. Text is UTF-8 on every web site of this century.
-_TYPES = {
-    "avif": "image/avif", "bmp": "image/bmp", "css": "text/css; charset=utf-8", "csv": "text/csv; charset=utf-8",
-    "eot": "application/vnd.ms-fontobject", "epub": "application/epub+zip", "gif": "image/gif", "gz": "application/gzip",
-    "htm": "text/html; charset=utf-8", "html": "text/html; charset=utf-8", "ico": "image/x-icon", "ics": "text/calendar; charset=utf-8",
-    "jpeg": "image/jpeg", "jpg": "image/jpeg", "js": "text/javascript; charset=utf-8", "json": "application/json",
-    "jsonld": "application/ld+json", "log": "text/plain; charset=utf-8", "map": "application/json", "md": "text/markdown; charset=utf-8",
-    "mjs": "text/javascript; charset=utf-8", "mov": "video/quicktime", "mp3": "audio/mpeg", "mp4": "video/mp4", "m4a": "audio/mp4",
-    "oga": "audio/ogg", "ogg": "audio/ogg", "ogv": "video/ogg", "otf": "font/otf", "pdf": "application/pdf", "png": "image/png",
-    "rss": "application/rss+xml; charset=utf-8", "atom": "application/atom+xml; charset=utf-8", "svg": "image/svg+xml",
-    "tar": "application/x-tar", "tif": "image/tiff", "tiff": "image/tiff", "ttf": "font/ttf", "txt": "text/plain; charset=utf-8",
-    "wasm": "application/wasm", "wav": "audio/wav", "weba": "audio/webm", "webm": "video/webm",
-    "webmanifest": "application/manifest+json", "webp": "image/webp", "woff": "font/woff", "woff2": "font/woff2",
-    "xhtml": "application/xhtml+xml; charset=utf-8", "xml": "application/xml; charset=utf-8", "yaml": "application/yaml",
-    "yml": "application/yaml", "zip": "application/zip", "zst": "application/zstd", "br": "application/x-brotli",
-    "doc": "application/msword", "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "xls": "application/vnd.ms-excel", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "ppt": "application/vnd.ms-powerpoint", "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    "7z": "application/x-7z-compressed", "bz2": "application/x-bzip2", "xz": "application/x-xz", "rtf": "application/rtf",
-}  # fmt: skip
-_OTHER = "application/octet-stream"
-_CODINGS = {"gz": "gzip", "br": "br", "zst": "zstd"}
+CODINGS = {"gz": "gzip", "br": "br", "zst": "zstd"}
 # A file of these kinds names others, which must be there before it: it goes after them.
 PAGES = (
     "*.html", "*.htm", "*.xhtml", "*.webmanifest", "manifest.json", "sw.js", "service-worker.js", "*.rss", "*.atom", "feed.xml",
     "sitemap*.xml", "robots.txt", "asset-manifest.json",
 )  # fmt: skip
 PART = ".samefiles-part-"  # what files are called while they are being written: on neither side they take part
-FIELDS = ("content_type", "content_encoding", "cache_control", "content_disposition", "content_language")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +105,11 @@ def fits(pattern: str, path: str) -> bool:
 @functools.lru_cache(maxsize=128)
 def _union(patterns: tuple[str, ...]) -> tuple[re.Pattern | None, re.Pattern | None]:
     """All patterns that mean names, and all that mean paths, each as one."""
-    kinds = [[], []]
+    kinds: tuple[list[str], list[str]] = ([], [])
     for pattern in patterns:
         kinds["/" in pattern].append(f"(?:{_compiled(pattern.lstrip('/')).pattern})")
-    return tuple(re.compile("|".join(kind), re.DOTALL) if kind else None for kind in kinds)
+    name, whole = (re.compile("|".join(kind), re.DOTALL) if kind else None for kind in kinds)
+    return name, whole
 
 
 def fits_any(patterns: tuple[str, ...], path: str) -> bool:
@@ -151,9 +130,9 @@ def _shuts_all(pattern: str, folder: str) -> bool:
     stem = pattern.lstrip("/").removesuffix("**")
     if not stem.endswith("/") or stem.endswith("//"):  # no path has an empty part
         return False
-    stem = _compiled(stem[:-1])
+    meant = _compiled(stem[:-1])
     while folder:
-        if stem.fullmatch(folder):
+        if meant.fullmatch(folder):
             return True
         folder = folder.rpartition("/")[0]
     return False
@@ -197,41 +176,4 @@ class Chooser:
 def is_page(rules: Rules, path: str) -> bool:
     """Whether a file goes after those that it names; compressed, a page still is one."""
     stem, _dot, extension = path.rpartition(".")
-    return fits_any(rules.pages, path) or (extension in _CODINGS and fits_any(rules.pages, stem))
-
-
-@functools.lru_cache(maxsize=16)
-def _kinds(mime_map: tuple[tuple[str, str], ...]) -> tuple[dict[str, str], dict[str, str]]:
-    own = {extension.lstrip(".").lower(): kind for extension, kind in mime_map}
-    return {**_TYPES, **own}, own
-
-
-def _usual(rules: Rules, path: str) -> dict[str, str]:
-    """Type and encoding by the extensions: site.css.gz is CSS, compressed; backup.tar.gz is an archive."""
-    name = path.rpartition("/")[2].lower()
-    kinds, own = _kinds(rules.mime_map)
-    stem, _dot, extension = name.rpartition(".")
-    inner = stem.rpartition(".")[2] if "." in stem else ""
-    if extension in _CODINGS and extension not in own and inner in kinds and inner != "tar":
-        return {"content-type": kinds[inner], "content-encoding": _CODINGS[extension]}
-    return {"content-type": kinds.get(extension if _dot else "", _OTHER)}
-
-
-def told(rules: Rules, path: str) -> dict[str, str]:
-    """What the rules say of a file's headers: names in lower case, metadata as x-amz-meta-NAME; "" for one it must not have."""
-    found = _usual(rules, path)
-    if rules.cache_control:
-        found["cache-control"] = rules.cache_control
-    for rule in rules.headers:
-        if fits_any(rule.patterns, path):
-            for name in FIELDS:
-                value = getattr(rule, name)
-                if value is not None:
-                    found[name.replace("_", "-")] = value
-            found.update((f"x-amz-meta-{name.lower()}", value) for name, value in rule.metadata)
-    return found
-
-
-def headers(rules: Rules, path: str) -> dict[str, str]:
-    """The headers that a file is stored with."""
-    return {name: value for name, value in told(rules, path).items() if value}
+    return fits_any(rules.pages, path) or (extension in CODINGS and fits_any(rules.pages, stem))

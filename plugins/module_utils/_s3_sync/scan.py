@@ -16,7 +16,7 @@ from .rules import Chooser
 class Found:
     """A scan: identities of the files by path, links by path, and a sentence for all that cannot be synced."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.files: dict[str, Identity] = {}
         self.problems: list[str] = []
         self.skipped: list[str] = []

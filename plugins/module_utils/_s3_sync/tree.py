@@ -207,13 +207,14 @@ class Tree:
 
         found: what was there when the plan was made. What is another file now was written by somebody meanwhile, and stays.
         """
-        told = dict(self._to_disk(staged, folders=False))
+        failed = self._to_disk(staged, folders=False)
+        told: dict[str, Identity | OSError | Unsteady] = {}
         for path, part in staged:
             name = path.rpartition("/")[2]
             try:
                 at = self._folder_of(path, make=False)
-                if path in told:
-                    raise told[path]
+                if path in failed:
+                    raise failed[path]
                 _unchanged(path, at, found.get(path))
                 os.replace(part, name, src_dir_fd=at, dst_dir_fd=at)
                 told[path] = identity(os.stat(name, dir_fd=at, follow_symlinks=False))
@@ -226,7 +227,10 @@ class Tree:
 
     def _to_disk(self, staged: list[tuple[str, str]], folders: bool) -> dict[str, OSError]:
         """Have files, or else their folders, written; what failed. Many cost less by one sync of each file system."""
-        failed, done = {}, {}
+        failed: dict[str, OSError] = {}
+        done: dict[int | str, OSError | None] = {}
+        what: int | str  # a device, or a folder
+        work: Callable[[int], None]
         for path, part in staged:
             try:
                 at = self._folder_of(path, make=False)
@@ -239,8 +243,9 @@ class Tree:
                     continue
                 if what not in done:
                     done[what] = _fault_of(work, at)
-                if done[what]:
-                    raise done[what]
+                wrong = done[what]
+                if wrong:
+                    raise wrong
             except OSError as fault:
                 failed[path] = fault
         return failed

@@ -11,8 +11,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 PATIENCE = 10.0  # seconds that an end waits for what is under way
+_Item = TypeVar("_Item")
 _GIVE_UP = 20  # failures of the kind that awaits all, without one success between, after which the rest is not tried
 _NOT_TRIED = "not tried, for S3 did not answer before"
 
@@ -87,14 +89,14 @@ class Crew:
         return outcomes
 
     @staticmethod
-    def _early(begin: Callable, item, place: int):
+    def _early(begin: Callable, item: Any, place: int) -> Any:
         try:
             return begin(item, place)
         except BaseException:  # work meets it too, and tells
             return None
 
     @staticmethod
-    def _one(work: Callable, stopped: threading.Event, *about):
+    def _one(work: Callable, stopped: threading.Event, *about: Any) -> Any:
         if stopped.is_set():
             return Stopped(_NOT_TRIED)
         try:
@@ -102,13 +104,14 @@ class Crew:
         except BaseException as fault:  # told to the one who waits, whatever it is
             return fault
 
-    def map(self, work: Callable, items: Iterable, begin: Callable | None = None) -> Iterator[tuple]:
+    def map(self, work: Callable, items: Iterable[_Item], begin: Callable | None = None) -> Iterator[tuple[_Item, Any]]:
         """(item, what work gave or raised) for each item, as they are done.
 
         All are given up once nothing but failures come that await every item: those whose attribute away is true. With begin,
         a thread begins some items ahead, as begin(item, place), and work gets what that gave as well: so a thread has no wait.
         """
-        todo, done, stopped = list(items), queue.SimpleQueue(), threading.Event()
+        todo, stopped = list(items), threading.Event()
+        done: queue.SimpleQueue[list[tuple]] = queue.SimpleQueue()
         step = max(1, min(self._BATCH, len(todo) // (self.size * self._AHEAD)))
         waiting = (todo[start : start + step] for start in range(0, len(todo), step))
         out = away = 0
@@ -123,9 +126,9 @@ class Crew:
             while out:
                 outcomes = self._next(done, out, wall, used)
                 out -= 1
-                some = next(waiting, None)
-                if some:
-                    self._tasks.put((work, some, done, stopped, begin))
+                more = next(waiting, None)
+                if more:
+                    self._tasks.put((work, more, done, stopped, begin))
                     out += 1
                 if len(self._threads) < self.size and time.monotonic() - wall > self.LOOK:
                     wall, used = time.monotonic(), _used()
@@ -169,7 +172,7 @@ class Crew:
         self._threads = []
 
 
-def in_turn(work: Callable, items: Iterable) -> Iterator[tuple]:
+def in_turn(work: Callable, items: Iterable[_Item]) -> Iterator[tuple[_Item, Any]]:
     """As Crew.map, but in this thread: what is large has a crew for its parts."""
     away = 0
     for item in items:
@@ -184,7 +187,7 @@ def in_turn(work: Callable, items: Iterable) -> Iterator[tuple]:
         yield item, outcome
 
 
-def _away(before: int, outcome) -> int:
+def _away(before: int, outcome: Any) -> int:
     """How many failures of the kind that awaits all there were since the last success."""
     return before + getattr(outcome, "away", False) if isinstance(outcome, BaseException) else 0
 

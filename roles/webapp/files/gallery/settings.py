@@ -139,7 +139,7 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
 
 def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     """What must hold with storage s3."""
-    from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint
+    from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors
 
     own, public = settings.key_prefix.rstrip("/") + "/", settings.public_prefix.rstrip("/") + "/"
     prefix = "words of letters, digits, '_', '.' and '-', joined by '/', are needed"
@@ -150,7 +150,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
         try:
             form = re.fullmatch(r"https?://[^/?#@\s]+/?", url)
             return not url or (form is not None and bool(endpoint.by_url(url, "bucket", "")))
-        except endpoint.WhereError:
+        except errors.WhereError:
             return False
 
     addresses = ("endpoint_url", "browser_endpoint_url")

@@ -14,9 +14,17 @@ import threading
 import time
 from collections.abc import Iterator
 
-from ansible_collections.samefiles.aws.plugins.module_utils._s3 import connection, endpoint, session
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Denied, Expired, Learnt, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, session
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Learnt
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import (
+    Denied,
+    Expired,
+    LoginError,
+    S3Error,
+    Untrusted,
+    WhereError,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 
 from gallery.errors import Problem, away
@@ -102,7 +110,7 @@ class Place:
             raise
         except Denied as fault:
             raise _told(f"{doing} failed, S3 refuses this server", fault) from fault
-        except (S3Error, session.LoginError, endpoint.WhereError, connection.Untrusted) as fault:
+        except (S3Error, LoginError, WhereError, Untrusted) as fault:
             raise _told(f"{doing} failed", fault) from fault
 
     def outside(self) -> Where:

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import responses, sigv4
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed, Denied, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import Changed, Denied, Malformed, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head, Page
 
@@ -35,7 +35,7 @@ def page(bucket: Bucket, prefix: str, after: str, most: int, token: str = "") ->
         answer = bucket.ask("LIST", "GET", "", query)
         try:
             return responses.page(bytes(answer.body))
-        except responses.Malformed as fault:
+        except Malformed as fault:
             if attempt == 2:
                 raise S3Error(f"LIST '{bucket.where.bucket}/{prefix}': {fault}: ask again") from fault
     raise AssertionError  # not reached

@@ -8,7 +8,7 @@ import logging
 import time
 from typing import Any, NamedTuple
 
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import Changed, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
 from gallery import keys, media_types

@@ -15,7 +15,7 @@ import threading
 import time
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import responses
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed, Denied, S3Error
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import Changed, Denied, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.multipart import LEAST_PART, Part, Upload
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
