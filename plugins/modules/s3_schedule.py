@@ -23,10 +23,11 @@ description:
 options:
   schedules:
     description:
-      - The schedules. Each is a sync, with the options of M(samefiles.aws.s3_sync), a C(name), and C(schedule), a dictionary.
-      - In it, C(when) is a time as systemd's C(OnCalendar=) takes it, C(delay) the most seconds that it comes later, by chance
-        (default 0), C(deadline) the most seconds that it may take (default 21600), C(user) who makes it (default root), and
-        C(state) V(present) or V(absent). C(side) may be V(host) and nothing else.
+      - The schedules. Each is a sync, with the options of M(samefiles.aws.s3_sync), a O(schedules[].name), and
+        O(schedules[].schedule).
+      - Unless it is absent, each needs O(schedules[].file_root), and a bucket, be it O(bucket). It must have none of
+        O(schedules[].access_key), O(schedules[].secret_key) and O(schedules[].session_token).
+      - An option that is null is not set, whatever O(bucket), O(region), O(endpoint_url) and O(aws_ca_bundle) are.
     type: list
     elements: dict
     required: true
@@ -46,6 +47,7 @@ options:
     description: Seconds that each command may take.
     type: int
     default: 30
+extends_documentation_fragment: [samefiles.aws.s3_sync.schedules]
 attributes:
   check_mode:
     support: full
@@ -99,9 +101,9 @@ unlisted:
 
 import os
 import sys
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.basic import AnsibleModule, _load_params
 from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
 from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import WriteFile, file_diff, steps_diff
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import apply
@@ -110,14 +112,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import opti
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.arguments import ARGUMENTS as SYNC
 
 DEFAULTS = ("bucket", "region", "endpoint_url", "aws_ca_bundle")
-ARGUMENTS = {
-    "schedules": {"type": "list", "elements": "dict", "required": True},
-    "bucket": {"type": "str"},
-    "region": {"type": "str"},
-    "endpoint_url": {"type": "str"},
-    "aws_ca_bundle": {"type": "path"},
-    "deadline": {"type": "int", "default": 30},
-}
+REQUIRED = [key for key, spec in SYNC.items() if spec.get("required")]  # unless the schedule is absent
 WHEN = {
     "when": {"type": "str", "default": ""},
     "delay": {"type": "int", "default": 0},
@@ -125,36 +120,42 @@ WHEN = {
     "user": {"type": "str", "default": "root"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
+SCHEDULE = {
+    "name": {"type": "str", "required": True},
+    "side": {"type": "str", "default": "host"},
+    "schedule": {"type": "dict", "apply_defaults": True, "options": WHEN},
+    **{key: {word: value for word, value in spec.items() if word != "required"} for key, spec in SYNC.items()},
+    # Keys must not be there, but if they are they must not be shown either.
+    **{key: {**SYNC[key], "no_log": True} for key in _plan.SECRETS},
+}
+ARGUMENTS = {
+    "schedules": {"type": "list", "elements": "dict", "required": True, "options": SCHEDULE},
+    "bucket": {"type": "str"},
+    "region": {"type": "str"},
+    "endpoint_url": {"type": "str"},
+    "aws_ca_bundle": {"type": "path"},
+    "deadline": {"type": "int", "default": 30},
+}
 
 PYTHON = "/usr/bin/python3"
 
 
-def _secrets(schedules: list[dict]) -> set[str]:
-    """Keys that must not be there, but if they are must not be shown either, not even where this module's arguments are."""
-    names = {word for key in _plan.SECRETS for word in (key, *SYNC[key]["aliases"])}
-    return {str(raw[name]) for raw in schedules for name in names if raw.get(name)}
+def _nulls(item: Any) -> set[str]:
+    """The options that a schedule sets to null, against those of all: once validated, it looks as if it left them out."""
+    if not isinstance(item, dict):  # a text such as name=logs, which holds no null
+        return set()
+    return {key for key in DEFAULTS for word in (key, *SYNC[key].get("aliases", ())) if item.get(word, "") is None}
 
 
-def _checked(module: AnsibleModule, spec: dict, given: dict, where: str) -> dict:
-    result = ArgumentSpecValidator(spec).validate(given)
-    if result.error_messages:
-        module.fail_json(msg=f"{where}: {'; '.join(result.error_messages)}")
-    return result.validated_parameters
-
-
-def _one(module: AnsibleModule, raw: dict, where: str) -> _plan.Schedule:
-    """A schedule out of what the inventory says."""
-    about = _checked(module, WHEN, raw.get("schedule") or {}, f"{where}.schedule")
-    name, present = str(raw.get("name", "")), about.pop("state") == "present"
-    if not present:
-        return _plan.Schedule(name, about["when"], {}, present=False)
-    given = {key: value for key, value in raw.items() if key not in ("name", "side", "schedule")}
+def _sync(module: AnsibleModule, item: dict[str, Any], nulls: set[str], where: str) -> dict[str, Any]:
+    """The options of a schedule's sync that are not the defaults; fails where no run could follow them."""
+    options = {key: item[key] for key in SYNC}
     for key in DEFAULTS:
-        if module.params[key] is not None:
-            given.setdefault(key, module.params[key])
-    options = _checked(module, SYNC, given, where)
-    # the validator leaves an alias beside the option that it stands for
-    changed = {key: value for key, value in options.items() if key in SYNC and value != SYNC[key].get("default")}
+        if options[key] is None and key not in nulls:
+            options[key] = module.params[key]
+    missing = sorted(key for key in REQUIRED if options[key] is None)
+    if missing:
+        module.fail_json(msg=f"{where}: missing required arguments: {', '.join(missing)}")
     try:
         _options.rules_of(options)
         _options.root_of(options)
@@ -165,7 +166,17 @@ def _one(module: AnsibleModule, raw: dict, where: str) -> _plan.Schedule:
         _options.mode_of(options)
     except _options.Refused as fault:
         module.fail_json(msg=f"{where}: {fault}")
-    return _plan.Schedule(name, about.pop("when"), changed, side=str(raw.get("side") or "host"), **about)
+    return {key: value for key, value in options.items() if value != SYNC[key].get("default")}
+
+
+def _one(module: AnsibleModule, item: dict[str, Any], nulls: set[str], where: str) -> _plan.Schedule:
+    """A schedule out of what the inventory says."""
+    about = dict(item["schedule"])
+    when, present = about.pop("when"), about.pop("state") == "present"
+    if not present:
+        return _plan.Schedule(item["name"], when, {}, present=False)
+    changed = _sync(module, item, nulls, where)
+    return _plan.Schedule(item["name"], when, changed, side=item["side"] or "host", **about)
 
 
 def _times(module: AnsibleModule, schedules: list[_plan.Schedule]) -> list[str]:
@@ -193,8 +204,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     deadline = module.params["deadline"]
-    module.no_log_values.update(_secrets(module.params["schedules"]))
-    schedules = [_one(module, raw, f"schedules[{number}]") for number, raw in enumerate(module.params["schedules"])]
+    given = zip(module.params["schedules"], _load_params()["schedules"])
+    schedules = [_one(module, item, _nulls(raw), f"schedules[{number}]") for number, (item, raw) in enumerate(given)]
     faults = _plan.faults(schedules) or _times(module, schedules)
     if faults:
         module.fail_json(msg="; ".join(faults))

@@ -98,20 +98,22 @@ def test_the_role_passes_nothing_over(server, tree, tmp_path, more, said, check)
     assert content(server) == {}
 
 
-def test_a_schedule_with_a_key_is_refused_and_the_key_not_shown(tmp_path):
+@pytest.mark.parametrize("word", ["aws_secret_key", "access_key", "security_token"])
+def test_a_schedule_with_a_key_is_refused_and_the_key_not_shown(tmp_path, word):
     told = {
         "schedules": [
             {
                 "name": "a",
                 "bucket": "b",
                 "file_root": "/x",
-                "aws_secret_key": "hidden-key",
+                word: "hidden-key",
                 "schedule": {"when": "daily"},
             }
         ]
     }
     done = ansible(tmp_path, "ansible", "localhost", "-m", "samefiles.aws.s3_schedule", "-a", json.dumps(told), "-vvv")
-    assert "schedules[0].secret_key must be left out" in done.stdout
+    name = {"aws_secret_key": "secret_key", "security_token": "session_token"}.get(word, word)
+    assert f"schedules[0].{name} must be left out" in done.stdout
     assert "hidden-key" not in done.stdout + done.stderr
 
 

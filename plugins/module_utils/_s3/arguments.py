@@ -7,7 +7,9 @@ Their documentation is the fragment samefiles.aws.s3.
 
 from __future__ import annotations
 
-CONNECTION = {
+from typing import Any
+
+CONNECTION: dict[str, dict[str, Any]] = {
     "region": {"type": "str", "aliases": ["aws_region", "ec2_region"]},
     "endpoint_url": {"type": "str", "aliases": ["aws_endpoint_url", "s3_url"]},
     "addressing_style": {"type": "str", "choices": ["auto", "path", "virtual"]},

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._s3.arguments import CONNECTION
 
-_HEADERS = {
+_HEADERS: dict[str, dict[str, Any]] = {
     "patterns": {"type": "list", "elements": "str", "required": True},
     "content_type": {"type": "str"},
     "content_encoding": {"type": "str"},
@@ -15,12 +17,15 @@ _HEADERS = {
     "content_language": {"type": "str"},
     "metadata": {"type": "dict"},
 }
-_LIMITS = {"count": {"type": "int", "default": 100}, "percent": {"type": "float", "default": 25}}
+_LIMITS: dict[str, dict[str, Any]] = {
+    "count": {"type": "int", "default": 100},
+    "percent": {"type": "float", "default": 25},
+}
 _CLASSES = [
     "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE",
     "OUTPOSTS",
 ]  # fmt: skip
-ARGUMENTS = {
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "bucket": {"type": "str", "required": True},
     "file_root": {"type": "path", "required": True},
     "key_prefix": {"type": "str", "default": "", "no_log": False},
