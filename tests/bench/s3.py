@@ -46,7 +46,7 @@ class Server:
     """The double, in a process of its own."""
 
     def __init__(self):
-        argv = [sys.executable, str(ROOT / "tests/s3/server.py"), "0", "--tls", "--unsigned"]
+        argv = [sys.executable, str(ROOT / "tests/support/s3_server.py"), "0", "--tls", "--unsigned"]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         told = json.loads(self._process.stdout.readline())
         self.url, self.ca = told["url"], told["ca"]

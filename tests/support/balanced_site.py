@@ -12,12 +12,11 @@ import shutil
 import threading
 import time
 
-from fleet import wait
-
 from lab import aws, balancer, engine, images, parts
 from lab.settings import Lab
+from tests.support.fleet import wait
 
-TARGET = pathlib.Path(__file__).parents[1] / "doubles/target.py"
+TARGET = pathlib.Path(__file__).with_name("target_server.py")
 
 
 class Place(Lab):

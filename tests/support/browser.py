@@ -11,8 +11,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from needs import needs
 from websockets.sync.client import ClientConnection, connect
+
+from tests.support.needs import needs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = needs(CHROMIUM is not None, "Chromium (Debian: apt-get install chromium)")

@@ -1,10 +1,10 @@
-"""Tables captured on real machines; see data/README.md."""
+"""Tables captured on real machines; see the README.md beside them."""
 
 from __future__ import annotations
 
-import pathlib
+from tests.support import ROOT
 
-DATA = pathlib.Path(__file__).parent / "data"
+DATA = ROOT / "tests/unit/plugins/module_utils/_efs_mount/data"
 
 
 def data(name: str) -> str:

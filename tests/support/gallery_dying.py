@@ -1,4 +1,4 @@
-"""Puts one file into a folder and dies by SIGKILL before its Nth system call: dying.py FOLDER N [half] [preview].
+"""Puts one file into a folder and dies by SIGKILL before its Nth system call: gallery_dying.py FOLDER N [half] [preview].
 
 With `preview` a preview of it is put as well, as an upload does it. With `half` the Nth call, if it is a write, is done for
 half of its bytes first. Prints the names of the calls.

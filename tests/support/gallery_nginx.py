@@ -14,11 +14,13 @@ import time
 
 import jinja2
 import yaml
-from needs import needs
-from serving import FILES, Server, free_port
+
+from tests.support import ROOT
+from tests.support.gallery_server import FILES, Server, free_port
+from tests.support.needs import needs
 
 ROLE = FILES.parent
-CACHE = ROLE.parents[1] / ".cache"
+CACHE = ROOT / ".cache"
 
 
 @functools.cache
@@ -135,7 +137,7 @@ class Fronted(Server):
 
 
 class Own(Fronted):
-    """tests/apps/tiny as an app of the user's own behind webapp-front; the probe's folder is `probe`."""
+    """tests/support/apps/tiny as an app of the user's own behind webapp-front; the probe's folder is `probe`."""
 
     def __init__(self, folder: pathlib.Path, role: dict) -> None:
         self.front_port = self.port = 0
@@ -152,7 +154,7 @@ class Own(Fronted):
                 'exec "$@" 3<&0 </dev/null',
                 "sh",
                 sys.executable,
-                ROLE.parents[1] / "tests/apps/tiny",
+                ROOT / "tests/support/apps/tiny",
             ]
             self.process = subprocess.Popen(command, stdin=held, stderr=log, cwd=folder)
         self._put_nginx_before(folder, {"__webapp_gallery": False, **role})

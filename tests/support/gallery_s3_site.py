@@ -13,11 +13,12 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import cors_rule
-from browser import Browser
-from pictures import small
-from serving import Server, free_port
-from way import Way
-from weed import BUCKET, Weed, environment
+
+from tests.support.browser import Browser
+from tests.support.browser_proxy import Way
+from tests.support.gallery_server import Server, free_port
+from tests.support.pictures import small
+from tests.support.seaweedfs import BUCKET, Weed, environment
 
 SAID = "document.querySelector('#said').textContent"
 FACTS = "document.querySelector('.busy .facts')?.textContent"

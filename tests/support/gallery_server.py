@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 FILES = ROOT / "roles" / "webapp" / "files"
 BOUNDARY = "limit-of-parts"
 
@@ -86,8 +87,7 @@ class Server:
             told.setdefault("FOLDER", str(self.files))
         if not self.port:
             told["SOCKET"] = self.socket
-        here = pathlib.Path(__file__).parent
-        path = os.pathsep.join(str(place) for place in (FILES, here, ROOT / ".ansible" / "collections"))
+        path = os.pathsep.join(str(place) for place in (FILES, ROOT, ROOT / ".ansible" / "collections"))
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.update(aws or {})
         environment.update({f"GALLERY_{name}": value for name, value in told.items()})

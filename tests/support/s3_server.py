@@ -2,7 +2,7 @@
 
 It is a double: it knows what s3_sync and the common tools ask for, and judges signatures, checksums and conditions as S3's
 documentation says. It stands where SeaweedFS of the lab alters keys, and where a benchmark needs a server that is no brake.
-`python tests/s3/server.py PORT [--tls]` runs it by itself and prints one line of JSON.
+`python tests/support/s3_server.py PORT [--tls]` runs it by itself and prints one line of JSON.
 """
 
 from __future__ import annotations

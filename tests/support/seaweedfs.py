@@ -8,7 +8,6 @@ import datetime
 import hashlib
 import hmac
 import http.server
-import importlib.util
 import itertools
 import json
 import os
@@ -23,7 +22,6 @@ import time
 
 import boto3
 from botocore.config import Config
-from serving import ROOT
 
 WEED = pathlib.Path(sys.executable).with_name("weed")
 REGION, BUCKET, ACCOUNT = "eu-central-1", "bkt", "000000000000"
@@ -242,12 +240,3 @@ def forget_aws(monkeypatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-
-
-def double():
-    """The module of the double of S3, which fails on demand and counts what it is asked; a `server` is something else here."""
-    spec = importlib.util.spec_from_file_location("s3_double", ROOT / "tests" / "s3" / "server.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # for its data classes
-    spec.loader.exec_module(module)
-    return module

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import math
 import os
 import random
 import threading
@@ -123,6 +124,15 @@ def noise(seed: int, size: int):
     while size > 0:
         yield block[: min(size, len(block))]
         size -= len(block)
+
+
+def sizes(count: int, least: int, most: int, total: int) -> list[int]:
+    """Log-uniform sizes that make the wanted total."""
+    chance = random.Random(1)
+    found = [round(math.exp(chance.uniform(math.log(least), math.log(most)))) for _ in range(count)]
+    found[0], found[1] = least, most
+    factor = (total - most) / (sum(found) - most)
+    return [most if size == most else min(most, max(least, round(size * factor))) for size in found]
 
 
 def digest(blocks) -> str:

@@ -8,16 +8,15 @@ import shutil
 import tempfile
 
 import pytest
-from browser import launch
-from front import Fronted, Own
-from gallery.s3.bucket import Place
-from gallery.settings import from_environment
 from gallery.storage.efs import Efs
-from gallery.storage.s3 import S3
-from pictures import dozen
-from s3_site import running, show
-from serving import Server
-from weed import Weed, environment, forget_aws
+
+from tests.support.browser import launch
+from tests.support.gallery_nginx import Fronted, Own
+from tests.support.gallery_s3_site import running, show
+from tests.support.gallery_server import Server
+from tests.support.gallery_storage import new_s3
+from tests.support.pictures import dozen
+from tests.support.seaweedfs import Weed
 
 
 @pytest.fixture(scope="session")
@@ -26,19 +25,6 @@ def weed():
     store = Weed()
     yield store
     store.end()
-
-
-@contextlib.contextmanager
-def new_s3(weed: Weed, monkeypatch, **more: str):
-    """An empty storage in S3, used with the role's temporary credentials."""
-    forget_aws(monkeypatch)
-    for name, text in environment(weed.role(name="tidy")).items():
-        monkeypatch.setenv(name, text)
-    told = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **weed.settings(**more)}
-    settings = from_environment({f"GALLERY_{name}": text for name, text in told.items()})
-    place = Place(settings)
-    yield S3(place, settings)
-    place.close()
 
 
 @pytest.fixture(params=["efs", "s3"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 
 import pytest
-from pictures import small
-from serving import check
+
+from tests.support.gallery_server import check
+from tests.support.pictures import small
 
 PNG = small()
 

@@ -7,12 +7,12 @@ import json
 import time
 
 import pytest
-from browser import NAMES, SHOWN, TILES, asked, needs_chromium, upload
-from pictures import dozen, png
-from serving import InTurn, free_port
+
+from tests.support.browser import NAMES, SHOWN, TILES, asked, needs_chromium, upload
+from tests.support.gallery_server import InTurn, free_port
+from tests.support.pictures import dozen, png
 
 pytestmark = [
-    pytest.mark.browser,
     needs_chromium,
 ]
 
@@ -20,8 +20,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def pair(start):
     """Two servers over the same files, as (address, server)."""
-    first = start("-m", "frozen", PORT=str(free_port()), DEADLINE="0.5", TITLE="Shared pictures")
-    second = start("-m", "frozen", PORT=str(free_port()), FOLDER=str(first.files), NAME="web-02")
+    first = start("-m", "tests.support.gallery_frozen", PORT=str(free_port()), DEADLINE="0.5", TITLE="Shared pictures")
+    second = start("-m", "tests.support.gallery_frozen", PORT=str(free_port()), FOLDER=str(first.files), NAME="web-02")
     return [(f"http://127.0.0.1:{server.port}/", server) for server in (first, second)]
 
 
@@ -106,7 +106,7 @@ def test_drop_files_anywhere(page, three):
 
 
 def test_compare_the_servers(chromium, pair, start, three):
-    strange = start("-m", "frozen", PORT=str(free_port()), NAME="web-03")  # with files of its own
+    strange = start("-m", "tests.support.gallery_frozen", PORT=str(free_port()), NAME="web-03")  # with files of its own
     first, second = (server for _address, server in pair)
     for servers, said in (
         ((first, second), r"web-01 and web-02 show the same \d files\."),

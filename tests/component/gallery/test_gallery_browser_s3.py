@@ -10,15 +10,16 @@ import time
 import urllib.request
 
 import pytest
-from browser import NAMES, SHOWN, TILES, needs_chromium, upload
-from needs import needs
-from pictures import dozen
-from s3_site import FACTS, IDLE, SAID, admit, digest, file, server, show
-from serving import InTurn
-from way import Trouble, Way
-from weed import BUCKET, WEED
 
-pytestmark = [pytest.mark.browser, needs_chromium, needs(WEED.exists(), "SeaweedFS (`make` installs it)")]
+from tests.support.browser import NAMES, SHOWN, TILES, needs_chromium, upload
+from tests.support.browser_proxy import Trouble, Way
+from tests.support.gallery_s3_site import FACTS, IDLE, SAID, admit, digest, file, server, show
+from tests.support.gallery_server import InTurn
+from tests.support.needs import needs
+from tests.support.pictures import dozen
+from tests.support.seaweedfs import BUCKET, WEED
+
+pytestmark = [needs_chromium, needs(WEED.exists(), "SeaweedFS (`make` installs it)")]
 
 
 @pytest.fixture(scope="module")

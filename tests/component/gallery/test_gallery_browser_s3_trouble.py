@@ -7,13 +7,14 @@ import os
 import time
 
 import pytest
-from browser import SHOWN, TILES, needs_chromium, upload
-from needs import needs
-from s3_site import FACTS, IDLE, SAID, file
-from way import Trouble
-from weed import WEED
 
-pytestmark = [pytest.mark.browser, needs_chromium, needs(WEED.exists(), "SeaweedFS (`make` installs it)")]
+from tests.support.browser import SHOWN, TILES, needs_chromium, upload
+from tests.support.browser_proxy import Trouble
+from tests.support.gallery_s3_site import FACTS, IDLE, SAID, file
+from tests.support.needs import needs
+from tests.support.seaweedfs import WEED
+
+pytestmark = [needs_chromium, needs(WEED.exists(), "SeaweedFS (`make` installs it)")]
 PASS, BUSY, MUTE, LOSE = Trouble(), Trouble("busy"), Trouble("mute"), Trouble("lose")
 LATER = Trouble("later", 1)
 

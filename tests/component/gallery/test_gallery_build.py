@@ -11,8 +11,10 @@ import sys
 import tarfile
 
 import pytest
-from serving import FILES, ROOT
-from weed import Provider
+
+from tests.support import ROOT
+from tests.support.gallery_server import FILES
+from tests.support.seaweedfs import Provider
 
 _SPEC = importlib.util.spec_from_file_location("build_gallery", FILES / "build.py")
 build = importlib.util.module_from_spec(_SPEC)

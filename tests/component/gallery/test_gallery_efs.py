@@ -13,7 +13,8 @@ import pytest
 from gallery import keys, mounts
 from gallery.problems import Problem
 from gallery.storage import efs
-from test_storage import listed, put, read, refused
+
+from tests.support.gallery_storage import listed, put, read, refused
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from front import needs_nginx
 from gallery import keys
-from pictures import small
-from serving import BOUNDARY, FILES, check, form, head_of, part
+
+from tests.support.gallery_nginx import needs_nginx
+from tests.support.gallery_server import BOUNDARY, FILES, check, form, head_of, part
+from tests.support.pictures import small
 
 pytestmark = needs_nginx
 PNG = small()

@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pictures import small
-from serving import BOUNDARY, form, part
+
+from tests.support.gallery_server import BOUNDARY, form, part
+from tests.support.pictures import small
 
 DEADLINE = 0.5
 
@@ -16,7 +17,7 @@ DEADLINE = 0.5
 @pytest.fixture
 def server(start):
     """A gallery whose storage can be frozen."""
-    return start("-m", "frozen", DEADLINE=str(DEADLINE), BODY_TIMEOUT="5")
+    return start("-m", "tests.support.gallery_frozen", DEADLINE=str(DEADLINE), BODY_TIMEOUT="5")
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_download_that_is_under_way_when_the_storage_freezes(server, freeze):
 
 
 def test_it_can_be_stopped_while_the_storage_hangs(start):
-    server = start("-m", "frozen", DEADLINE=str(DEADLINE))
+    server = start("-m", "tests.support.gallery_frozen", DEADLINE=str(DEADLINE))
     (server.files.parent / "frozen").touch()
     server.get("/files")
     _ended, spent = timed(server.stop, signal.SIGTERM)

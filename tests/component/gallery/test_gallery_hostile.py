@@ -8,10 +8,11 @@ import threading
 import time
 
 import pytest
-from front import needs_nginx
 from gallery import keys
-from pictures import small
-from serving import BOUNDARY, check, form, head_of, part
+
+from tests.support.gallery_nginx import needs_nginx
+from tests.support.gallery_server import BOUNDARY, check, form, head_of, part
+from tests.support.pictures import small
 
 PNG = small()
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gallery import keys, pages
-from pictures import small
-from serving import form, part
+
+from tests.support.gallery_server import form, part
+from tests.support.pictures import small
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 PNG = small()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 
-from serving import BOUNDARY
-from weed import BUCKET, Provider
+from tests.support.gallery_server import BOUNDARY
+from tests.support.seaweedfs import BUCKET, Provider
 
 MEGABYTE = bytes(range(256)) * 4096
 LIMIT = 150_000_000  # bytes resident

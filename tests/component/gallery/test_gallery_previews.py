@@ -7,12 +7,13 @@ import errno
 import os
 
 import pytest
-from front import needs_nginx
 from gallery import app, calls, keys, previews, settings
 from gallery.storage import efs
-from pictures import small
-from serving import check, form, part
-from test_storage import listed, put, refused
+
+from tests.support.gallery_nginx import needs_nginx
+from tests.support.gallery_server import check, form, part
+from tests.support.gallery_storage import listed, put, refused
+from tests.support.pictures import small
 
 PNG = small()
 LARGE = PNG + bytes(600_000)

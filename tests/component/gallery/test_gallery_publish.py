@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-import pathlib
 import signal
 import subprocess
 import sys
 
 import pytest
 from gallery.storage.efs import Efs
-from serving import FILES
-from test_storage import listed, put, read
 
-DYING = pathlib.Path(__file__).with_name("dying.py")
+from tests.support import ROOT
+from tests.support.gallery_server import FILES
+from tests.support.gallery_storage import listed, put, read
+
+DYING = ROOT / "tests/support/gallery_dying.py"
 BYTES = bytes(range(256)) * 40_000
 PREVIEW = b"\xff\xd8\xff" + bytes(60_000)
 

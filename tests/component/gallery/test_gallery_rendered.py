@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 import yaml
-from front import ROLE, render
+
+from tests.support.gallery_nginx import ROLE, render
 
 
 def number(pattern: str, text: str) -> int:

@@ -12,8 +12,9 @@ import sys
 import time
 
 import pytest
-from pictures import small
-from serving import BOUNDARY, FILES, check, form, part
+
+from tests.support.gallery_server import BOUNDARY, FILES, check, form, part
+from tests.support.pictures import small
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 PNG = small()

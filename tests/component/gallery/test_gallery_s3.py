@@ -11,7 +11,6 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import new_s3
 from gallery import keys, previews
 from gallery.calls import Calls
 from gallery.problems import Problem
@@ -20,8 +19,10 @@ from gallery.s3.bucket import Place
 from gallery.s3.pending import Incoming
 from gallery.settings import from_environment
 from gallery.storage.s3 import S3
-from test_storage import listed, put, read, refused
-from weed import BUCKET, double, forget_aws
+
+from tests.support import s3_server
+from tests.support.gallery_storage import listed, new_s3, put, read, refused
+from tests.support.seaweedfs import BUCKET, forget_aws
 
 LARGE = bytes(range(256)) * 30_000  # in two parts
 
@@ -107,13 +108,12 @@ def test_a_reader_of_a_large_file_that_is_deleted(s3):
 @pytest.fixture
 def on_double(monkeypatch):
     """A function that makes a storage on the double, with some settings; it, the double, its faults, and what is incoming."""
-    module = double()
     forget_aws(monkeypatch)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", module.KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", module.SECRET)
-    with module.Server() as server:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.SECRET)
+    with s3_server.Server() as server:
         told = {"NAME": "n", "PUBLIC_UPLOADS": "true", "STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": server.url}
-        told["REGION"] = module.REGION
+        told["REGION"] = s3_server.REGION
         with contextlib.ExitStack() as after:
 
             def make(**more: str):
@@ -121,7 +121,7 @@ def on_double(monkeypatch):
                 place = Place(settings)
                 after.callback(place.close)
                 storage = S3(place, settings)
-                return storage, server, module.Fault, Incoming(storage, settings)
+                return storage, server, s3_server.Fault, Incoming(storage, settings)
 
             yield make
 

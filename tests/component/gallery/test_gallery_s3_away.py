@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from between import Between
-from serving import check, form, part
-from test_s3_tickets import DATA, ask, confirm, followed, listed, put, question, ticket, upload
-from weed import KEY, SECRET, environment
+
+from tests.support.gallery_server import check, form, part
+from tests.support.gallery_tickets import DATA, ask, confirm, followed, listed, put, question, ticket, upload
+from tests.support.s3_proxy import Between
+from tests.support.seaweedfs import KEY, SECRET, environment
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 TIMES = {"DEADLINE": "2", "READY_EVERY": "0.3", "READY_DEADLINE": "1"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Changed
-from conftest import new_s3
 from gallery import keys
 from gallery.s3 import closed_uploads, objects
-from weed import BUCKET
+
+from tests.support.gallery_storage import new_s3
+from tests.support.seaweedfs import BUCKET
 
 
 @pytest.fixture

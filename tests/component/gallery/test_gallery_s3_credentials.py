@@ -12,9 +12,10 @@ import time
 import botocore.exceptions
 import pytest
 from gallery import keys
-from serving import Answer, check, form, part
-from test_s3_tickets import DATA, JPEG, ask, confirm, put, question, send, ticket
-from weed import BUCKET, Provider
+
+from tests.support.gallery_server import Answer, check, form, part
+from tests.support.gallery_tickets import DATA, JPEG, ask, confirm, put, question, send, ticket
+from tests.support.seaweedfs import BUCKET, Provider
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 SECONDS = float(os.environ.get("GALLERY_SHORT_LIVES", "30"))

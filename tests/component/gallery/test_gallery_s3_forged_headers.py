@@ -8,9 +8,10 @@ import urllib.parse
 
 import pytest
 from gallery import keys
-from serving import Answer
-from test_s3_tickets import DATA, confirm, followed, put, ticket
-from weed import BUCKET, environment
+
+from tests.support.gallery_server import Answer
+from tests.support.gallery_tickets import DATA, confirm, followed, put, ticket
+from tests.support.seaweedfs import BUCKET, environment
 
 PREFIX = "gallery/forged"
 SECRET = f"{PREFIX}/files/secret"

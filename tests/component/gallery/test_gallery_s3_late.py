@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gallery import keys
-from serving import check
-from test_s3_tickets import confirm, listed
-from weed import double, environment
+
+from tests.support import s3_server
+from tests.support.gallery_server import check
+from tests.support.gallery_tickets import confirm, listed
+from tests.support.seaweedfs import environment
 
 TOGETHER = 8  # confirmations at once
 
@@ -18,9 +20,9 @@ TOGETHER = 8  # confirmations at once
 class Slow:
     """The double of S3; copies of what is `held` wait for `go`, and so does the end of a ticket among `closes`."""
 
-    def __init__(self, module, server) -> None:
-        self.server, self.fault = server, module.Fault
-        self.aws = environment({"AccessKeyId": module.KEY, "SecretAccessKey": module.SECRET})
+    def __init__(self, server) -> None:
+        self.server, self.fault = server, s3_server.Fault
+        self.aws = environment({"AccessKeyId": s3_server.KEY, "SecretAccessKey": s3_server.SECRET})
         self.held: set[str] = set()
         self.closes: set[str] = set()
         self.go = threading.Event()
@@ -53,9 +55,8 @@ class Slow:
 @pytest.fixture
 def s3():
     """S3 that can be slow to copy."""
-    module = double()
-    with module.Server() as server:
-        made = Slow(module, server)
+    with s3_server.Server() as server:
+        made = Slow(server)
         yield made
         made.go.set()
 
@@ -66,7 +67,7 @@ def begin(start, s3):
 
     def one(patience: float):
         told = {"STORAGE": "s3", "BUCKET": "bkt", "REGION": "eu-central-1", "ENDPOINT_URL": s3.server.url}
-        return start("-m", "hasty", str(patience), aws=s3.aws, **told)
+        return start("-m", "tests.support.gallery_hasty", str(patience), aws=s3.aws, **told)
 
     return one
 

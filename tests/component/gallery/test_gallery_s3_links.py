@@ -5,9 +5,10 @@ from __future__ import annotations
 import botocore.exceptions
 import pytest
 from gallery import keys
-from serving import check, form, part
-from test_s3_tickets import DATA, JPEG, PNG, confirm, followed, listed, put, send, sha256, ticket, upload
-from weed import BUCKET, environment
+
+from tests.support.gallery_server import check, form, part
+from tests.support.gallery_tickets import DATA, JPEG, PNG, confirm, followed, listed, put, send, sha256, ticket, upload
+from tests.support.seaweedfs import BUCKET, environment
 
 PREFIX = "gallery/links"
 

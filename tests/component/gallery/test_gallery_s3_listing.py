@@ -7,7 +7,9 @@ import time
 
 import pytest
 from gallery import keys
-from weed import double, environment
+
+from tests.support import s3_server
+from tests.support.seaweedfs import environment
 
 COUNT, PAGES = 100_000, 30
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -17,14 +19,13 @@ LIMIT = 0.05  # seconds of the processor for a page
 @pytest.fixture(scope="module")
 def s3():
     """S3 with many files, and their keys, newest first."""
-    module = double()
-    with module.Server() as server:
+    with s3_server.Server() as server:
         made = sorted(keys.new_key(f"n{number}.png", 1_700_000_000 + 60 * number) for number in range(COUNT))
         thing = server.seed("gallery/files/x", b"12345")
         server.things.clear()
         server.things.update({f"gallery/files/{key}": thing for key in made})
         server.things.update({f"{place}/{key}": thing for key in made[:99] for place in ("gallery/a", "gallery/z")})
-        yield server, made, {"AccessKeyId": module.KEY, "SecretAccessKey": module.SECRET}
+        yield server, made, {"AccessKeyId": s3_server.KEY, "SecretAccessKey": s3_server.SECRET}
 
 
 def used(server) -> float:

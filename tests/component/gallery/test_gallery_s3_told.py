@@ -6,9 +6,11 @@ import time
 
 import pytest
 from gallery import keys
-from serving import check
-from test_s3_tickets import confirm
-from weed import double, environment
+
+from tests.support import s3_server
+from tests.support.gallery_server import check
+from tests.support.gallery_tickets import confirm
+from tests.support.seaweedfs import environment
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 ARN = "arn:aws:sts::123456789012:assumed-role/example-web/i-0123456789abcdef0"
@@ -18,22 +20,20 @@ WAY_OUT = "403 AccessDenied: allow it to the role or user that runs this"
 
 @pytest.fixture
 def s3():
-    """The double, and its module."""
-    module = double()
-    with module.Server() as server:
-        yield server, module
+    """The double."""
+    with s3_server.Server() as server:
+        yield server
 
 
 @pytest.fixture
 def server(start, s3):
     """A gallery over it that S3 refuses from now on."""
-    double_of_s3, module = s3
-    told = {"STORAGE": "s3", "BUCKET": "bkt", "REGION": module.REGION, "ENDPOINT_URL": double_of_s3.url}
-    aws = environment({"AccessKeyId": module.KEY, "SecretAccessKey": module.SECRET})
+    told = {"STORAGE": "s3", "BUCKET": "bkt", "REGION": s3_server.REGION, "ENDPOINT_URL": s3.url}
+    aws = environment({"AccessKeyId": s3_server.KEY, "SecretAccessKey": s3_server.SECRET})
     made = start(aws=aws, READY_EVERY="0.3", **told)
     wait_for(made, 200)
-    refusal = module.Refusal(403, "AccessDenied", message=OWN)
-    double_of_s3.faults.append(module.Fault("403", count=999, value=refusal))
+    refusal = s3_server.Refusal(403, "AccessDenied", message=OWN)
+    s3.faults.append(s3_server.Fault("403", count=999, value=refusal))
     return made
 
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 from gallery.settings import BadSetting, from_environment, read_password
-from serving import FILES
+
+from tests.support.gallery_server import FILES
 
 GOOD = {"GALLERY_NAME": "web-01", "GALLERY_FOLDER": "/srv/files/gallery", "GALLERY_PUBLIC_UPLOADS": "true"}
 

@@ -7,32 +7,8 @@ import time
 
 import pytest
 from gallery import keys
-from gallery.problems import Problem
 
-
-def put(storage, data=b"bytes", name="a.txt"):
-    writer = storage.put(name)
-    for start in range(0, len(data), 1000):
-        writer.write(data[start : start + 1000])
-    return writer.publish()
-
-
-def read(storage, key):
-    reader = storage.open(key)
-    try:
-        return reader.read(0, reader.entry.size + 1)
-    finally:
-        reader.close()
-
-
-def listed(storage, after="", limit=100):
-    return [entry.key for entry in storage.list(after, limit).entries]
-
-
-def refused(call, *arguments):
-    with pytest.raises(Problem) as caught:
-        call(*arguments)
-    return caught.value
+from tests.support.gallery_storage import listed, put, read, refused
 
 
 @pytest.mark.parametrize("size", [1, 999, 1000, 1001, 3_000_000])

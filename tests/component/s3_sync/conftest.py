@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import pathlib
-import sys
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import objects
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import tree as _tree
-from server import Server
-from synced import write
+
+from tests.support.s3_server import Server
+from tests.support.s3_sync_runs import write
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import zlib
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import cache
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import tree as _tree
-from server import Fault, Refusal
-from synced import content, files, refused, sync, write, writes
+
+from tests.support.s3_server import Fault, Refusal
+from tests.support.s3_sync_runs import content, files, refused, sync, write, writes
 
 MIB = 1 << 20
 NAMES = [

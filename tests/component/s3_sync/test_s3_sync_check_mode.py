@@ -10,8 +10,9 @@ import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from server import Fault, Server
-from synced import content, files, sync, write, writes
+
+from tests.support.s3_server import Fault, Server
+from tests.support.s3_sync_runs import content, files, sync, write, writes
 
 NAMES = st.sampled_from(["a", "b.html", "c.css", "d/e", "d/f.html", "g/h/i.css", ".j", "k l", "d/link"])
 SIDE = st.dictionaries(NAMES, st.sampled_from([b"", b"1", b"2", b"long"]), max_size=6)

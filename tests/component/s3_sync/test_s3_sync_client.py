@@ -13,7 +13,8 @@ from botocore import auth, awsrequest, credentials
 from gallery.s3 import objects
 from hypothesis import given
 from hypothesis import strategies as st
-from server import KEY, REGION, SECRET, Fault, Refusal
+
+from tests.support.s3_server import KEY, REGION, SECRET, Fault, Refusal
 
 SECOND = 1_790_000_000
 TICKET = {

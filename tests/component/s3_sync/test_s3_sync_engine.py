@@ -13,8 +13,9 @@ import time
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import client, endpoint, multipart, objects, session
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
-from server import Fault, Refusal, Server
-from synced import content, files, refused, sync, write, writes
+
+from tests.support.s3_server import Fault, Refusal, Server
+from tests.support.s3_sync_runs import content, files, refused, sync, write, writes
 
 MIB = 1 << 20
 

@@ -10,8 +10,9 @@ import threading
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import objects, session
-from server import Fault
-from synced import write
+
+from tests.support.s3_server import Fault
+from tests.support.s3_sync_runs import write
 
 FIXED = {"access_key": "AKID", "secret_key": "hidden"}
 

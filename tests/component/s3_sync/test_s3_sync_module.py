@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 import pytest
-from server import SECRET
-from synced import content, files, write, writes
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+from tests.support.s3_server import SECRET
+from tests.support.s3_sync_runs import content, files, write, writes
+
 PLAY = """
 - hosts: web
   gather_facts: false

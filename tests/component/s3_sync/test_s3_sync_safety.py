@@ -26,8 +26,9 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import cach
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import scan as _scan
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import tree as _tree
-from server import SECRET, Fault, Refusal
-from synced import content, files, refused, sync, write, writes
+
+from tests.support.s3_server import SECRET, Fault, Refusal
+from tests.support.s3_sync_runs import content, files, refused, sync, write, writes
 
 THEIRS = {"web/a.txt": b"a", "web/b.txt": b"b", "web2/c.txt": b"c", "d.txt": b"d"}
 ALL = {"count": 1000, "percent": 100}

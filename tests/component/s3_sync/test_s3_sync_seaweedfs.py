@@ -12,7 +12,8 @@ import time
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
-from synced import files, write
+
+from tests.support.s3_sync_runs import files, write
 
 WEED = pathlib.Path(sys.executable).parent / "weed"
 KEYS = {"access_key": "labkey000", "secret_key": "labsecret000"}

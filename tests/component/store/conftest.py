@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,8 @@ import pytest
 
 from lab import engine, identity, images, parts, s3, state
 from lab.settings import Lab
+from tests.support import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".cache/bench"  # as tests/bench/s3.py makes it
 HOST = {"id": "i-0123456789abcdef0", "zone": "eu-central-1a", "name": "web-01"}
 

@@ -7,19 +7,17 @@ import contextlib
 import hashlib
 import hmac
 import json
-import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lab import engine, images, parts, s3
 from lab.settings import REGION
+from tests.support.lab_s3 import anonymous, session, trust
 
 KEYS = ["a b", "a.txt", "a/b", "a/c/d", "a0", "b", "b/", "ü +%&<>\"'.txt", "zz/1", "zz/2"]
 ORDER = sorted(KEYS, key=str.encode)
@@ -44,16 +42,6 @@ def bucket(client):
         for item in page.get("Versions", []) + page.get("DeleteMarkers", []):
             client.delete_object(Bucket="for-tests", Key=item["Key"], VersionId=item["VersionId"])
     client.delete_bucket(Bucket="for-tests")
-
-
-def session(lab, keys: dict, endpoint: str = ""):
-    """A client with other credentials."""
-    return boto3.session.Session(
-        keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("Token"), region_name=REGION
-    ).client(
-        "s3", endpoint_url=endpoint or lab.s3_endpoint, verify=str(lab.state / "tls/ca.pem"),
-        config=Config(retries={"max_attempts": 1}),
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 1000])
@@ -128,21 +116,6 @@ def test_without_tls_the_site_s_bucket_is_closed(lab, client):
     with refused("AccessDenied"):
         plain.list_objects_v2(Bucket=lab.bucket, Prefix="hosts/")
     assert session(lab, keys).get_object(Bucket=lab.bucket, Key="hosts/tls")["Body"].read() == b"x"
-
-
-def trust(lab) -> ssl.SSLContext:
-    """What the lab's own certificates are checked against."""
-    return ssl.create_default_context(cafile=lab.state / "tls/ca.pem")
-
-
-def anonymous(lab, path: str, method: str = "GET") -> int:
-    try:
-        request = urllib.request.Request(
-            f"{lab.s3_endpoint}/{path}", method=method, data=b"x" if method == "PUT" else None
-        )
-        return urllib.request.urlopen(request, context=trust(lab), timeout=10).status
-    except urllib.error.HTTPError as fault:
-        return fault.code
 
 
 def test_public_access_needs_the_block_taken_away(lab, client, bucket):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import pytest
-import test_store
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply, spec, verify
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError
 from ansible_collections.samefiles.aws.plugins.modules import bucket as module
@@ -18,8 +17,9 @@ from botocore.exceptions import ClientError
 
 from lab import s3
 from lab.settings import REGION
+from tests.support import ROOT
+from tests.support.lab_s3 import anonymous, session
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = "bucket-tests"
 OPEN = {"public_prefix": "public", "public_access_confirmed": True}
 DEFAULTS = {name: item.get("default") for name, item in module.ARGUMENTS.items()}
@@ -107,7 +107,7 @@ def anybody(lab, path: str, method: str = "GET") -> tuple[int, int]:
         plain = urllib.request.urlopen(request, timeout=10).status
     except urllib.error.HTTPError as fault:
         plain = fault.code
-    return test_store.anonymous(lab, f"{NAME}/{path}", method), plain
+    return anonymous(lab, f"{NAME}/{path}", method), plain
 
 
 def test_a_new_bucket(lab, client, gone):
@@ -202,7 +202,7 @@ def test_the_second_switch_opens_one_prefix_and_nothing_else(lab, client, ready)
     assert anybody(lab, "public/a", "HEAD") == (200, 200)
     for path, method in refused:
         assert anybody(lab, path, method) == (403, 403), (path, method)
-    assert test_store.anonymous(lab, f"{NAME}/public/a") == 200
+    assert anonymous(lab, f"{NAME}/public/a") == 200
     assert run(lab, **OPEN)["changed"] is False
     run(lab, prove=True, public_prefix="public")
     for path, method in [("public/a", "GET"), *refused]:
@@ -225,7 +225,7 @@ def test_a_browser_uploads_with_a_signed_request_at_its_own_endpoint(lab, client
     import urllib.request
 
     keys = {"AccessKeyId": s3.ACCESS_KEY, "SecretAccessKey": s3.SECRET_KEY}
-    browser = test_store.session(lab, keys, lab.s3_browser_endpoint)
+    browser = session(lab, keys, lab.s3_browser_endpoint)
     words = {
         "ContentType": "image/png",
         "CacheControl": "private",

@@ -16,8 +16,7 @@ import yaml
 from lab import __main__ as command
 from lab import daemons, parts, state
 from lab.settings import Lab, LabError
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import threading
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 INVENTORY = ROOT / "inventories/lab/lab.aws_ec2.yml"
 
 

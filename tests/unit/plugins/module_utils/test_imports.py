@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.samefiles.aws.plugins.action import webapp_archive
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_schedule import apply
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 HOME = "ansible_collections.samefiles.aws.plugins.module_utils"
 PACKAGES = ROOT / "plugins/module_utils"
 MAY = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import subprocess
 
 import yaml
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync.arguments import ARGUMENTS
 
-ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles/s3_sync"
+from tests.support import ROOT
+
+ROLE = ROOT / "roles/s3_sync"
 KEYS = {"access_key", "secret_key", "session_token"}
 OWN = {"name", "side", "schedule"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 
 import pytest
@@ -12,7 +11,9 @@ from ansible.template import Templar, trust_as_template
 from gallery import app, keys, kinds, settings, uploads
 from gallery.s3 import upload_tickets
 
-ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles/webapp"
+from tests.support import ROOT
+
+ROLE = ROOT / "roles/webapp"
 VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -16,7 +15,8 @@ from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import 
 from ansible_collections.samefiles.aws.plugins.modules import bucket as module
 from botocore.exceptions import ClientError
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 DEFAULTS = {name: item.get("default") for name, item in module.ARGUMENTS.items()}
 KEYS = {"access_key": "AKIDOUBLE", "secret_key": "of-nobody"}
 KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from captured import data
+
+from tests.support.captured import data
 
 
 @pytest.fixture(params=["debian12", "ubuntu2404", "al2023", "rhel9", "odd", "lab-converged"])

@@ -12,7 +12,8 @@ from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts imp
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model import AP, FS, FSTAB, OTHER, Host, want
+
+from tests.support.efs_host import AP, FS, FSTAB, OTHER, Host, want
 
 SITE = {"owner": "5000", "group": "5000", "mode": "0750"}
 TUNNEL = _units.tunnel_unit_name(FS)

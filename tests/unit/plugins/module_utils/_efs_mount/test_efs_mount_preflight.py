@@ -7,7 +7,8 @@ import threading
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import nfs, preflight
-from model import FS, want
+
+from tests.support.efs_host import FS, want
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import tables
-from captured import data
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.captured import data
 
 PATHS = {
     "debian12": ["/", "/boot/efi"],

@@ -1,4 +1,4 @@
-"""The text of the files that efs_mount owns, beside what test_plan.py says of when they are written."""
+"""The text of the files that efs_mount owns, beside what test_efs_mount_plan.py says of when they are written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import tables, units
 from hypothesis import given
 from hypothesis import strategies as st
-from model import AP, FS, want
+
+from tests.support.efs_host import AP, FS, want
 
 PATH = "/srv/files"
 

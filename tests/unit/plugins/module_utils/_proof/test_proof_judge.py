@@ -11,7 +11,8 @@ from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import id
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
 from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
-from model import FS, OTHER
+
+from tests.support.efs_host import FS, OTHER
 
 HOSTS = ["web-01", "web-02", "web-03"]
 PATH = "/srv/files"

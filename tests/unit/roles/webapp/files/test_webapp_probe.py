@@ -16,7 +16,8 @@ import probe
 import pytest
 from gallery import mounts, problems
 
-FILES = pathlib.Path(__file__).resolve().parents[2] / "roles/webapp/files"
+from tests.support.gallery_server import FILES
+
 # the kernel's table is a file of the test, and a call hangs while the file `frozen` is there, as one of a dead server does
 PROGRAM = """
 import os, sys, time, probe
