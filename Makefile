@@ -42,11 +42,11 @@ lint: .venv/.ok ## style, types, and whether the modules run on Python 3.9
 	vermin --quiet --no-tips --target=3.9- --violations plugins/modules plugins/module_utils roles/webapp/files
 	ansible-lint -q
 
-unit: .venv/.ok ## unit tests
-	pytest
+unit: .venv/.ok ## unit tests (`pytest` alone: these, and every component test that needs no Docker and no browser)
+	pytest tests/unit
 
 s3: .venv/.ok ## s3_sync against a double of S3 that fails in every way
-	pytest tests/s3
+	pytest tests/component/s3_sync
 
 docs: .venv/.ok ## the documentation of modules, roles and filters, and the changelog
 	antsibull-docs lint-collection-docs --plugin-docs .
@@ -63,10 +63,10 @@ images: .venv/.ok
 	@python -m lab prepare
 
 gallery: browser ## the reference app, its page in headless Chromium included
-	GALLERY_TESTS=all pytest tests/gallery
+	GALLERY_TESTS=all pytest -m '' tests/component/gallery
 
 store: images ## S3 of the lab by itself, and the tools that people use on it
-	pytest tests/store
+	pytest -m docker tests/component/store
 
 molecule: images ## the roles in containers, the whole site on real guests
 	@rm -f .cache/molecule-failed
@@ -77,12 +77,12 @@ roles: images
 	@$(MAKE) --no-print-directory molecule SCENARIOS='$(ROLES)' >.cache/roles.log 2>&1 || { cat .cache/roles.log; exit 1; }
 
 search: .venv/.ok ## the tests with made-up input on input that nobody has tried (ROUNDS=20)
-	for _round in $$(seq $(or $(ROUNDS),20)); do for of in unit s3 gallery; do \
+	for _round in $$(seq $(or $(ROUNDS),20)); do for of in unit component/s3_sync component/gallery; do \
 	  pytest -m hypothesis --hypothesis-profile=default tests/$$of; done; done
 
 acceptance: .venv/.ok search ## every bar that a command can judge, with its figure; an hour or more
-	pytest tests/acceptance tests/faults
-	GALLERY_TESTS=all GALLERY_SHORT_LIVES=180 pytest tests/gallery/test_s3_credentials.py
+	pytest -m lab tests/acceptance tests/faults
+	GALLERY_TESTS=all GALLERY_SHORT_LIVES=180 pytest tests/component/gallery/test_gallery_s3_credentials.py
 
 bench-web: .venv/.ok ## the site's speed on a running lab, as ratios against peers in the same run
 	LAB=$(LAB) python tests/bench/web.py

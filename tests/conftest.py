@@ -1,4 +1,4 @@
-"""Fixtures of the tests that need a running lab, and the figures that they print.
+"""What all tests share: what each needs, the lab that some run on, and the figures that they print.
 
 LAB=name says which lab (default: test); it is made when it is not there, and left running.
 """
@@ -11,10 +11,26 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from fleet import ROOT, Fleet, sh
+pytest.register_assert_rewrite("tests.support")  # before anything imports it
 
+from tests.support import ROOT  # noqa: E402
+from tests.support.fleet import Fleet, sh  # noqa: E402
+
+# What the tests of a directory need besides this machine; pytest alone leaves them out (pyproject.toml).
+NEEDS = {"faults": "lab", "acceptance": "lab", "component/store": "docker"}
 FIGURES: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with what it needs."""
+    here = pathlib.Path(__file__).parent
+    for item in items:
+        for directory, marker in NEEDS.items():
+            if here / directory in item.path.parents:
+                item.add_marker(marker)
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,10 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-import sys
-
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "tests")))
-from fleet import Fleet, wait
-from visitors import ask, upload
+from tests.support.fleet import Fleet, wait
+from tests.support.visitors import ask, upload
 
 
 @pytest.fixture(scope="module")

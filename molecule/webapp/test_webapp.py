@@ -218,7 +218,7 @@ def test_many_reloads_under_load_leave_workers_that_serve(own):
 
 
 def test_an_app_may_come_as_an_archive(converge, own, tmp_path):
-    app = os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "tests/apps/tiny")
+    app = os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "tests/support/apps/tiny")
     (tmp_path / "from-the-archive").touch()
     archive = str(tmp_path / "shop.tar.gz")
     # as people pack it: every name begins with ./

@@ -8,7 +8,9 @@ import pathlib
 import re
 
 import pytest
-from fleet import ROOT, Fleet, sh, wait
+
+from tests.support import ROOT
+from tests.support.fleet import Fleet, sh, wait
 
 NAMES = ("accept", "accept2")
 

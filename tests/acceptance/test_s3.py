@@ -7,21 +7,11 @@ import pathlib
 import subprocess
 
 import pytest
-from fleet import ROOT
 
 from lab import s3, state
 from lab.settings import Lab
-
-ASK = """
-import json, urllib.request
-base = "http://169.254.169.254/latest/"
-def ask(path, method="GET", **headers):
-    return urllib.request.urlopen(urllib.request.Request(base + path, method=method, headers=headers), timeout=10).read().decode()
-token = ask("api/token", "PUT", **{"X-aws-ec2-metadata-token-ttl-seconds": "60"})
-known = {"X-aws-ec2-metadata-token": token}
-role = ask("meta-data/iam/security-credentials/", **known)
-print(json.dumps({"id": ask("meta-data/instance-id", **known), **json.loads(ask("meta-data/iam/security-credentials/" + role, **known))}))
-"""
+from tests.support import ROOT
+from tests.support.fleet import DISK, granted
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +31,6 @@ def client(place):
 def keys(client, place, prefix: str) -> list[str]:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=prefix)
     return [item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])]
-
-
-def granted(server) -> dict:
-    """The role's credentials, as any program on a server gets them."""
-    done = subprocess.run([*server.ssh, "python3", "-"], input=ASK, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
 
 
 def test_static_files_are_in_the_bucket(fleet, place, client):
@@ -98,9 +82,6 @@ def test_a_server_may_use_its_prefixes_only(fleet, place, client):
     assert "403 AccessDenied" in told["msg"]
     assert told["failed"]
     assert keys(client, place, "www/") == before
-
-
-DISK = ("/etc", "/root", "/home", "/opt", "/tmp", "/usr/local", "/var", "/srv", "/run")  # noqa: S108
 
 
 def test_no_key_in_any_output_or_on_any_disk(fleet, place, client):

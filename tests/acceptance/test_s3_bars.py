@@ -11,8 +11,7 @@ import time
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "s3"))
-from server import Server
+from tests.support.s3_server import Server
 
 BAR = 150  # MB
 RUN = """

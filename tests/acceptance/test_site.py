@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import math
-import random
 import statistics
 import time
 
 import pytest
-from fleet import ROOT, sh, wait
-from visitors import Load, ask, digest, download, noise, upload
+
+from tests.support import ROOT
+from tests.support.fleet import memory, sh, wait
+from tests.support.visitors import Load, ask, digest, download, noise, sizes, upload
 
 URLS = ["/", "/files", "/healthz"]
 
@@ -26,22 +26,6 @@ def site(fleet) -> str:
 def fronts(fleet) -> list[str]:
     """The site on each server."""
     return [host["http"] for host in fleet.status["hosts"]]
-
-
-def memory(server) -> int:
-    """MiB that the app's release has used at most since it started, page cache of the share not counted."""
-    unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
-    pid = server.run(f"systemctl show --property MainPID --value {unit}")
-    return int(server.run(f"grep VmHWM /proc/{pid}/status").split()[1]) // 1024
-
-
-def sizes(count: int, least: int, most: int, total: int) -> list[int]:
-    """Log-uniform sizes that make the wanted total."""
-    chance = random.Random(1)
-    found = [round(math.exp(chance.uniform(math.log(least), math.log(most)))) for _ in range(count)]
-    found[0], found[1] = least, most
-    factor = (total - most) / (sum(found) - most)
-    return [most if size == most else min(most, max(least, round(size * factor))) for size in found]
 
 
 def test_200_uploads_are_everywhere_within_a_second(fleet, site, fronts, figure):
@@ -155,7 +139,7 @@ def test_a_server_that_stops_dead_under_load(fleet, site, figure):
 def served_by(site: str, name: str) -> bool:
     import contextlib
 
-    from visitors import connect
+    from tests.support.visitors import connect
 
     for _ in range(8):
         with contextlib.closing(connect(site, 10)) as connection:
@@ -262,7 +246,7 @@ def page_says(front: str, words: bytes) -> bool:
 
 def test_an_own_app_with_its_files_on_the_share(fleet, fronts):
     own = {
-        "webapp_source": str(ROOT / "tests/apps/tiny"),
+        "webapp_source": str(ROOT / "tests/support/apps/tiny"),
         "webapp_environment": {"GREETING": "from the share"},
         "webapp_media": {"/media/": "/srv/files/shop"},
     }

@@ -11,13 +11,12 @@ import subprocess
 import time
 
 import pytest
-from fleet import ROOT, Fleet, sh, wait
-from test_s3 import DISK, granted
-from test_site import memory, sizes
-from visitors import Load, ask, by_url, digest, direct, noise
 
 from lab import s3, state
 from lab.settings import Lab
+from tests.support import ROOT
+from tests.support.fleet import DISK, Fleet, granted, memory, sh, wait
+from tests.support.visitors import Load, ask, by_url, digest, direct, noise, sizes
 
 
 @pytest.fixture(scope="module")

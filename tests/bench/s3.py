@@ -27,22 +27,23 @@ import sys
 import tempfile
 import time
 
-import judged
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from tests.bench import ratios
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 N, SIZE, RUNS = (int(os.environ.get(name, usual)) for name, usual in (("N", 10000), ("SIZE", 4096), ("RUNS", 5)))
 BIG = int(os.environ.get("BIG", "1024"))
 DOWNLOADS = int(os.environ.get("DOWNLOADS", "1"))
 BEFORE = os.environ.get("BEFORE", "")
-PEERS = judged.peers(os.environ.get("PEERS"), bool(BEFORE))
+PEERS = ratios.peers(os.environ.get("PEERS"), bool(BEFORE))
 PYTHON = os.environ.get("PYTHON", sys.executable)
 SITE = next(pathlib.Path(path) for path in sys.path if path.endswith("site-packages"))
 TOOLS = ROOT / ".cache/bench"
 KEYS = {"access_key": "AKIDOUBLE", "secret_key": "secret-of-the-double"}
-DOUBLE = ROOT / "tests/s3/server.py"
-TREES = {judged.OURS: ROOT}  # the peers that are this collection, by checkout
+DOUBLE = ROOT / "tests/support/s3_server.py"
+TREES = {ratios.OURS: ROOT}  # the peers that are this collection, by checkout
 if BEFORE:
-    TREES[judged.FORMER] = pathlib.Path(BEFORE).resolve()
+    TREES[ratios.FORMER] = pathlib.Path(BEFORE).resolve()
 COLLECTIONS = ".ansible/collections"
 MODULE = "ansible_collections.samefiles.aws.plugins.modules.s3_sync"
 COMMUNITY = "ansible_collections.community.aws.plugins.modules.s3_sync"
@@ -75,7 +76,7 @@ class Bench:
     def __init__(self, server: Server, folder: pathlib.Path):
         self.server, self.folder = server, folder
         self.tree, self.big = folder / "tree", folder / "big"
-        self.seen: dict[tuple[str, str], list[judged.Row]] = {}
+        self.seen: dict[tuple[str, str], list[ratios.Row]] = {}
 
     # commands, by peer
 
@@ -162,7 +163,7 @@ class Bench:
         if process.returncode:
             raise SystemExit(f"{peer}, {work}: exit code {process.returncode}: {text[:300]} … {text[-900:]}")
         spent = used.ru_utime + used.ru_stime
-        kept = judged.Row(spent, wall, used.ru_maxrss // 1024, self.server.ask("counts"))
+        kept = ratios.Row(spent, wall, used.ru_maxrss // 1024, self.server.ask("counts"))
         self.seen.setdefault((work, peer), []).append(kept)
 
     # the work
@@ -198,7 +199,7 @@ class Bench:
 
     def round(self, number: int) -> None:
         """All work once, the peers in turn in another order each time."""
-        peers = judged.order(PEERS, number)
+        peers = ratios.order(PEERS, number)
         copies = {peer: self.folder / f"tree-{peer}" for peer in peers}
         self.server.ask("clear")
         for peer in peers:
@@ -256,15 +257,15 @@ class Bench:
         print(f"{N} files of {SIZE} bytes, one of {BIG} MiB, {RUNS} rounds, ours by {PYTHON}")
         print("processor and wall seconds, peak MiB, ratios of ours to it")
         if BEFORE:
-            print(f"before is {TREES[judged.FORMER]}; the ratios to it are the medians of each round's")
+            print(f"before is {TREES[ratios.FORMER]}; the ratios to it are the medians of each round's")
         verdicts = []
         for work in dict.fromkeys(work for work, _peer in self.seen):
             runs = {peer: self.seen[work, peer] for peer in PEERS if (work, peer) in self.seen}
-            lines, found = judged.table(work, runs, judged.targets(N))
+            lines, found = ratios.table(work, runs, ratios.targets(N))
             print("", *lines, sep="\n")
             verdicts += found
-        print(f"\n{judged.summary(verdicts)}")
-        return verdicts.count(judged.MISSED)
+        print(f"\n{ratios.summary(verdicts)}")
+        return verdicts.count(ratios.MISSED)
 
 
 def _change(tree: pathlib.Path, number: int) -> None:
@@ -301,9 +302,9 @@ def tools() -> None:
 
 def refusal() -> str | None:
     """Why the former version cannot be measured, if it cannot."""
-    if judged.FORMER in PEERS and not BEFORE:
+    if ratios.FORMER in PEERS and not BEFORE:
         return "PEERS names before, so BEFORE must be the path of another checkout of this repository."
-    tree = TREES.get(judged.FORMER)
+    tree = TREES.get(ratios.FORMER)
     if tree and (tree / COLLECTIONS / "ansible_collections/samefiles/aws").resolve() != tree:
         return f"BEFORE must be the path of a checkout of this repository, and there is none at {BEFORE}."
     return None

@@ -15,9 +15,9 @@ import sys
 import time
 import urllib.parse
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from fleet import Fleet
-from visitors import ask, connect, direct, download, noise, redirect, upload
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from tests.support.fleet import Fleet
+from tests.support.visitors import ask, connect, direct, download, noise, redirect, upload
 
 ROUNDS, VIEWS, FILES = 2, 300, 60
 SMALL, LARGE = 100 * 1024, 256 * 1024**2

@@ -16,12 +16,10 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from fleet import ROOT, Fleet, sh
-from visitors import ask, noise, upload
-
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 from lab import engine
+from tests.support.fleet import Fleet, sh
+from tests.support.visitors import ask, noise, upload
 
 ROUNDS, SECONDS = 5, 4
 COUNT = 100_000

@@ -6,11 +6,11 @@ import concurrent.futures
 import time
 
 import pytest
-from balanced import Load, Site, request
-from fleet import wait
 
 from lab import aws, balancer, engine, images
 from lab.targets import Group, configuration
+from tests.support.balanced_site import Load, Site, request
+from tests.support.fleet import wait
 
 # the programs are meant to outlive the command that starts them
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")

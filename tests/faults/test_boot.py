@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fleet import sh, wait
+
+from tests.support.fleet import sh, wait
 
 
 def mounted(server) -> bool:

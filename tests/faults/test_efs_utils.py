@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from fleet import ROOT, sh, wait
+
+from tests.support import ROOT
+from tests.support.fleet import sh, wait
 
 MODULE = "samefiles.aws.efs_mount"
 POINT = {"name": "uploads", "path": "/uploads", "uid": 6001, "gid": 6001, "mode": "0750"}
@@ -15,7 +17,7 @@ POINT = {"name": "uploads", "path": "/uploads", "uid": 6001, "gid": 6001, "mode"
 def fleet(lab, tmp_path_factory):
     """The lab with the double installed as a package, and an access point on the second file system."""
     package = tmp_path_factory.mktemp("double") / "amazon-efs-utils.deb"
-    sh([str(ROOT / "tests/doubles/efs_utils/build"), str(package)])
+    sh([str(ROOT / "tests/support/efs_utils/build"), str(package)])
     lab.lab("file-system", "second", "--access-point", json.dumps(POINT))
     lab.lab("up", "--transport", "efs-utils", "--efs-utils-package", str(package))
     lab.play("site.yml")

@@ -1,0 +1,168 @@
+"""What the environment may say, and the one sentence for what it may not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from gallery.settings import BadSetting, from_environment, read_password
+
+from tests.support.gallery_server import FILES
+
+GOOD = {"GALLERY_NAME": "web-01", "GALLERY_FOLDER": "/srv/files/gallery", "GALLERY_PUBLIC_UPLOADS": "true"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("TITLE", "Our pictures", "title", "Our pictures"),
+        ("PORT", "8080", "port", 8080),
+        ("MAX_BYTES", "5", "max_bytes", 5),
+        ("DEADLINE", "2.5", "deadline", 2.5),
+        ("PUBLIC_UPLOADS", "Yes", "public_uploads", True),
+        ("TYPES", "PNG, jpg\npng", "types", ("jpg", "png")),
+        ("MOUNT", "/srv/files", "mount", "/srv/files"),
+        ("MOUNT", "/", "mount", "/"),
+        ("STATUS", " /run/status ", "status", "/run/status"),
+    ],
+)
+def test_good_values(variable, text, field, value):
+    assert getattr(from_environment({**GOOD, f"GALLERY_{variable}": text, "HOME": "/"}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("NAME", "", "GALLERY_NAME is not set"),
+        ("NAME", "two words", "printable ASCII"),
+        ("NAME", "x\ny", "printable ASCII"),
+        ("FOLDER", "", "GALLERY_FOLDER is not set"),
+        ("FOLDER", "files", "absolute path"),
+        ("MOUNT", "/srv/other", "below GALLERY_MOUNT, /srv/other"),
+        ("MOUNT", "/srv/files/gallery", "below GALLERY_MOUNT"),
+        ("SOCKET", "run/s", "absolute path"),
+        ("STORAGE", "floppy", "the storages are efs and s3"),
+        ("PORT", "70000", "at most 65535"),
+        ("PORT", "-1", "whole number"),
+        ("PORT", "http", "whole number"),
+        ("MAX_BYTES", "0", "at least 1"),
+        ("MAX_BYTES", "2G", "whole number"),
+        ("MAX_FILES", "0", "at least 1"),
+        ("DEADLINE", "0", "greater than 0"),
+        ("DEADLINE", "nan", "greater than 0"),
+        ("BODY_TIMEOUT", "-1", "greater than 0"),
+        ("TYPES", "", "extensions"),
+        ("TYPES", ".png", "extensions"),
+        ("TYPES", "png ../x", "extensions"),
+        ("PUBLIC_UPLOADS", "maybe", "true or false"),
+        ("PUBLIC_UPLOADS", "false", "it must be set, unless"),
+        ("FODLER", "/srv", "GALLERY_FODLER is not known"),
+    ],
+)
+def test_bad_values(variable, text, said):
+    with pytest.raises(BadSetting) as caught:
+        from_environment({**GOOD, f"GALLERY_{variable}": text})
+    assert said in str(caught.value)
+    assert f"GALLERY_{variable}" in str(caught.value) or variable == "PUBLIC_UPLOADS"
+    assert str(caught.value)[-1] == "."
+
+
+S3 = {"GALLERY_NAME": "web-01", "GALLERY_STORAGE": "s3", "GALLERY_BUCKET": "bkt", "GALLERY_PUBLIC_UPLOADS": "true"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"KEY_PREFIX": "sites/one/"},
+        {"PUBLIC_PREFIX": "public", "PUBLIC_ACCESS": "true"},
+        {"PUBLIC_PREFIX": "gallery-public"},
+        {"MAX_BYTES": "5368709120", "TICKET_LIFE": "43200", "LINK_LIFE": "604800"},
+        {"ENDPOINT_URL": "https://s3.example.com:8443", "BROWSER_ENDPOINT_URL": "http://localhost/"},
+    ],
+)
+def test_good_settings_of_s3(more):
+    settings = from_environment({**S3, **{f"GALLERY_{name}": text for name, text in more.items()}})
+    assert (settings.bucket, settings.folder) == ("bkt", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("BUCKET", "", "GALLERY_BUCKET is not set; it is required"),
+        ("BUCKET", "No_Bucket", "GALLERY_BUCKET is 'No_Bucket': 3 to 63 of a-z"),
+        ("FOLDER", "/srv/files", "must be empty with storage s3"),
+        ("MOUNT", "/srv", "must be empty with storage s3"),
+        ("KEY_PREFIX", "/gallery", "joined by '/'"),
+        ("KEY_PREFIX", "a//b", "joined by '/'"),
+        ("KEY_PREFIX", "../x", "joined by '/'"),
+        ("KEY_PREFIX", "", "joined by '/'"),
+        ("PUBLIC_PREFIX", "a b", "joined by '/'"),
+        ("PUBLIC_PREFIX", "gallery", "beside GALLERY_KEY_PREFIX, gallery"),
+        ("PUBLIC_PREFIX", "gallery/public", "beside GALLERY_KEY_PREFIX, gallery"),
+        ("PUBLIC_ACCESS", "true", "GALLERY_PUBLIC_PREFIX, which is not set"),
+        ("ENDPOINT_URL", "s3.example.com", "http:// or https://"),
+        ("ENDPOINT_URL", "https://user@s3.example.com", "http:// or https://"),
+        ("BROWSER_ENDPOINT_URL", "https://s3.example.com/x", "http:// or https://"),
+        ("CA_BUNDLE", "ca.pem", "absolute path"),
+        ("MAX_BYTES", "5368709121", "at most 5 GiB"),
+        ("TICKET_LIFE", "43201", "1 second to 12 hours"),
+        ("LINK_LIFE", "604801", "2 seconds to 7 days"),
+        ("LINK_LIFE", "1", "2 seconds to 7 days"),
+        ("TEMPORARY_AGE", "900", "longer than GALLERY_TICKET_LIFE"),
+        ("READY_EVERY", "0", "greater than 0"),
+    ],
+)
+def test_bad_settings_of_s3(variable, text, said):
+    with pytest.raises(BadSetting) as caught:
+        from_environment({**S3, f"GALLERY_{variable}": text})
+    assert said in str(caught.value)
+    assert f"GALLERY_{variable}" in str(caught.value)
+
+
+def test_a_public_prefix_must_not_hold_the_own_one():
+    with pytest.raises(BadSetting, match="beside GALLERY_KEY_PREFIX, public/gallery"):
+        from_environment({**S3, "GALLERY_KEY_PREFIX": "public/gallery", "GALLERY_PUBLIC_PREFIX": "public"})
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [(None, "No such file"), (b"", "empty"), (b"\nx", "empty"), (b"\xff", "UTF-8")]
+)
+def test_bad_password_files(tmp_path, data, said):
+    path = tmp_path / "password"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(BadSetting) as caught:
+        read_password(str(path))
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_the_password_is_the_first_line(tmp_path):
+    (tmp_path / "password").write_text("open sesame\nnot this\n")
+    assert read_password(str(tmp_path / "password")) == "open sesame"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"GALLERY_PORT": "x"}, "gallery: GALLERY_PORT is 'x': a whole number is needed."),
+        ({}, "gallery: Neither GALLERY_SOCKET nor GALLERY_PORT is set, and systemd passed no socket: set one."),
+        ({"GALLERY_SOCKET": "/nowhere/s"}, "gallery: /nowhere/s cannot be listened on: No such file or directory."),
+        (
+            {"GALLERY_PORT": "1", "GALLERY_SOCKET": "/etc/passwd"},
+            "gallery: /etc/passwd cannot be listened on: Address already in use.",
+        ),
+        (
+            {"GALLERY_PUBLIC_UPLOADS": "no", "GALLERY_PASSWORD_FILE": "/x", "GALLERY_SOCKET": "/x/s"},
+            "gallery: GALLERY_PASSWORD_FILE is '/x', which cannot be read: No such file or directory.",
+        ),
+    ],
+)
+def test_a_start_that_fails_is_one_sentence(changes, said):
+    environment = {**GOOD, **changes, "PYTHONPATH": str(FILES), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "gallery"], env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (2, said + "\n")

@@ -1,0 +1,12 @@
+"""gallery whose clients are told after a few seconds that their upload is still being stored: python -m tests.support.gallery_hasty SECONDS."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gallery.s3 import upload_tickets
+from gallery.server import serve
+
+upload_tickets.PATIENCE = float(sys.argv[1])
+serve(os.environ)

@@ -1,0 +1,242 @@
+"""SeaweedFS as S3 with a role: temporary credentials of least privilege, as the lab's servers have them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import hashlib
+import hmac
+import http.server
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import boto3
+from botocore.config import Config
+
+WEED = pathlib.Path(sys.executable).with_name("weed")
+REGION, BUCKET, ACCOUNT = "eu-central-1", "bkt", "000000000000"
+KEY, SECRET = "labkey000", "labsecret000"
+_SIGNING = b"a key that signs session tokens."
+_PREFIXES = ["gallery/*", "public/*"]
+_OBJECTS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on; weed puts its gRPC ports 10,000 above."""
+    found: list[int] = []
+    for port in range(22000, 30000, 11):
+        with contextlib.suppress(OSError):
+            for one in (port, port + 10000):
+                socket.create_server(("127.0.0.1", one)).close()
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
+
+
+def _configuration(folder: pathlib.Path) -> None:
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    lab = {"name": "lab", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
+    (folder / "s3.json").write_text(json.dumps({"identities": [lab]}))
+    arn = f"arn:aws:s3:::{BUCKET}"
+    listing = {"StringLike": {"s3:prefix": _PREFIXES}}
+    needed = [
+        {"Effect": "Allow", "Action": _OBJECTS, "Resource": [f"{arn}/{prefix}" for prefix in _PREFIXES]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [arn], "Condition": listing},
+    ]
+    more = {"Effect": "Allow", "Action": ["s3:ListBucketMultipartUploads"], "Resource": [arn]}
+    policies = {"web": needed, "tidy": [*needed, more]}
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/lab"}, "Action": ["sts:AssumeRole"]}
+    told = {
+        "sts": {
+            "tokenDuration": "1h", "maxSessionLength": "12h", "issuer": "t", "signingKey": base64.b64encode(_SIGNING).decode()
+        },
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "roles": [
+            {
+                "roleName": name, "roleArn": f"arn:aws:iam::{ACCOUNT}:role/{name}", "attachedPolicies": [name],
+                "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
+            }
+            for name in policies
+        ],
+        "policies": [
+            {"name": name, "document": {"Version": "2012-10-17", "Statement": statements}}
+            for name, statements in policies.items()
+        ],
+    }  # fmt: skip
+    (folder / "iam.json").write_text(json.dumps(told))
+
+
+def _unpadded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Weed:
+    """A running SeaweedFS with one bucket."""
+
+    def __init__(self) -> None:
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="samefiles-weed-"))
+        _configuration(self._folder)
+        master, volume, filer, self.port = free_ports(4)
+        folder = self._folder
+        argv = [
+            WEED, "-logtostderr", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.peers=none",
+            "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=0", "-volume.preStopSeconds=0",
+            "-filer.disableHttp", "-s3", f"-s3.port={self.port}", f"-s3.config={folder / 's3.json'}",
+            f"-s3.iam.config={folder / 'iam.json'}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0",
+            "-s3.port.lance=0", "-s3.allowedOrigins=https://none.invalid",
+        ]  # fmt: skip
+        settings = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "GOMEMLIMIT": "400MiB", "HOME": str(folder)}
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = (folder / "log").open("wb")
+        argv = [str(word) for word in argv]
+        environment = {**settings, "PATH": "/usr/bin:/bin"}
+        self._process = subprocess.Popen(argv, env=environment, stdout=self._log, stderr=self._log)
+        self._numbers = itertools.count(1)
+        self._clients: list = []
+        self.client = self.with_keys({"AccessKeyId": KEY, "SecretAccessKey": SECRET})
+        self._sts = self._session({"AccessKeyId": KEY, "SecretAccessKey": SECRET}).client("sts", endpoint_url=self.url)
+        self._wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                self.client.create_bucket(Bucket=BUCKET)
+                break
+            except Exception:
+                log = (self._folder / "log").read_text()[-2000:]
+                assert self._process.poll() is None, log
+                assert time.monotonic() < until, log
+                time.sleep(0.25)
+        self.client.create_bucket(Bucket="other")
+        self.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+
+    def end(self) -> None:
+        """End it at once: SIGTERM takes 16 s."""
+        for client in (*self._clients, self._sts):
+            client.close()
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+        shutil.rmtree(self._folder)
+
+    @staticmethod
+    def _session(keys: dict) -> boto3.session.Session:
+        found = keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("SessionToken")
+        return boto3.session.Session(*found, region_name=REGION)
+
+    def with_keys(self, keys: dict):
+        """boto3 with some credentials."""
+        config = Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"})
+        self._clients.append(self._session(keys).client("s3", endpoint_url=self.url, config=config))
+        return self._clients[-1]
+
+    def prefix(self) -> str:
+        """A key prefix that nobody has used."""
+        return f"gallery/{next(self._numbers)}"
+
+    def role(self, life: int = 900, name: str = "web") -> dict:
+        """Temporary credentials of the servers' role. Shorter lives than STS gives are made by signing the token again.
+
+        web: what gallery needs at least; tidy: it may list uploads in parts as well.
+        """
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        keys = self._sts.assume_role(RoleArn=arn, RoleSessionName="web-01", DurationSeconds=max(900, life))[
+            "Credentials"
+        ]
+        if life >= 900:
+            return keys
+        head, body, _signature = keys["SessionToken"].split(".")
+        told = json.loads(base64.urlsafe_b64decode(body + "=="))
+        told["exp"] = int(time.time()) + life
+        text = f"{head}.{_unpadded(json.dumps(told).encode())}"
+        signature = _unpadded(hmac.new(_SIGNING, text.encode(), hashlib.sha256).digest())
+        end = datetime.datetime.fromtimestamp(told["exp"], datetime.timezone.utc)
+        return {**keys, "SessionToken": f"{text}.{signature}", "Expiration": end}
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of all objects below a prefix."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def unfinished(self, prefix: str) -> list:
+        """The uploads in parts that are under way."""
+        return self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix).get("Uploads", [])
+
+    def settings(self, **more: str) -> dict[str, str]:
+        """What gallery is told to use it; with a prefix of its own unless one is given."""
+        told = {"STORAGE": "s3", "BUCKET": BUCKET, "REGION": REGION, "ENDPOINT_URL": self.url}
+        return {**told, "KEY_PREFIX": more.pop("KEY_PREFIX", None) or self.prefix(), **more}
+
+
+def environment(keys: dict) -> dict[str, str]:
+    """Credentials as a process gets them in its environment."""
+    told = {"AWS_ACCESS_KEY_ID": keys["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"]}
+    if keys.get("SessionToken"):
+        told["AWS_SESSION_TOKEN"] = keys["SessionToken"]
+    return {**told, "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+class Provider:
+    """The address that hands out a container's credentials, new ones each time they are half over."""
+
+    def __init__(self, weed: Weed, life: int) -> None:
+        self._weed, self._life, self._lock = weed, life, threading.Lock()
+        self.given: list[dict] = []
+        provider = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps(provider.now()).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_words) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/credentials"
+
+    def now(self) -> dict:
+        """The credentials of now, as the address tells them."""
+        with self._lock:
+            now = datetime.datetime.now(datetime.timezone.utc)
+            if not self.given or (self.given[-1]["Expiration"] - now).total_seconds() < self._life / 2:
+                self.given.append(self._weed.role(self._life))
+            keys = self.given[-1]
+        end = keys["Expiration"].astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        told = {name: keys[name] for name in ("AccessKeyId", "SecretAccessKey")}
+        return {**told, "Token": keys["SessionToken"], "Expiration": end}
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs to find it."""
+        return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": self.url, "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def end(self) -> None:
+        """Take no more questions."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def forget_aws(monkeypatch) -> None:
+    """Nothing of this machine's own AWS settings."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")

@@ -1,0 +1,439 @@
+"""What SeaweedFS cannot show of the module bucket: KMS and Amazon's first region on moto, and what botocore sends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import botocore.awsrequest
+import botocore.session
+import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import BucketError
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import (
+    SetLifecycle,
+    SetPolicy,
+    SetPublicAccessBlock,
+)
+from ansible_collections.samefiles.aws.plugins.modules import bucket as module
+from botocore.exceptions import ClientError
+
+from tests.support import ROOT
+
+DEFAULTS = {name: item.get("default") for name, item in module.ARGUMENTS.items()}
+KEYS = {"access_key": "AKIDOUBLE", "secret_key": "of-nobody"}
+KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
+RULE = {
+    "ID": "a",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch, tmp_path):
+    """Nothing of the user's AWS settings counts."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def moto():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+def client(answer):
+    """A real client of botocore, whose requests get these answers (status, headers) instead of going anywhere."""
+    made = botocore.session.Session().create_client(
+        "s3",
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        endpoint_url="http://127.0.0.1:1",
+    )
+
+    class Nothing:
+        def stream(self, *_words):
+            return iter([b""])
+
+    def send(request, **_words):
+        status, headers = answer(request)
+        return botocore.awsrequest.AWSResponse(request.url, status, headers, Nothing())
+
+    made.meta.events.register("before-send.s3", send)
+    return made
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_a_key_and_back(moto, region):
+    def run(check=False, **more):
+        name = f"example-{region}"
+        return module.run(
+            {**DEFAULTS, **KEYS, "bucket": name, "endpoint_url": moto, "region": region, "create": True, **more}, check
+        )
+
+    kms = {"encryption": "aws:kms", "kms_key_id": KEY}
+    planned = run(check=True, **kms)
+    assert f"encrypt new objects with aws:kms {KEY} and a bucket key (it was not set)" in planned["actions"]
+    assert run(**kms)["actions"] == planned["actions"]
+    assert run(**kms)["changed"] is False
+    assert run()["changed"] is False
+    assert run(encryption="AES256")["actions"] == [f"encrypt new objects with AES256 (it was aws:kms {KEY})"]
+    assert run(versioning=False)["actions"] == ["keep no more versions of objects; those that are there stay"]
+    opened = run(versioning=False, public_prefix="public", public_access_confirmed=True)
+    assert [action.split()[0] for action in opened["actions"]] == ["add", "switch", "switch", "add"]
+    assert len(run(versioning=False)["actions"]) == 3
+    assert run(versioning=False)["changed"] is False
+
+
+@pytest.mark.parametrize("least", ["varies_by_storage_class", ""])
+def test_what_s3_keeps_beside_the_rules_is_read_and_sent(least):
+    sent = []
+
+    def answer(request):
+        sent.append((request.method, dict(request.headers)))
+        return 200, {apply.LEAST_TRANSITION: least} if request.method == "GET" and least else {}
+
+    there = apply.BucketSettings(client(answer), "example-site")
+    assert apply._header(there.ask("get_bucket_lifecycle_configuration"), apply.LEAST_TRANSITION) == least
+    for _turn in range(2):
+        there.do(SetLifecycle([RULE], least))
+        told = sent[-1][1].get(apply.LEAST_TRANSITION, b"")
+        assert (told.decode() if isinstance(told, bytes) else told) == least
+    there.do(SetLifecycle([RULE], ""))
+    assert apply.LEAST_TRANSITION not in sent[-1][1]
+
+
+def test_without_botocore_the_way_out_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+    with pytest.raises(BucketError, match="^botocore is missing .*: install python3-botocore, or boto3 from PyPI$"):
+        apply.login({**DEFAULTS, **KEYS, "bucket": "example-site"})
+
+
+def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
+    made = []
+
+    def elsewhere(_options, where, _keys):
+        made.append(where.region)
+        right = where.region == "eu-central-1"
+        return client(lambda request: (200 if right else 400, {"x-amz-bucket-region": "eu-central-1"}))
+
+    monkeypatch.setattr(apply, "client", elsewhere)
+    _found, where = apply.login({**DEFAULTS, **KEYS, "bucket": "example-site", "region": "us-east-1"})
+    assert made == ["us-east-1", "eu-central-1"]
+    assert where.host == "s3.eu-central-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("operation", "words", "said"),
+    [
+        ("put_bucket_cors", {"CORSConfiguration": {"CORSRules": []}}, "allow s3:PutBucketCORS to the role or user"),
+        ("get_bucket_tagging", {}, "allow s3:GetBucketTagging to the role or user"),
+        ("head_bucket", {}, "allow s3:ListBucket to the role or user"),
+    ],
+)
+def test_a_leave_that_is_missing_is_named(operation, words, said):
+    there = apply.BucketSettings(client(lambda _request: (403, {})), "example-site")
+    with pytest.raises(BucketError, match=said):
+        there.ask(operation, **words)
+
+
+@pytest.mark.parametrize(
+    ("region", "found"),
+    [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("lab", "aws")],
+)
+def test_the_partition_of_a_region(region, found):
+    assert apply.partition(region) == found
+
+
+def test_a_block_that_s3_does_not_know_everywhere_yet_is_waited_for(monkeypatch):
+    now, refusals = [0.0], [403, 403, 200]
+    found = apply.BucketSettings(
+        client(lambda request: (refusals.pop(0) if "policy" in request.url else 200, {})),
+        "example-site",
+        pause=lambda seconds: now.__setitem__(0, now[0] + seconds),
+        clock=lambda: now[0],
+    )
+    wanted = module.spec.wish(
+        {**DEFAULTS, "bucket": "example-site", "public_prefix": "public", "public_access_confirmed": True}
+    )
+    named = wanted._replace(public_prefix="", closed_prefix="public", create=True)
+    closed = module.plan.after(module.spec.State(), module.plan.plan(named, module.spec.State()))
+    steps = module.plan.plan(wanted, closed)
+    monkeypatch.setattr(found, "read", lambda: module.plan.after(closed, steps))
+    assert len(found.apply(wanted, closed, steps)) == 3
+    assert refusals == []
+    assert now[0] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [(200, ["set the public-access block again"]), (403, [])],  # where nobody could, it is open
+)
+def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
+    blocks = [200, again]
+
+    def answer(request):
+        return (403 if "policy" in request.url else blocks.pop(0) if "publicAccessBlock" in request.url else 200), {}
+
+    now = [0.0]
+    found = apply.BucketSettings(
+        client(answer), "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
+    )
+    wanted = module.spec.wish(
+        {**DEFAULTS, "bucket": "example-site", "public_prefix": "public", "public_access_confirmed": True}
+    )
+    named = wanted._replace(public_prefix="", closed_prefix="public", create=True)
+    closed = module.plan.after(module.spec.State(), module.plan.plan(named, module.spec.State()))
+    steps = module.plan.plan(wanted, closed)
+    assert [type(step) for step in steps] == [SetPublicAccessBlock, SetPolicy]
+    with pytest.raises(BucketError, match="allow s3:PutBucketPolicy") as caught:
+        found.apply(wanted, closed, steps)
+    assert list(caught.value.done) == [*steps[0].actions, *said]
+    assert blocks == []
+
+
+def test_a_block_that_was_not_lifted_is_not_set_again():
+    sent = []
+    found = apply.BucketSettings(
+        client(lambda request: (sent.append(request.url) or 403, {})), "example-site", clock=lambda: 0.0
+    )
+    wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site"})
+    block = dict.fromkeys(module.spec.SWITCHES, True)
+    state = module.spec.State(there=True, block=block, ownership=module.spec.ENFORCED)
+    with pytest.raises(BucketError) as caught:
+        found.apply(wanted, state, module.plan.plan(wanted, state))
+    assert caught.value.done == ()
+    assert len(sent) == 1
+
+
+def test_a_bucket_that_never_becomes_as_planned_is_told(monkeypatch):
+    now = [0.0]
+    found = apply.BucketSettings(
+        None, "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
+    )
+    wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site", "create": True})
+    steps = module.plan.plan(wanted, module.spec.State())
+    good = module.plan.after(module.spec.State(), steps)
+    monkeypatch.setattr(found, "do", lambda step: None)
+    late = iter([good._replace(versioning=""), good._replace(block=None), good])
+    monkeypatch.setattr(found, "read", lambda: next(late))
+    assert found.apply(wanted, good, steps) == [action for step in steps for action in step.actions]
+    monkeypatch.setattr(found, "read", lambda: good._replace(versioning=""))
+    with pytest.raises(BucketError, match="is not as it was set, there is still to keep the versions") as caught:
+        found.apply(wanted, good, steps)
+    assert list(caught.value.done) == [action for step in steps for action in step.actions]
+    assert apply.SETTLE < now[0] < 2 * apply.SETTLE
+
+
+OPEN = {"public_prefix": "public", "public_access_confirmed": True}
+TAKEN_BACK = [
+    "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials",
+    "switch BlockPublicPolicy on",
+    "switch RestrictPublicBuckets on",
+]
+
+
+@pytest.fixture
+def site(moto, request, monkeypatch):
+    """Runs the module on a bucket of this test; its words, what fails in the proof, and what S3 refuses to the client."""
+    name = f"proved-{abs(hash(request.node.name))}"
+    login = apply.login
+    monkeypatch.setattr(apply, "SETTLE", 0.5)
+
+    def run(proof=None, refused=(), **more):
+        def prove(found, *_words):
+            for method in refused:
+                fault = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+
+                def refuse(method=method, fault=fault, **_words):
+                    raise ClientError(fault, "".join(part.title() for part in method.split("_")))
+
+                monkeypatch.setattr(found.client, method, refuse, raising=False)
+            if proof:
+                raise proof
+            return ["proved"]
+
+        monkeypatch.setattr(module.verify, "prove", prove)
+        told = {"bucket": name, "endpoint_url": moto, "region": "eu-central-1", "create": True, "prove": True}
+        return module.run({**DEFAULTS, **KEYS, **told, **more}, False)
+
+    run.state = lambda: login({**DEFAULTS, **KEYS, "bucket": name, "endpoint_url": moto, "region": "eu-central-1"})[
+        0
+    ].read()
+    return run
+
+
+def opened(state) -> list[str]:
+    return [one["Resource"].rpartition(":::")[2].partition("/")[2] for one in state.policy["Statement"][1:]]
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_what_a_run_has_opened_is_closed_again_when_the_proof_fails(site, new):
+    if not new:
+        site()
+    with pytest.raises(
+        BucketError, match="^GET x got 403; public/, which this run has opened, is closed again$"
+    ) as caught:
+        site(BucketError("GET x got 403"), **OPEN)
+    assert list(caught.value.done[-4:]) == [
+        "add the policy's statement SamefilesPublicRead, which lets everybody read public/", *TAKEN_BACK
+    ]  # fmt: skip
+    state = site.state()
+    assert (opened(state), set(state.block.values())) == ([], {True})
+    assert site(**OPEN)["proof"] == ["proved"]
+    assert opened(site.state()) == ["public/*"]
+
+
+def test_what_was_open_before_stays_open_when_the_proof_fails(site):
+    site(**OPEN)
+    before = site.state()
+    with pytest.raises(BucketError, match="^GET x got 403$") as caught:
+        site(BucketError("GET x got 403"), **OPEN, versioning=False)
+    assert list(caught.value.done) == ["keep no more versions of objects; those that are there stay"]
+    assert site.state() == before._replace(versioning="Suspended")
+
+
+def test_another_prefix_than_before_is_closed_again(site):
+    site(**OPEN)
+    with pytest.raises(BucketError, match="; p2/, which this run has opened, is closed again$"):
+        site(BucketError("GET x got 403"), **{**OPEN, "public_prefix": "p2"})
+    assert (opened(site.state()), set(site.state().block.values())) == ([], {True})
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError("gone")])
+def test_whatever_ends_the_proof_closes_it(site, fault):
+    with pytest.raises(type(fault)):
+        site(fault, **OPEN)
+    assert (opened(site.state()), set(site.state().block.values())) == ([], {True})
+
+
+@pytest.mark.parametrize(
+    ("refused", "left", "block", "taken_back"),
+    [
+        (["put_bucket_policy"], ["public/*"], {True}, TAKEN_BACK[1:]),
+        (["put_public_access_block"], [], {True, False}, TAKEN_BACK[:1]),
+        (["put_bucket_policy", "put_public_access_block"], ["public/*"], {True, False}, []),
+        (["get_bucket_policy"], ["public/*"], {True}, ["set the public-access block again"]),
+    ],
+)
+def test_what_cannot_be_closed_again_is_told(site, refused, left, block, taken_back):
+    site()
+    said = r"^GET x got 403; public/, which this run has opened, may still be open, for closing it again failed \(bucket .*\): run"
+    with pytest.raises(BucketError, match=said) as caught:
+        site(BucketError("GET x got 403"), refused, **OPEN)
+    assert all("".join(part.title() for part in method.split("_")) in str(caught.value) for method in refused)
+    assert list(caught.value.done[4:]) == taken_back
+    assert (opened(site.state()), set(site.state().block.values())) == (left, block)
+
+
+def test_what_is_opened_and_never_as_planned_is_closed_again(site, monkeypatch):
+    site()
+    monkeypatch.setattr(module.plan, "unproved", lambda *_words: "not as it was set")
+    with pytest.raises(
+        BucketError, match="^not as it was set; public/, which this run has opened, is closed again$"
+    ) as caught:
+        site(**OPEN)
+    assert list(caught.value.done[-3:]) == TAKEN_BACK
+    assert (opened(site.state()), set(site.state().block.values())) == ([], {True})
+
+
+@pytest.fixture
+def play(moto, tmp_path):
+    """Runs playbooks/bucket.yml in check mode for two servers that share a bucket; what it says."""
+
+    def run(first: dict, second: dict, *flags: str) -> str:
+        words = {
+            "webapp_bucket": "shared-site",
+            "webapp_endpoint_url": moto,
+            "bucket_create": True,
+            "webapp_region": "eu-central-1",
+        }
+        hosts = {"w1": {"site_url": "https://a.example/", **first}, "w2": {"site_url": "https://b.example", **second}}
+        (tmp_path / "hosts.yml").write_text(
+            json.dumps({"web": {"hosts": hosts, "vars": {"webapp_storage": "s3", **words}}})
+        )
+        argv = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "playbooks/bucket.yml", "--check", *flags]
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "ANSIBLE_NOCOLOR": "1", "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": "of-nobody",
+        }  # fmt: skip
+        done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
+        said = " ".join((done.stdout + done.stderr).split())
+        assert done.returncode == (2 if "failed=1" in said else 0), said
+        return said
+
+    return run
+
+
+BOTH = "for pages of https://a.example, https://b.example"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "flags", "pages"),
+    [
+        ({}, {}, (), BOTH),
+        ({}, {}, ("--limit", "w2"), BOTH),
+        ({}, {"site_url": "https://a.example"}, (), "for pages of https://a.example proof:"),
+        ({}, {"bucket_origins": ["https://b.example", "https://a.example"]}, (), BOTH),
+        ({"bucket_origins": ["https://a.example"]}, {}, ("--limit", "w1"), BOTH),
+    ],
+)
+def test_pages_of_all_sites_that_share_a_bucket_upload(play, first, second, flags, pages):
+    said = play(first, second, *flags)
+    assert pages in said
+    assert said.count("make the bucket shared-site") == 1
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {
+            "webapp_key_prefix": "gallery", "webapp_public_prefix": "", "webapp_public_access_confirmed": False, "bucket_encryption": None,
+            "bucket_kms_key_id": "", "bucket_versioning": True, "bucket_keep_deleted_days": 30, "webapp_browser_endpoint_url": "",
+        },
+        {
+            "webapp_key_prefix": "gallery/", "webapp_public_access_confirmed": "no", "bucket_versioning": "true", "bucket_create": "yes",
+            "bucket_keep_deleted_days": "30",
+        },
+    ],
+)  # fmt: skip
+def test_a_default_that_is_said_is_no_other_value(play, second):
+    assert BOTH in play({}, second)
+
+
+def test_servers_that_share_a_bucket_want_the_same_of_it(play):
+    other = {
+        "webapp_key_prefix": "other", "webapp_public_prefix": "public", "webapp_public_access_confirmed": True, "bucket_versioning": False,
+        "bucket_keep_deleted_days": 0, "bucket_encryption": "aws:kms", "bucket_kms_key_id": KEY, "webapp_region": "eu-west-1",
+        "bucket_create": False, "webapp_browser_endpoint_url": "https://s3.example",
+    }  # fmt: skip
+    differ = "w1, w2 share the bucket shared-site, but have different values: set it for the whole group"
+    said = play({}, other, "--limit", "w2")
+    for name in other:
+        assert f"{name}: {differ}" in said
+    assert f"bucket_endpoint_url, or webapp_endpoint_url where there is none: {differ}" in play(
+        {}, {"webapp_endpoint_url": "https://s3.example"}
+    )
+
+
+def test_servers_may_each_have_their_own_way_to_a_bucket(play, moto):
+    assert BOTH in play(
+        {"bucket_endpoint_url": moto}, {"bucket_endpoint_url": moto, "webapp_endpoint_url": "https://s3.example"}
+    )
+
+
+def test_no_site_is_left_without_uploads_by_the_other_one(play):
+    said = play({}, {"site_url": ""})
+    assert "site_url of w2 is empty, so that no browser could upload to the bucket shared-site" in said
+    assert "for pages of https://a.example proof:" in play({}, {"site_url": "", "webapp_storage": "efs"})

@@ -1,0 +1,115 @@
+"""What mount says, and what the user is told. The preflight itself meets real servers in tests/faults/test_causes.py."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import diagnosis, nfs, preflight
+
+from tests.support.efs_host import FS, want
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        # mount.nfs4 of nfs-utils 2.6 and mount.efs of efs-utils 3.2
+        ("mount.nfs4: access denied by server while mounting x:/", f"{FS} refuses this client (access denied)"),
+        (
+            "mount.nfs4: mounting x:/a failed, reason given by server: No such file or directory",
+            f"{FS} has no folder /a",
+        ),
+        ('Failed to resolve "fs-1.efs.x.amazonaws.com" - check', "does not resolve: see its id and region"),
+        ("mount.nfs4: Connection refused", "see whether its tunnel runs"),
+        ("mount.nfs4: Protocol not supported", "leave out nfsvers"),
+        ("Error retrieving region. Please set the", "set region"),
+        ("AWS Access Key ID and Secret Access Key are not found in AWS credentials file", "give the instance a role"),
+        ("Unable to locate credentials", "give the instance a role"),
+        ("mount.nfs4: Stale file handle", "was replaced behind its address"),
+        ("mount: something new", "mount said: mount: something new"),
+    ],
+)
+def test_what_mount_says_in_words(said, told):
+    text = diagnosis.explain(want({"directory": "/a"})[0], said)
+    assert text.startswith("mounts[0]: ")
+    assert told in text
+    assert "{" not in text
+
+
+def test_a_name_without_address():
+    item = want({})[0]
+    told = preflight.preflight(item, (), "/ca.pem")
+    assert told.startswith(f"mounts[0]: {item.dns_name} does not resolve")
+    assert "mount target in this server's zone" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [(None, "is not there"), ("no certificate", "cannot be read as certificates")]
+)
+def test_a_ca_file_that_is_none(tmp_path, text, told):
+    path = tmp_path / "ca.pem"
+    if text:
+        path.write_text(text)
+    item = want({"ca_file": str(path)}, transport="efs-utils")[0]
+    assert told in preflight.preflight(item, ("127.0.0.1",), "/unused")
+
+
+def test_a_ca_file_that_the_tunnel_could_not_read(tmp_path):
+    path = tmp_path / "ca.pem"
+    path.write_text("x")
+    path.chmod(0o600)
+    told = preflight.preflight(want({"ca_file": str(path)})[0], ("127.0.0.1",), "/unused")
+    assert "cannot be read by the tunnel, which runs as a user of its own" in told
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A TCP server on loopback in the place of a mount target: answers(bytes or None) for one connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setattr(nfs, "PORT", listener.getsockname()[1])
+
+    def answers(data: bytes | None) -> None:
+        def serve():
+            with listener.accept()[0] as connection:
+                received = connection.recv(100)
+                assert received[4 + 12 : 4 + 20].hex() == "000186a300000004"  # program 100003 (NFS), version 4
+                if data is None:
+                    hold.wait(5)
+                connection.sendall(data or b"")
+
+        threading.Thread(target=serve, daemon=True).start()
+
+    hold = threading.Event()
+    yield answers
+    hold.set()
+    listener.close()
+
+
+def test_a_server_that_speaks_nfs(server):
+    server(b"\x80\x00\x00\x18" + b"\0" * 24)
+    assert preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "") == ""
+
+
+def test_a_server_that_hangs_up_wants_tls(server):
+    server(b"")
+    assert "see whether it requires TLS" in preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
+
+
+def test_a_server_that_says_nothing(server, monkeypatch):
+    monkeypatch.setattr(preflight, "ANSWER_DEADLINE", 0.3)
+    server(None)
+    assert "does not answer within" in preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
+
+
+def test_a_port_that_is_closed(server, monkeypatch):
+    monkeypatch.setattr(nfs, "PORT", 1)
+    told = preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
+    assert "TCP port 1 (Connection refused)" in told
+    assert "security group" in told
+
+
+def test_one_mount_target_that_works_is_enough(server):
+    server(b"\x80\x00\x00\x18" + b"\0" * 24)
+    item = want({}, transport="plain")[0]
+    assert preflight.preflight(item, ("127.0.0.2", "127.0.0.1"), "") == ""

@@ -1,0 +1,179 @@
+"""What the role webapp tells nginx is what gallery means."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from gallery import app, keys, media_types, settings, uploads
+from gallery.s3 import upload_tickets
+
+from tests.support import ROOT
+
+ROLE = ROOT / "roles/webapp"
+VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+
+
+def test_nginx_finds_files_by_gallery_s_own_pattern():
+    text = (ROLE / "templates/files.conf.j2").read_text().replace("{{ __webapp_digit }}", VARS["__webapp_digit"])
+    found = re.search(r'location ~ "\^/files/\(\?<key>(.*)\)\$"', text).group(1)
+    assert found.replace("(?<", "(?P<") == keys.PATTERN
+    assert "alias {{ webapp_folder }}/$outer/$inner/$key;" in text
+
+
+def test_nginx_shows_what_gallery_shows():
+    assert VARS["__webapp_shown"] == media_types.IMAGES
+
+
+def test_every_setting_of_the_role_is_one_of_gallery():
+    known = {f"GALLERY_{name.upper()}" for name in settings.Settings.__dataclass_fields__}
+    assert set(VARS["__webapp_gallery_environment"]) <= known
+
+
+def test_the_readme_tells_the_limits_that_gallery_has():
+    said = re.search(
+        r"\*\*What public uploads can cost\.\*\*(.*?)\n\n\*\*", (ROLE / "README.md").read_text(), re.DOTALL
+    ).group(1)
+    said = " ".join(said.split())
+    assert f"{upload_tickets._OF_ONE:,} tickets" in said
+    assert f"{upload_tickets._TOGETHER} confirmations at a time" in said
+    assert f"{app._UPLOADS} at a time on a server, {app._OF_ONE} of one client" in said
+    assert f"{uploads._ROOMS} buffers of 5 MiB" in said
+    assert f"every {app._TIDY // 60} minutes" in said
+
+
+def told(expression: str, **settings):
+    """What an expression is for a host with these settings, as Ansible reads the role's variables."""
+    loader = DataLoader()
+    found = {"role_path": str(ROLE), "inventory_hostname": "web-01"}
+    for name in ("defaults", "vars"):
+        found.update(loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True))
+    return Templar(loader=loader, variables={**found, **settings}).template(trust_as_template(expression))
+
+
+S3 = {"webapp_storage": "s3", "webapp_bucket": "example-site", "webapp_region": "eu-central-1"}
+WAYS = {
+    "HTTPS_PROXY": "http://proxy.example:3128",
+    "NO_PROXY": "169.254.169.254",
+    "AWS_USE_FIPS_ENDPOINT": True,
+    "AWS_USE_DUALSTACK_ENDPOINT": True,
+}
+
+
+def test_gallery_learns_from_the_environment_how_s3_is_reached():
+    expression = "{{ __webapp_environment }}"
+    assert told(expression, **S3, webapp_environment=WAYS) == {**told(expression, **S3), **WAYS}
+    # with its files on the share it asks nobody
+    assert not set(told(expression, webapp_environment=WAYS)) & set(WAYS)
+    own = {"webapp_source": "/home/me/shop", "webapp_environment": {"UPLOADS": "/srv/files"}}
+    assert told(expression, **own) == own["webapp_environment"]
+
+
+def refusal(**settings) -> str:
+    """The sentence with which tasks/check.yml refuses what does not do for S3; "" where all of it does."""
+    tasks = yaml.safe_load((ROLE / "tasks/check.yml").read_text())
+    (check,) = (task["ansible.builtin.assert"] for task in tasks if "__webapp_s3_" in str(task))
+    said = told(check["fail_msg"], **settings)
+    assert told(f"{{{{ {check['that']} }}}}", **settings) is (said == "")
+    return said
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [({}, ""), (WAYS, ""), ({**WAYS, "HTTP_PROXY": "x", "GALLERY_TITLE": "y"}, "GALLERY_TITLE, HTTP_PROXY")],
+)
+def test_gallery_takes_no_other_environment(given, names):
+    said = refusal(**S3, webapp_environment=given)
+    assert said.startswith(f"webapp_environment of web-01 names {names}: ") if names else said == ""
+    assert refusal(webapp_environment=given) == ""
+
+
+SECONDS = "set 1 to 43200 seconds."
+WORDS = "write words of letters, digits, _, . and -, none with a . in front, joined by /, such as gallery."
+HOST = "write http:// or https:// and a host, with a port if it needs one, and nothing behind it."
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, ""),
+        ({"webapp_bucket": ""}, "webapp_bucket of web-01 is empty: webapp_storage: s3 needs the name of a bucket."),
+        ({"webapp_max_upload_mib": 5121}, "webapp_max_upload_mib of web-01 is 5121: a browser sends a file to S3 in one"),
+        ({"webapp_tidy_after": 900}, "webapp_tidy_after of web-01 is 900, and webapp_ticket_life is 900: what has begun"),
+        ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix of the"),
+        ({"webapp_public_prefix": "gallery/public"}, "neither may lie in the other, choose another prefix."),
+        ({"webapp_link_life": 2}, ""),
+        ({"webapp_link_life": 604800}, ""),
+        ({"webapp_link_life": 1}, "webapp_link_life of web-01 is 1: S3 takes links of 2 seconds to 7 days"),
+        ({"webapp_link_life": 1_000_000}, "webapp_link_life of web-01 is 1000000: S3 takes links of 2 seconds to 7 days"),
+        ({"webapp_link_life": "604801"}, ", set 2 to 604800 seconds."),
+        ({"webapp_ticket_life": 1}, ""),
+        ({"webapp_ticket_life": 43200}, ""),
+        ({"webapp_ticket_life": 0}, f"webapp_ticket_life of web-01 is 0: what became of a ticket is known for a day, {SECONDS}"),
+        ({"webapp_ticket_life": 43201}, SECONDS),
+        ({"webapp_ticket_life": 43201, "webapp_tidy_after": 900_000}, SECONDS),
+        ({"webapp_key_prefix": "sites/one/"}, ""),
+        ({"webapp_key_prefix": ""}, f"webapp_key_prefix of web-01 is empty: {WORDS}"),
+        ({"webapp_key_prefix": "my site"}, f"webapp_key_prefix of web-01 is my site: {WORDS}"),
+        ({"webapp_key_prefix": "/gallery"}, f"webapp_key_prefix of web-01 is /gallery: {WORDS}"),
+        ({"webapp_key_prefix": ".site"}, f"webapp_key_prefix of web-01 is .site: {WORDS}"),
+        ({"webapp_key_prefix": "a//b"}, WORDS),
+        ({"webapp_key_prefix": "a/../b"}, WORDS),
+        ({"webapp_public_prefix": "public"}, ""),
+        ({"webapp_public_prefix": "öffentlich"}, "webapp_public_prefix of web-01 is öffentlich: write words of letters"),
+        ({"webapp_public_prefix": "/"}, "webapp_public_prefix of web-01 is /: write words of letters"),
+        ({"webapp_public_prefix": "public*"}, "such as public."),
+        ({"webapp_bucket": "My_Bucket"}, "webapp_bucket of web-01 is My_Bucket: write the name of a bucket, 3 to 63 of a-z"),
+        ({"webapp_bucket": "a..b"}, "webapp_bucket of web-01 is a..b: write the name of a bucket"),
+        ({"webapp_bucket": "192.0.2.1"}, "webapp_bucket of web-01 is 192.0.2.1: write the name of a bucket"),
+        ({"webapp_bucket": "123"}, ""),
+        ({"webapp_ca_bundle": "/etc/ssl/ca.pem"}, ""),
+        ({"webapp_ca_bundle": "files/ca.pem"}, "webapp_ca_bundle of web-01 is files/ca.pem: write the absolute path"),
+        ({"webapp_endpoint_url": "https://s3.example.com:8443/"}, ""),
+        ({"webapp_endpoint_url": "https://[2001:db8::1]:65535"}, ""),
+        ({"webapp_endpoint_url": "https://s3.example.com:port"}, HOST),
+        ({"webapp_endpoint_url": "https://s3.example.com:65536"}, HOST),
+        ({"webapp_endpoint_url": "https://:9000"}, HOST),
+        ({"webapp_endpoint_url": "https://[::1"}, HOST),
+        ({"webapp_endpoint_url": "s3.example.com"}, f"webapp_endpoint_url of web-01 is s3.example.com: {HOST}"),
+        ({"webapp_endpoint_url": "https://s3.example.com/x"}, f"webapp_endpoint_url of web-01 is https://s3.example.com/x: {HOST}"),
+        ({"webapp_endpoint_url": "ftp://s3.example.com"}, HOST),
+        ({"webapp_browser_endpoint_url": "http://localhost"}, ""),
+        ({"webapp_browser_endpoint_url": "//s3.example.com"}, "webapp_browser_endpoint_url of web-01 is //s3.example.com: "),
+        ({"webapp_endpoint_url": "https://s3.example.com:0"}, HOST),
+        ({"webapp_endpoint_url": "https://me:geh/eim@s3.example.com"}, "web-01 is https://s3.example.com: write"),
+        ({"webapp_environment": {"HTTPS_PROXY": "http://me:word@[2001:db8::1]:3128/"}}, ""),
+        ({"webapp_environment": {"HTTPS_PROXY": "proxy:3128"}}, ""),
+        ({"webapp_environment": {"HTTPS_PROXY": "https://proxy:3128"}}, "HTTPS_PROXY of web-01 is https://proxy:3128: write http://"),
+        ({"webapp_environment": {"HTTPS_PROXY": "me:geheim@proxy:x"}}, "HTTPS_PROXY of web-01 is proxy:x: write http://"),
+        ({"webapp_environment": {"HTTPS_PROXY": "http://me:geh@eim@proxy:99999"}}, "HTTPS_PROXY of web-01 is http://proxy:99999: write"),
+        ({"webapp_browser_endpoint_url": "https://me:geheim@s3.example.com"}, "web-01 is https://s3.example.com: write"),
+        ({"webapp_endpoint_url": "https://me:geheim@s3.example.com"}, "web-01 is https://s3.example.com: write"),
+        ({"webapp_browser_endpoint_url": "https://s3.example.com?x=1"}, HOST),
+    ],
+)  # fmt: skip
+def test_the_role_refuses_what_gallery_would_not_start_with(given, said):
+    """So that --check tells it, and not the start deadline of a release."""
+    found = refusal(**{**S3, **given})
+    assert (said in found) is True
+    assert (found != "") is (said != "")
+    assert refusal(**{**given, "webapp_storage": "efs"}) == ""
+    environment = told("{{ __webapp_environment }}", **{**S3, **given})
+    try:
+        settings.from_environment({name: str(value) for name, value in environment.items()})
+    except settings.BadSetting as fault:
+        assert found, fault
+        assert "eim" not in str(fault)
+    else:
+        # the role is stricter: an hour for what is on its way; and the proxy is no setting of gallery's own
+        assert found == "" or found.startswith(("webapp_tidy_after", "webapp_environment.HTTPS_PROXY"))
+
+
+def test_the_ranges_are_told():
+    readme, specs = (ROLE / "README.md").read_text(), (ROLE / "meta/argument_specs.yml").read_text()
+    for least, most in ((1, 43200), (2, 604800)):
+        assert f"{least} to {most}" in readme
+        assert f"{least} to {most}" in specs
