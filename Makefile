@@ -2,15 +2,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= lab
-ROLES := efs_mount efs_client s3_sync
-SCENARIOS := $(ROLES) webapp default
+ROLES := efs_mount efs_client s3_sync webapp
+SCENARIOS := $(ROLES) default
 lab := python -m lab --lab='$(LAB)'
 
 .PHONY: help lab lab-down lab-status test lint unit s3 docs sanity gallery store molecule search acceptance bench-web bench-s3 requirements
-.PHONY: browser images roles
+.PHONY: app browser checks containers guests images pages
 
 help: ## list what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .venv/.ok: bootstrap.sh requirements/bootstrap.txt requirements/dev.txt
 	@sh bootstrap.sh
@@ -29,11 +29,30 @@ lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
 
-# The scenarios in containers wait more than they work, so they share the time with checks that do not mind. The page's tests
-# would: a browser breaks off what waits for a connection when a container's network comes or goes.
-test: lint unit browser images ## everything that CI runs
-	@$(MAKE) --no-print-directory -j2 roles s3 docs sanity
-	@$(MAKE) --no-print-directory gallery store molecule SCENARIOS='$(filter-out $(ROLES),$(SCENARIOS))'
+# Two lanes share the machine: the scenarios in containers wait more than they work. The page's tests have it for themselves: a
+# browser breaks off what waits for a connection when a container's network comes or goes.
+test: .venv/.ok ## everything that CI runs, with the seconds of each stage
+	@mkdir -p .cache && rm -f .cache/stages
+	@$(MAKE) --no-print-directory stage-lint
+	@$(MAKE) --no-print-directory -j2 containers checks
+	@$(MAKE) --no-print-directory stage-browser stage-pages
+	@$(MAKE) --no-print-directory -j2 guests stage-store
+	@cat .cache/stages
+
+stage-%:
+	@begin=$$(date +%s); $(MAKE) --no-print-directory $*; printf '%5d s  %s\n' $$(($$(date +%s) - begin)) '$*' >>.cache/stages
+
+checks: .venv/.ok
+	@for stage in unit s3 docs sanity app; do $(MAKE) --no-print-directory stage-$$stage; done
+
+containers: .venv/.ok
+	@echo 'in containers meanwhile: molecule test of $(ROLES), written to .cache/containers.log'
+	@(for stage in images $(ROLES:%=molecule-%); do $(MAKE) --no-print-directory stage-$$stage || exit; done) \
+	  >.cache/containers.log 2>&1 || { cat .cache/containers.log; exit 1; }
+
+guests: .venv/.ok
+	@echo 'on guests meanwhile: molecule test of default, written to .cache/guests.log'
+	@$(MAKE) --no-print-directory stage-molecule-default >.cache/guests.log 2>&1 || { cat .cache/guests.log; exit 1; }
 
 lint: .venv/.ok ## style, types, and whether the modules run on Python 3.9
 	yamllint --strict .
@@ -62,19 +81,22 @@ browser: .venv/.ok
 images: .venv/.ok
 	@python -m lab prepare
 
-gallery: browser ## the reference app, its page in headless Chromium included
-	GALLERY_TESTS=all pytest -m '' tests/component/gallery
+gallery: app pages ## the reference app, its page in headless Chromium included
+
+app: .venv/.ok
+	GALLERY_TESTS=all pytest tests/component/gallery
+
+pages: browser
+	GALLERY_TESTS=all pytest -m browser tests/component/gallery
 
 store: images ## S3 of the lab by itself, and the tools that people use on it
 	pytest -m docker tests/component/store
 
-molecule: images ## the roles in containers, the whole site on real guests
-	@rm -f .cache/molecule-failed
-	@for scenario in $(SCENARIOS); do molecule test -s $$scenario || { cat .cache/molecule-failed 2>/dev/null; exit 1; }; done
+molecule: $(SCENARIOS:%=molecule-%) ## the roles in containers, the whole site on real guests
 
-roles: images
-	@echo 'molecule test of $(ROLES), told in .cache/roles.log'
-	@$(MAKE) --no-print-directory molecule SCENARIOS='$(ROLES)' >.cache/roles.log 2>&1 || { cat .cache/roles.log; exit 1; }
+molecule-%: images
+	@rm -f .cache/molecule-failed
+	@molecule test -s $* || { cat .cache/molecule-failed 2>/dev/null; exit 1; }
 
 search: .venv/.ok ## the tests with made-up input on input that nobody has tried (ROUNDS=20)
 	for _round in $$(seq $(or $(ROUNDS),20)); do for of in unit component/s3_sync component/gallery; do \
