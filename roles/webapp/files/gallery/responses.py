@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers: a stored file with ranges, and what went wrong as JSON or as a page."""
+"""Responses: a stored file or a part of it, a preview, an error as JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Uploads that go straight to the bucket: below incoming/ until they are confirmed, then among the files."""
+"""Direct uploads: below incoming/ until they are confirmed, then checked and copied among the files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses that a server signs for a browser: links to read by, tickets to upload by. Pure."""
+"""URLs that browsers use at S3: presigned ones to read and to upload, and plain ones. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tickets: a browser asks for the right to upload one file straight to S3, does so, and has the upload confirmed.
+"""Upload tickets: a browser asks for the right to upload one file straight to S3, uploads it, and has it confirmed.
 
 What a ticket promises is judged by S3, which refuses another size, kind or place, and a second upload. What was uploaded is
 judged by us, from the object itself; only then it is published.
