@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands before every request: who may write, from where, and the headers that every answer carries."""
+"""Access: the password, requests from other sites (CSRF), and the security headers of every response."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The addresses of gallery and what they do."""
+"""The web application: every URL, and what it does."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can go wrong, as one sentence for the person who asked and a status for the program."""
+"""Errors: an HTTP status for programs, and one sentence for people."""
 
 from __future__ import annotations
 

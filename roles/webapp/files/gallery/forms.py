@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a form with files as its bytes come."""
+"""Parses a multipart form with files as its bytes come."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which files are pictures, told by the extension and by the first bytes, and how they are served."""
+"""Media types: which files are pictures that browsers show, by extension and first bytes; others are attachments."""
 
 from __future__ import annotations
 

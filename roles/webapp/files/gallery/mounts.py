@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says whether the share is mounted, from the kernel's table: reading it never hangs."""
+"""Checks that NFS is mounted at a path, by the kernel's table: reading it never hangs."""
 
 from __future__ import annotations
 

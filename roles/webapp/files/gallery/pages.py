@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pages: templates and the few files that go with them, all read from the server's own disk at the start."""
+"""The HTML pages: templates and static files, all read from the server's own disk at the start."""
 
 from __future__ import annotations
 

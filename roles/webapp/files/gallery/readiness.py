@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the storage probe found last. The probe is another program: it may hang, this never does."""
+"""Readiness: what the storage probe wrote last. The probe is another program: it may hang, this never does."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks the storage `s3` again and again whether it can be used, so that no visitor and no health check waits for that."""
+"""Checks the storage `s3` at intervals for /readyz, so that no visitor and no health check waits for S3."""
 
 from __future__ import annotations
 

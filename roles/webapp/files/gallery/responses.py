@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers: a stored file with ranges, and what went wrong as JSON or as a page."""
+"""Responses: a stored file or a part of it, a preview, an error as JSON."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import ipaddress
 import logging
 import re
 from collections.abc import AsyncIterator
-from email.utils import formatdate
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gallery import media_types, previews
+from gallery import file_headers, media_types, previews
 from gallery.errors import Problem, away
 from gallery.storage.base import Entry, Reader, Storage
 from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _BLOCK = 256 * 1024  # bytes that are read at a time
-# a file never changes; deleted ones must not live on in caches that many people share
-_CACHE = "private, max-age=31536000, immutable"
 
 
 def wants_page(request: Request) -> bool:
@@ -38,11 +35,6 @@ def client_of(request: Request) -> str:
         return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host and "." not in host else host
     except ValueError:
         return host
-
-
-def etag(entry: Entry) -> str:
-    """The ETag, made as nginx makes it, so that both agree."""
-    return f'"{int(entry.modified):x}-{entry.size:x}"'
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
@@ -63,21 +55,6 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         sentence = f"The file has {size} bytes; the range lies behind them."
         raise Problem(416, sentence, {"Content-Range": f"bytes */{size}"})
     return start, end
-
-
-def _headers(entry: Entry) -> dict[str, str]:
-    headers = {
-        "Content-Type": media_types.media_type(entry.extension),
-        "ETag": etag(entry),
-        "Last-Modified": formatdate(entry.modified, usegmt=True),
-        "Accept-Ranges": "bytes",
-        "Cache-Control": _CACHE,
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
-    if not entry.is_image:
-        headers["Content-Disposition"] = f'attachment; filename="{entry.name}"'
-    return headers
 
 
 class _FileAnswer(StreamingResponse):
@@ -109,11 +86,11 @@ class _FileAnswer(StreamingResponse):
 
 def _wanted(request: Request, entry: Entry) -> tuple[int, tuple[int, int], dict[str, str]]:
     """Status, (start, end) of the bytes, and headers of the answer to a request for a file."""
-    headers, whole = _headers(entry), (0, entry.size)
-    if etag(entry) in request.headers.get("if-none-match", ""):
+    headers, whole = file_headers.of_response(entry), (0, entry.size)
+    if file_headers.etag(entry) in request.headers.get("if-none-match", ""):
         return 304, (0, 0), headers
     part = None
-    if request.headers.get("if-range", etag(entry)) == etag(entry):
+    if request.headers.get("if-range", file_headers.etag(entry)) == file_headers.etag(entry):
         part = parse_range(request.headers.get("range", ""), entry.size)
     start, end = part or whole
     headers["Content-Length"] = str(end - start)
@@ -135,9 +112,9 @@ async def file_answer(request: Request, calls: Calls, storage: Storage, key: str
 
 def preview_answer(request: Request, entry: Entry, data: bytes) -> Response:
     """A preview, whose kind is not that of its file."""
-    headers = {**_headers(entry), "Content-Type": previews.kind_of(data) or media_types.OTHER}
+    headers = {**file_headers.of_response(entry), "Content-Type": previews.kind_of(data) or media_types.OTHER}
     del headers["Accept-Ranges"]
-    if etag(entry) in request.headers.get("if-none-match", ""):
+    if file_headers.etag(entry) in request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)
     return Response(data, 200, headers)
 

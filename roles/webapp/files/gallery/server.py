@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs gallery: settings from the environment, one process, a unix socket or a port of 127.0.0.1."""
+"""Runs gallery as one process: settings from the environment, a unix socket or a port of 127.0.0.1."""
 
 from __future__ import annotations
 

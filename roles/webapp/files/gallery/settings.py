@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator decides, read from the environment once, at the start."""
+"""The settings: environment variables GALLERY_*, read and checked once, at the start."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Uploads: the bytes of a form flow from the network into the storage, a block at a time, and are kept nowhere else."""
+"""Uploads by a form: its bytes flow from the network into the storage, a block at a time, and are kept nowhere else."""
 
 from __future__ import annotations
 

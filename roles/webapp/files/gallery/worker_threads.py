@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Calls of the storage in a few threads, each with a deadline: a share that hangs costs these threads and no more.
+"""Worker threads for calls of the storage, each with a time limit: a mount that hangs costs these threads and no more.
 
 A thread that waits for a frozen NFS server cannot be ended. It is left to itself, and counted: when all of them hang,
 further calls fail at once. When the share thaws they come back, and everything goes on.

@@ -1,3 +1,3 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What gallery does with a bucket."""
+"""The S3 part of gallery: one bucket, uploads that go straight to it, and redirects to it."""

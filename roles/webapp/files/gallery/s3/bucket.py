@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bucket of the storage `s3`: where it is, and what asks it, found when it is first needed, as are the credentials.
+"""The bucket of the storage `s3`: endpoint and clients, found when they are first needed, as are the credentials.
 
 gallery starts without either, so that its health and its page do not hang on S3 or on the host's instance role.
 """

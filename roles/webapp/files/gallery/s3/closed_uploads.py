@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Closes tickets: an empty object where the upload was, so that S3 takes no second one there.
+"""Closes upload tickets: an empty object where the upload was, so that S3 takes no second one there.
 
 It also tells why. A server that is still copying the upload, while others have published the file and somebody has deleted
 it, learns so that its copy must go too; also when the copy fails. One case is left: the file was deleted, and S3 ends a copy

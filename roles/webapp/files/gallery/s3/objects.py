@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a web application asks of a bucket beyond what a sync needs: one page of a listing, one object, a copy to another key."""
+"""Requests to the bucket that a sync has no need of: one page of a listing, the first bytes, a copy to another key."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Uploads that go straight to the bucket: below incoming/ until they are confirmed, then among the files."""
+"""Direct uploads: below incoming/ until they are confirmed, then checked and copied among the files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import Changed, S3Error
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
-from gallery import keys, media_types
+from gallery import checksums, keys, media_types
 from gallery.errors import Problem, missing, shown
 from gallery.s3 import closed_uploads, objects, presign
 from gallery.settings import Settings
 from gallery.storage.base import Entry
-from gallery.storage.s3 import S3, sha256_of
+from gallery.storage.s3 import S3
 
 _LOG = logging.getLogger("gallery")
 
@@ -103,7 +103,7 @@ class Incoming:
         except S3Error:
             self._look_back(key)
             raise
-        return sha256_of({"sha256": told}) or sha256_of(head.checksums)
+        return checksums.from_s3({"sha256": told}) or checksums.from_s3(head.checksums)
 
     def _look_back(self, key: str) -> None:
         """Heed the mark after a copy that failed: S3 may have made it. What this fails with hides nothing."""

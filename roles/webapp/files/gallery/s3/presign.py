@@ -1,18 +1,15 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses that a server signs for a browser: links to read by, tickets to upload by. Pure."""
+"""URLs that browsers use at S3: presigned ones to read and to upload, and plain ones. Pure."""
 
 from __future__ import annotations
 
-import base64
 from typing import Any, NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
 
-from gallery import keys, media_types
-
-_IMMUTABLE = "max-age=31536000, immutable"
+from gallery import checksums, file_headers
 
 
 class Signer(NamedTuple):
@@ -76,26 +73,11 @@ def link(where: Where, signer: Signer, method: str, object_key: str, life: float
     return Link(address, max(0, int(second + seconds - signer.now)))
 
 
-def headers(key: str, public: bool = False) -> dict[str, str]:
-    """The headers that a file is stored and served with."""
-    extension = keys.extension_of(key)
-    told = {
-        "content-type": media_types.media_type(extension),
-        # a file never changes; deleted ones must not live on in caches that many people share
-        "cache-control": f"{'public' if public else 'private'}, {_IMMUTABLE}",
-    }
-    if not media_types.is_image(extension):
-        told["content-disposition"] = f'attachment; filename="{keys.name_of(key)}"'
-    return told
-
-
 def ticket(
     where: Where, signer: Signer, object_key: str, key: str, size: int, sha256: str, life: float, public: bool = False
 ) -> dict[str, Any]:
     """The right to store one object, once, of just this size and kind; and of this SHA-256 (hexadecimal), when it is told."""
-    told = {**headers(key, public), "if-none-match": "*"}
-    if sha256:
-        told["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
+    told = {**file_headers.of_object(key, public), "if-none-match": "*", **checksums.for_s3(sha256)}
     second = int(signer.now)
     seconds = _within(int(life), second, signer.end)
     signed = {**told, "content-length": str(size)}

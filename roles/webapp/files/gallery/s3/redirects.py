@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends browsers to S3 for the bytes of files: this server signs the way, and no byte passes through it."""
+"""Redirects browsers to S3 for the bytes of files and previews: no byte passes through this server."""
 
 from __future__ import annotations
 

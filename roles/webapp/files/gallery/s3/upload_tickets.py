@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tickets: a browser asks for the right to upload one file straight to S3, does so, and has the upload confirmed.
+"""Upload tickets: a browser asks for the right to upload one file straight to S3, uploads it, and has it confirmed.
 
 What a ticket promises is judged by S3, which refuses another size, kind or place, and a second upload. What was uploaded is
 judged by us, from the object itself; only then it is published.
@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gallery import keys, media_types, previews, uploads
+from gallery import checksums, keys, media_types, previews, uploads
 from gallery.errors import Problem, away, missing, shown
 from gallery.responses import client_of
 from gallery.s3.bucket import PATIENCE
@@ -67,7 +66,7 @@ def parse(text: bytes, settings: Settings) -> tuple[str, int, str]:
         or isinstance(size, bool)
     ):
         raise Problem(400, 'A ticket is asked for with texts as "name", "type", "sha256" and a whole number as "size".')
-    if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+    if sha256 and not checksums.is_sha256(sha256):
         raise Problem(400, f"sha256 is {shown(sha256)}: 64 hexadecimal digits are needed.")
     safe = keys.safe_name(name, settings.types)
     if size < 1:

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract that every storage of gallery keeps. All calls may block, and raise a Problem when they fail."""
+"""The contract of every storage, and an entry of its listing. Calls may block, and raise a Problem when they fail."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ its key is free (If-None-Match), so that a request may be sent again when its an
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import logging
 import threading
@@ -19,7 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import Ch
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.multipart import LEAST_PART, Part, Upload
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
-from gallery import keys, media_types, previews
+from gallery import checksums, file_headers, keys, media_types, previews
 from gallery.errors import Problem, away, missing, shown
 from gallery.s3 import closed_uploads, objects, presign
 from gallery.s3.bucket import Place
@@ -31,14 +30,8 @@ _ROUNDS = 100  # pages of a listing without one file in them, after which someth
 _FIRST = previews.LARGEST  # bytes that come with the opening of a file: a preview is whole then
 
 
-def sha256_of(checksums: dict[str, str]) -> str:
-    """The SHA-256 of a whole object in hexadecimal; "" when S3 knows none. That of one in parts is none of its bytes."""
-    told = checksums.get("sha256", "")
-    return base64.b64decode(told).hex() if told and "-" not in told else ""
-
-
 def _entry(key: str, head: Head, sha256: str = "") -> Entry:
-    return Entry(key, head.size, float(head.modified), sha256 or sha256_of(head.checksums))
+    return Entry(key, head.size, float(head.modified), sha256 or checksums.from_s3(head.checksums))
 
 
 class _Writer(Writer):
@@ -161,7 +154,7 @@ class S3(Storage):
 
     def headers(self, key: str, data: bytes) -> dict[str, str]:
         """The headers that a file is stored with; data is all of a preview, whose kind is not that of its name."""
-        told = presign.headers(key, self._settings.public_access and not self._small)
+        told = file_headers.of_object(key, self._settings.public_access and not self._small)
         if self._small:
             told["content-type"] = previews.kind_of(data) or media_types.OTHER
         return told
