@@ -2,89 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
-import shutil
-import socket
-import subprocess
-import sys
-import time
-
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 
 from tests.support.s3_sync_runs import files, write
+from tests.support.seaweedfs import BUCKET, KEY, REGION, SECRET, Weed
 
-WEED = pathlib.Path(sys.executable).parent / "weed"
-KEYS = {"access_key": "labkey000", "secret_key": "labsecret000"}
+KEYS = {"access_key": KEY, "secret_key": SECRET}
 ALL = {"count": 99, "percent": 100}
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; weed puts its gRPC ports 10,000 above."""
-    found: list[int] = []
-    for port in range(21000, 29000, 7):
-        try:
-            for one in (port, port + 10000):
-                socket.create_server(("127.0.0.1", one)).close()
-        except OSError:
-            continue
-        found.append(port)
-        if len(found) == count:
-            break
-    return found
-
-
 @pytest.fixture(scope="module")
-def weed(tmp_path_factory):
+def weed():
     """A SeaweedFS with one bucket; its endpoint."""
-    boto3 = pytest.importorskip("boto3")
-    folder = tmp_path_factory.mktemp("weed")
-    identity = {
-        "name": "lab",
-        "credentials": [{"accessKey": KEYS["access_key"], "secretKey": KEYS["secret_key"]}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    write(folder / "s3.json", json.dumps({"identities": [identity]}).encode())
-    master, volume, filer, s3 = free_ports(4)
-    argv = [
-        WEED, "-logtostderr", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}",
-        f"-volume.port={volume}", f"-filer.port={filer}", "-master.peers=none", "-master.telemetry=false",
-        "-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.preStopSeconds=0", "-filer.disableHttp", "-s3",
-        f"-s3.port={s3}", f"-s3.config={folder / 's3.json'}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
-    ]  # fmt: skip
-    environment = {
-        "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
-        "GOMEMLIMIT": "400MiB",
-        "HOME": str(folder),
-        "PATH": "/usr/bin:/bin",
-    }
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{s3}"
-    client = boto3.client(
-        "s3", endpoint_url=url, region_name="eu-central-1", aws_access_key_id=KEYS["access_key"], aws_secret_access_key=KEYS["secret_key"]
-    )  # fmt: skip
-    try:
-        for _try in range(120):
-            try:
-                client.create_bucket(Bucket="bkt")
-                break
-            except Exception:
-                assert process.poll() is None, (folder / "log").read_text()[-2000:]
-                time.sleep(0.25)
-        client.put_bucket_versioning(Bucket="bkt", VersioningConfiguration={"Status": "Enabled"})
-        yield url
-    finally:
-        client.close()
-        process.kill()  # SIGTERM takes 16 s, and may hang
-        process.wait()
-        log.close()
-        shutil.rmtree(folder)
+    store = Weed()
+    yield store.url
+    store.end()
 
 
 def sync(weed, root, **options) -> dict:
-    told = {"bucket": "bkt", "endpoint_url": weed, "region": "eu-central-1", "cache": "none", **KEYS, **options}
+    told = {"bucket": BUCKET, "endpoint_url": weed, "region": REGION, "cache": "none", **KEYS, **options}
     return converge.sync({**told, "file_root": str(root)})
 
 

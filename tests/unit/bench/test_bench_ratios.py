@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
 from tests.bench import ratios
+from tests.support import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 ALL = "all targets met"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import json
 import os
 import pathlib
 import socket
@@ -36,26 +35,6 @@ def test_without_a_lab(tmp_path, playbook):
     assert done.returncode == 2
     assert "There are no servers in the group web: start the lab with `make lab`, or name your inventory" in said
     assert "parse" not in said
-
-
-@pytest.mark.parametrize(
-    ("settings", "empty"),
-    [
-        ({"site_url": ""}, "site_url"),
-        ({}, "site_url"),
-        ({"site_url": "https://a.example", "bucket_origins": []}, "bucket_origins"),
-    ],
-)
-def test_a_bucket_that_no_browser_could_upload_to_is_not_set_up(tmp_path, settings, empty):
-    told = {"webapp_storage": "s3", "webapp_bucket": "example-site", "webapp_region": "eu-central-1", **settings}
-    (tmp_path / "hosts.yml").write_text(json.dumps({"web": {"hosts": {"web-01": told, "web-02": told}}}))
-    argv = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "playbooks/bucket.yml"]
-    # were it set up, it would fail in other words
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
-    said = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode == 2
-    assert f"{empty} of web-01 is empty, so that no browser could upload to the bucket example-site: name" in said
 
 
 def test_a_lab_that_runs_is_read_by_the_real_plugin(tmp_path):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 
 import botocore.awsrequest
@@ -19,8 +17,6 @@ from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import
 )
 from ansible_collections.samefiles.aws.plugins.modules import bucket as module
 from botocore.exceptions import ClientError
-
-from tests.support import ROOT
 
 DEFAULTS = {name: item.get("default") for name, item in module.ARGUMENTS.items()}
 KEYS = {"access_key": "AKIDOUBLE", "secret_key": "of-nobody"}
@@ -39,16 +35,6 @@ def no_environment(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def moto():
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
 
 
 def client(answer):
@@ -346,94 +332,3 @@ def test_what_is_opened_and_never_as_planned_is_closed_again(site, monkeypatch):
         site(**OPEN)
     assert list(caught.value.done[-3:]) == TAKEN_BACK
     assert (opened(site.state()), set(site.state().block.values())) == ([], {True})
-
-
-@pytest.fixture
-def play(moto, tmp_path):
-    """Runs playbooks/bucket.yml in check mode for two servers that share a bucket; what it says."""
-
-    def run(first: dict, second: dict, *flags: str) -> str:
-        words = {
-            "webapp_bucket": "shared-site",
-            "webapp_endpoint_url": moto,
-            "bucket_create": True,
-            "webapp_region": "eu-central-1",
-        }
-        hosts = {"w1": {"site_url": "https://a.example/", **first}, "w2": {"site_url": "https://b.example", **second}}
-        (tmp_path / "hosts.yml").write_text(
-            json.dumps({"web": {"hosts": hosts, "vars": {"webapp_storage": "s3", **words}}})
-        )
-        argv = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "playbooks/bucket.yml", "--check", *flags]
-        environment = {
-            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "ANSIBLE_NOCOLOR": "1", "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": "of-nobody",
-        }  # fmt: skip
-        done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
-        said = " ".join((done.stdout + done.stderr).split())
-        assert done.returncode == (2 if "failed=1" in said else 0), said
-        return said
-
-    return run
-
-
-BOTH = "for pages of https://a.example, https://b.example"
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "flags", "pages"),
-    [
-        ({}, {}, (), BOTH),
-        ({}, {}, ("--limit", "w2"), BOTH),
-        ({}, {"site_url": "https://a.example"}, (), "for pages of https://a.example proof:"),
-        ({}, {"bucket_origins": ["https://b.example", "https://a.example"]}, (), BOTH),
-        ({"bucket_origins": ["https://a.example"]}, {}, ("--limit", "w1"), BOTH),
-    ],
-)
-def test_pages_of_all_sites_that_share_a_bucket_upload(play, first, second, flags, pages):
-    said = play(first, second, *flags)
-    assert pages in said
-    assert said.count("make the bucket shared-site") == 1
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        {
-            "webapp_key_prefix": "gallery", "webapp_public_prefix": "", "webapp_public_access_confirmed": False, "bucket_encryption": None,
-            "bucket_kms_key_id": "", "bucket_versioning": True, "bucket_keep_deleted_days": 30, "webapp_browser_endpoint_url": "",
-        },
-        {
-            "webapp_key_prefix": "gallery/", "webapp_public_access_confirmed": "no", "bucket_versioning": "true", "bucket_create": "yes",
-            "bucket_keep_deleted_days": "30",
-        },
-    ],
-)  # fmt: skip
-def test_a_default_that_is_said_is_no_other_value(play, second):
-    assert BOTH in play({}, second)
-
-
-def test_servers_that_share_a_bucket_want_the_same_of_it(play):
-    other = {
-        "webapp_key_prefix": "other", "webapp_public_prefix": "public", "webapp_public_access_confirmed": True, "bucket_versioning": False,
-        "bucket_keep_deleted_days": 0, "bucket_encryption": "aws:kms", "bucket_kms_key_id": KEY, "webapp_region": "eu-west-1",
-        "bucket_create": False, "webapp_browser_endpoint_url": "https://s3.example",
-    }  # fmt: skip
-    differ = "w1, w2 share the bucket shared-site, but have different values: set it for the whole group"
-    said = play({}, other, "--limit", "w2")
-    for name in other:
-        assert f"{name}: {differ}" in said
-    assert f"bucket_endpoint_url, or webapp_endpoint_url where there is none: {differ}" in play(
-        {}, {"webapp_endpoint_url": "https://s3.example"}
-    )
-
-
-def test_servers_may_each_have_their_own_way_to_a_bucket(play, moto):
-    assert BOTH in play(
-        {"bucket_endpoint_url": moto}, {"bucket_endpoint_url": moto, "webapp_endpoint_url": "https://s3.example"}
-    )
-
-
-def test_no_site_is_left_without_uploads_by_the_other_one(play):
-    said = play({}, {"site_url": ""})
-    assert "site_url of w2 is empty, so that no browser could upload to the bucket shared-site" in said
-    assert "for pages of https://a.example proof:" in play({}, {"site_url": "", "webapp_storage": "efs"})

@@ -6,10 +6,9 @@ import json
 import random
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._bucket import plan, policy, spec, verify
+from ansible_collections.samefiles.aws.plugins.module_utils._bucket import plan, policy, spec
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import SWITCHES, BucketError, State
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import (
-    CreateBucket,
     SetCors,
     SetEncryption,
     SetLifecycle,
@@ -17,120 +16,25 @@ from ansible_collections.samefiles.aws.plugins.module_utils._bucket.steps import
     SetPublicAccessBlock,
     SetVersioning,
 )
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import by_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-NAME = "example-site"
-ARN = f"arn:aws:s3:::{NAME}"
-OPTIONS = {
-    "bucket": NAME, "create": False, "region": "eu-central-1", "key_prefix": "gallery", "public_prefix": "",
-    "public_access_confirmed": False, "cors_origins": ["https://files.example.com"], "encryption": None, "kms_key_id": None,
-    "versioning": True, "keep_deleted_days": 30,
-}  # fmt: skip
-OPEN = {"public_prefix": "public", "public_access_confirmed": True}
-ALL_ON = dict.fromkeys(SWITCHES, True)
-
-
-def wish(**more) -> spec.Wanted:
-    return spec.wish({**OPTIONS, **more})
-
-
-def statement(sid: str = "", **more) -> dict:
-    named = {"Sid": sid} if sid else {}
-    return {**named, "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"{ARN}/*", **more}
-
-
-ROLE = {"AWS": "arn:aws:iam::111122223333:role/backup"}
-FOREIGN = [statement("Backup", Principal=ROLE), statement("", Effect="Deny", Action="s3:DeleteBucket", Resource=ARN)]
-RULE = {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}}
-OTHER_SITE = {"ID": "other", "AllowedOrigins": ["https://other.example.com"], "AllowedMethods": ["GET"]}
-
-
-def document(*statements: dict) -> dict:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-class Bucket:
-    """S3 as far as it matters here: what it refuses, and what is open to everybody after each request."""
-
-    def __init__(self, state: State):
-        self.state = state
-
-    def do(self, step) -> None:
-        if isinstance(step, SetPolicy) and (self.state.block or {}).get("BlockPublicPolicy"):
-            public = [one for one in step.policy["Statement"] if policy.is_public(one)]
-            assert not public, "S3 takes no public policy while BlockPublicPolicy is on"
-        if isinstance(step, SetLifecycle):
-            assert {"Filter", "Prefix"} - {name for rule in step.rules for name in rule}, (
-                "S3 takes no two forms at once"
-            )
-        if isinstance(step, CreateBucket):
-            self.state = State(there=True, ownership=spec.ENFORCED, block=ALL_ON)
-        else:
-            self.state = plan.after(self.state, [step])
-
-    def exposed(self) -> set[str]:
-        """Which statements let everybody in, and over what."""
-        if (self.state.block or {}).get("RestrictPublicBuckets"):
-            return set()
-        every = policy.statements(self.state.policy)
-        tls = policy.meaning(policy.tls_only(NAME, "aws"))
-        ways = ["https"] if tls in map(policy.meaning, every) else ["http", "https"]
-        return {f"{way} {policy.meaning(one)}" for one in every if policy.is_public(one) for way in ways}
-
-
-def converge(wanted: spec.Wanted, state: State) -> tuple[State, list[str]]:
-    """Carry the plan out; never is anything open that is not at the beginning or at the end."""
-    bucket, before = Bucket(state), Bucket(state).exposed()
-    steps, seen = plan.plan(wanted, state), []
-    assert all(step.actions for step in steps)
-    for step in steps:
-        bucket.do(step)
-        seen.append(bucket.exposed())
-    for exposed in seen:
-        assert exposed <= before | bucket.exposed()
-        if not wanted.public_prefix:
-            assert exposed <= before
-    assert plan.plan(wanted, bucket.state) == []
-    assert plan.unproved(wanted, state if state.there else bucket.state, bucket.state) == ""
-    assert spec.view(bucket.state) == spec.view(plan.after(state, steps))
-    return bucket.state, [action for step in steps for action in step.actions]
-
-
-def converged(**more) -> State:
-    return converge(wish(create=True, **more), State())[0]
-
-
-# Options: each that cannot be, in one sentence.
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"public_access_confirmed": True}, "there is no public_prefix"),
-        *[({**OPEN, "public_prefix": text}, "public_prefix must be parts of") for text in (
-            "/", "*", "public/*", "pub?ic", "a//b", "/public", "public//", ".", "..", "a/../b", "${aws:username}", "a b", "ü", "a\n",
-        )],
-        ({"public_prefix": "*"}, "public_prefix must be parts of"),
-        ({**OPEN, "public_prefix": "gallery"}, "lie in each other"),
-        ({**OPEN, "public_prefix": "gallery/files/"}, "lie in each other"),
-        ({**OPEN, "key_prefix": "public/gallery"}, "lie in each other"),
-        ({"public_prefix": "gallery/files"}, "lie in each other"),
-        ({"key_prefix": ""}, "key_prefix must be parts of"),
-        ({"key_prefix": "/"}, "key_prefix must be parts of"),
-        ({"cors_origins": ["*"]}, "cors_origins must be origins"),
-        ({"cors_origins": ["https://files.example.com/"]}, "cors_origins must be origins"),
-        ({"cors_origins": ["files.example.com"]}, "cors_origins must be origins"),
-        ({"kms_key_id": "1234"}, "kms_key_id is for encryption aws:kms, and encryption is not set: "),
-        ({"kms_key_id": "1234", "encryption": "AES256"}, "kms_key_id is for encryption aws:kms, and encryption is AES256: "),
-        ({**OPEN, "encryption": "aws:kms"}, "exclude each other"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_is_refused(options, said):
-    with pytest.raises(BucketError, match=said) as caught:
-        wish(**options)
-    assert "\n" not in str(caught.value)
+from tests.support.bucket_model import (
+    ALL_ON,
+    ARN,
+    FOREIGN,
+    NAME,
+    OPEN,
+    OTHER_SITE,
+    ROLE,
+    RULE,
+    Bucket,
+    converge,
+    converged,
+    document,
+    statement,
+    wish,
+)
 
 
 def test_a_prefix_that_is_not_confirmed_is_closed():
@@ -393,44 +297,6 @@ def test_rules_in_another_spelling_are_no_difference():
     )
 
 
-@pytest.mark.parametrize(
-    ("more", "public"),
-    [
-        ({}, True),
-        ({"Principal": {"AWS": "*"}}, True),
-        ({"Principal": {"AWS": ["arn:aws:iam::111122223333:root", "*"]}}, True),
-        ({"Principal": ROLE}, False),
-        ({"Principal": {"Service": "cloudfront.amazonaws.com"}}, False),
-        ({"Effect": "Deny"}, False),
-        ({"Principal": None, "NotPrincipal": ROLE}, True),
-        ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, False),
-        ({"Condition": {"StringLike": {"aws:PrincipalOrgID": "o-*"}}}, True),
-        ({"Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}}, False),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": ["192.0.2.0/24", "0.0.0.0/0"]}}}, True),
-        ({"Condition": {"StringLike": {"aws:Referer": "https://files.example.com"}}}, True),
-        ({"Condition": {"StringEquals": {"aws:userid": "AIDAEXAMPLE"}}}, False),
-        ({"Condition": {"StringEquals": {"aws:userid": "${aws:userid}"}}}, True),
-        ({"Condition": {"StringEquals": {"aws:SourceAccount": ["111122223333", "a${aws:PrincipalAccount}"]}}}, True),
-        *[({"Condition": {"IpAddress": {"aws:SourceIp": networks}}}, public) for networks, public in (
-            ("10.0.0.0/8", False), ("192.0.2.7", False), ("192.0.2.7/24", False), ("2001:db8::/32", False), ("2001:db8::1", False),
-            (["192.0.2.0/24", "198.51.100.0/24", "2001:db8::/48"], False),
-            ("0.0.0.0/1", True), ("12.0.0.0/7", True), ("7.0.0.0/0", True), ("0.0.0.0/0.0.0.0", True), (["0.0.0.0/1", "128.0.0.0/1"], True),
-            ([f"{first}.0.0.0/8" for first in range(256)], True), (["10.0.0.0/9", "10.128.0.0/9", "11.0.0.0/8"], True),
-            ("::/0", True), ("0000::/0", True), ("0:0::0/0", True), ("::/1", True), ("2001:db8::/31", True),
-            (["2001:db8::/32", "2001:db9::/32"], True),
-            # IPv4 as IPv6, which servers written in Go hold to be the same
-            ("::ffff:0:0/96", True), ("::ffff:0.0.0.0/97", True), ("::ffff:192.0.2.0/120", False), ("::ffff:0:0/95", True),
-            ("", True), ("everywhere", True), ("192.0.2.0/33", True), ("192.0.2.0/24 ", True), (7, True), (["192.0.2.0/24", "x"], True),
-            ("${aws:SourceIp}", True), ([], True),
-        )],
-        ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/1"}, "StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, False),
-    ],
-)  # fmt: skip
-def test_which_statements_let_everybody_in(more, public):
-    assert policy.is_public(statement(**more)) is public
-
-
 # Whatever a bucket is like: what is foreign stays, the plan ends in what was wanted, and nothing is opened on the way.
 
 SIDS = st.sampled_from(["", "Backup", "Old", "SamefilesTlsOnly", "SamefilesPublicRead"])
@@ -502,53 +368,3 @@ def test_what_somebody_else_changed_meanwhile_is_told():
     assert "somebody else changed it meanwhile" in plan.unproved(wish(), before, converged())
     assert "gone again" in plan.unproved(wish(), before, State())
     assert "there is still to switch" in plan.unproved(wish(), before, before._replace(block=None))
-
-
-def test_what_is_asked_without_credentials():
-    keys, asked = verify.checks(wish(**OPEN), "run")
-    assert keys == ["public/proof/run", "gallery/proof/run"]
-    assert [check for check in asked if check.answered] == [asked[0]]
-    assert (asked[0].method, asked[0].path) == ("GET", "public/proof/run")
-    keys, asked = verify.checks(wish(public_prefix="public"), "run")
-    assert len(keys) == 2
-    assert not any(check.answered for check in asked)
-    assert verify.checks(wish(), "run")[0] == ["gallery/proof/run"]
-
-
-@pytest.mark.parametrize(
-    ("browser", "bucket", "place"),
-    [
-        ("https://s3.example.com/", "site", "https://site.s3.example.com/"),
-        ("https://s3.example.com:8443", "site", "https://site.s3.example.com:8443/"),
-        ("https://s3.example.com", "my.site", "https://s3.example.com/my.site/"),
-        ("http://10.0.0.6:8080", "site", "http://10.0.0.6:8080/site/"),
-    ],
-)
-def test_browsers_are_proved_to_where_tickets_and_links_lead(browser, bucket, place):
-    where = by_url("https://10.0.0.6", bucket, "eu-central-1")
-    found = verify.Anybody(where, browser).places
-    assert found == [f"https://10.0.0.6/{bucket}/", place]
-
-
-@pytest.mark.parametrize(
-    "browser", ["s3.example.com", "https://", "https://s3.example.com/x", "https://a:x", "ftp://a"]
-)
-def test_what_is_no_place_for_browsers(browser):
-    with pytest.raises(BucketError, match="^browser_endpoint_url "):
-        spec.for_browsers(browser, NAME, "")
-
-
-@pytest.mark.parametrize(
-    ("method", "status", "body", "refused"),
-    [
-        ("GET", 403, b"", True), ("PUT", 401, b"", True), ("GET", 404, b"", False), ("GET", 200, b"x", False),
-        # of an object that KMS encrypts
-        ("GET", 400, b"<Error><Code>InvalidArgument</Code></Error>", True), ("GET", 400, b"<Error/>", False),
-        ("PUT", 400, b"<Error><Code>InvalidArgument</Code></Error>", False),
-    ],
-)  # fmt: skip
-def test_what_counts_as_refused_without_credentials(method, status, body, refused):
-    check = verify.Check(method, "k", "nobody")
-    said = verify._verdict(check, "https://s3/k", status, body, b"the proof")
-    assert (said == "") is refused
-    assert refused or f"got {status} and should be refused" in said

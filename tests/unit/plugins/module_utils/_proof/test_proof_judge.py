@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import html.parser
 import json
 
 import pytest
@@ -15,18 +13,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
 from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 
 from tests.support.efs_host import FS, OTHER
-
-HOSTS = ["web-01", "web-02", "web-03"]
-PATH = "/srv/files"
-
-
-def good(hosts=HOSTS, path=PATH) -> dict:
-    """The answers of hosts that agree, as judge() takes them."""
-    looks = {host: {"mounts": [{"path": path, "file_system": FS}], "problems": []} for host in hosts}
-    writes = {host: {"written": {path: "sum"}, "problems": []} for host in hosts}
-    read = {writer: {"same": True, "lag_ms": 2.5} for writer in hosts}
-    reads = {host: {"read": {path: copy.deepcopy(read)}, "problems": []} for host in hosts}
-    return {"hosts": list(hosts), "looks": looks, "writes": writes, "reads": reads}
+from tests.support.proof_answers import HOSTS, PATH, good, hung
 
 
 def test_a_token_is_of_one_run_one_host_and_one_path():
@@ -63,13 +50,6 @@ def never_read(answers):
 
 def other_file_system(answers):
     answers["looks"]["web-02"]["mounts"][0]["file_system"] = OTHER
-
-
-def hung(answers):
-    answers["looks"]["web-02"]["problems"] = [f"web-02: {FS} at {PATH} does not answer"]
-    del answers["writes"]["web-02"], answers["reads"]["web-02"]
-    for host in ("web-01", "web-03"):
-        answers["reads"][host]["read"][PATH].pop("web-02")
 
 
 @pytest.mark.parametrize(
@@ -210,48 +190,6 @@ def test_a_site_that_disagrees_fails_the_proof(fault, problem):
     fault(answers)
     proof = judge.judge(**answers)
     assert (proof["agree"], proof["problems"]) == (False, [problem])
-
-
-class Page(html.parser.HTMLParser):
-    """What a page loads and what it says."""
-
-    def __init__(self):
-        super().__init__()
-        self.loads, self.words, self.tags = [], [], []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.loads += [value for name, value in attributes if name in ("src", "href")]
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
-@pytest.mark.parametrize(
-    ("fault", "title"), [(None, "All 3 servers serve the same files"), (hung, "The servers do not agree")]
-)
-def test_the_page_says_it_and_loads_nothing(fault, title):
-    answers = good()
-    if fault:
-        fault(answers)
-    proof = judge.judge(**answers)
-    page = Page()
-    page.feed(proof_page.page(proof, "2026-11-25"))
-    assert (page.loads, "script" in page.tags) == ([], False)
-    assert page.words.count(title) == 2
-    for problem in proof["problems"]:
-        assert problem in page.words
-    json.dumps(proof)
-
-
-def test_names_on_the_page_are_only_names():
-    name = '<img src=x onerror="alert(1)">'
-    answers = good([name, "web-02"], "/srv/<b>")
-    answers["reads"]["web-02"]["read"]["/srv/<b>"][name] = {"same": False, "fault": "<i>"}
-    page = Page()
-    page.feed(proof_page.page(judge.judge(**answers), "now"))
-    assert not {"img", "b", "i"} & set(page.tags)
-    assert name in page.words
 
 
 def test_what_a_plan_says_about_a_host():

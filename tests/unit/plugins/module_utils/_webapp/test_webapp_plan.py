@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import hashlib
-import os
-import tarfile
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.action import webapp_archive
-from ansible_collections.samefiles.aws.plugins.module_utils._host import executor, process
 from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import (
     EnableUnit,
     ReloadSystemd,
@@ -18,7 +12,6 @@ from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import (
     RestartUnit,
     StartUnit,
 )
-from ansible_collections.samefiles.aws.plugins.module_utils._webapp import apply, identity, unpack
 from ansible_collections.samefiles.aws.plugins.module_utils._webapp import plan as _plan
 from ansible_collections.samefiles.aws.plugins.module_utils._webapp.spec import Account, File, Leftover, Wanted
 from ansible_collections.samefiles.aws.plugins.module_utils._webapp.steps import (
@@ -35,7 +28,6 @@ from ansible_collections.samefiles.aws.plugins.module_utils._webapp.steps import
     UnpackRelease,
     WriteSiteFile,
 )
-from ansible_collections.samefiles.aws.plugins.plugin_utils import archive
 
 OLD, NEW = "0" * 12, "1" * 12
 UNITS = ("webapp-files.service", "webapp-front.service")
@@ -264,45 +256,6 @@ def test_numbers_that_are_taken(facts, problem):
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "again"),
-    [
-        # refused: the former configuration goes on, and nothing is there to take back
-        (1, "reload the front failed: Job failed; its last words: no room", 0),
-        # whether it was done is not known
-        (None, "reload the front failed: Job failed", 1),
-    ],
-)
-def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
-    told = []
-
-    def run(argv, _deadline):
-        told.append(argv[:2])
-        if argv[0] == "journalctl":
-            return process.Done(0, "no room", "")
-        return process.Done(code, "", "Job failed")
-
-    monkeypatch.setattr(apply.process, "run", run)
-    given = {"archive": "", "environment": {}, "health": "/", "start_deadline": 1, "port": 80}
-    step = ReloadUnit("reload the front", "webapp-front.service")
-    with pytest.raises(executor.Failed) as fault:
-        apply.Executor(1, given).run([step])
-    assert str(fault.value).startswith(said)
-    assert told.count(["systemctl", "reload"]) == 1 + again
-
-
-def test_any_change_makes_another_release():
-    same = identity.identity("sum", {"A": "1", "B": "2"}, {"/u": "text"})
-    assert same == identity.identity("sum", {"B": "2", "A": "1"}, {"/u": "text"})
-    assert identity.RELEASE.fullmatch(same)
-    others = {
-        identity.identity("SUM", {"A": "1", "B": "2"}, {"/u": "text"}),
-        identity.identity("sum", {"A": "1", "B": "3"}, {"/u": "text"}),
-        identity.identity("sum", {"A": "1", "B": "2"}, {"/u": "TEXT"}),
-    }
-    assert len(others | {same}) == 4
-
-
-@pytest.mark.parametrize(
     ("value", "line"),
     [
         ("plain", 'A="plain"\n'),
@@ -314,102 +267,3 @@ def test_any_change_makes_another_release():
 )
 def test_the_environment_as_systemd_reads_it(value, line):
     assert _plan.environment_text({"A": value}) == line
-
-
-# archives
-
-
-def make_tree(folder):
-    (folder / "sub").mkdir(parents=True)
-    (folder / "sub/run").write_text("#!/bin/sh\n")
-    (folder / "sub/run").chmod(0o755)
-    (folder / "data").write_bytes(b"\0" * 1000)
-    (folder / "link").symlink_to("sub/run")
-    (folder / "__pycache__").mkdir()
-    (folder / "__pycache__/x.pyc").write_bytes(b"x")
-
-
-def test_an_archive_depends_on_its_files_alone(tmp_path):
-    sums = []
-    for number, name in enumerate(("one", "two")):
-        folder = tmp_path / name
-        folder.mkdir()
-        make_tree(folder)
-        os.utime(folder / "data", (number, number))
-        archive.pack(str(folder), str(tmp_path / f"{name}.tar.gz"))
-        sums.append((identity.checksum(str(tmp_path / f"{name}.tar.gz")), archive.digest(str(folder))))
-    assert sums[0] == sums[1]
-    (tmp_path / "two/data").chmod(0o755)
-    assert archive.digest(str(tmp_path / "two")) != sums[0][1]
-
-
-def test_the_content_of_an_archive_tells_who_it_is_not_how_it_was_packed(tmp_path):
-    data = b"x" * 100_000
-    for level in (1, 9):
-        (tmp_path / f"{level}.gz").write_bytes(gzip.compress(data, level, mtime=level))
-    (tmp_path / "plain").write_bytes(data)
-    sums = {identity.checksum(str(tmp_path / name), unpacked=True) for name in ("1.gz", "9.gz", "plain")}
-    assert sums == {hashlib.sha256(data).hexdigest()}
-    assert identity.checksum(str(tmp_path / "1.gz")) != identity.checksum(str(tmp_path / "9.gz"))
-
-
-def test_a_packed_folder_comes_out_as_it_was(tmp_path):
-    (tmp_path / "app").mkdir()
-    make_tree(tmp_path / "app")
-    archive.pack(str(tmp_path / "app"), str(tmp_path / "app.tar.gz"))
-    unpack.unpack(str(tmp_path / "app.tar.gz"), str(tmp_path / "out"))
-    out = tmp_path / "out"
-    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["data", "link", "sub", "sub/run"]
-    assert (out / "sub/run").stat().st_mode & 0o777 == 0o755
-    assert (out / "data").stat().st_mode & 0o777 == 0o644
-    assert os.readlink(out / "link") == "sub/run"
-
-
-def hostile(name, **attributes):
-    member = tarfile.TarInfo(name)
-    for key, value in attributes.items():
-        setattr(member, key, value)
-    return member
-
-
-@pytest.mark.parametrize(
-    ("member", "said"),
-    [
-        (hostile("../out"), "lies outside it"),
-        (hostile("a/../../out"), "lies outside it"),
-        (hostile("/etc/cron.d/x"), "lies outside it"),
-        (hostile("link", type=tarfile.SYMTYPE, linkname="/etc/shadow"), "outside it: remove the link"),
-        (hostile("a/link", type=tarfile.SYMTYPE, linkname="../../x"), "outside it: remove the link"),
-        (hostile("pipe", type=tarfile.FIFOTYPE), "neither file nor folder nor link"),
-        (hostile("device", type=tarfile.CHRTYPE), "neither file nor folder nor link"),
-        (hostile("hard", type=tarfile.LNKTYPE, linkname="/etc/shadow"), "neither file nor folder nor link"),
-    ],
-)
-def test_an_archive_that_reaches_out_is_refused(tmp_path, member, said):
-    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
-        tar.addfile(member)
-    with pytest.raises(executor.Failed, match=said):
-        unpack.unpack(str(tmp_path / "bad.tar"), str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-
-
-def test_what_is_no_archive_is_told(tmp_path):
-    (tmp_path / "bad.tar.gz").write_bytes(b"nonsense")
-    with pytest.raises(executor.Failed, match="cannot be read"):
-        unpack.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
-
-
-def test_what_a_builder_reads_beside_the_source_makes_another_archive(tmp_path):
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app/main").write_text("app")
-    (tmp_path / "engine").write_text("one")
-    builder = tmp_path / "build.py"
-    builder.write_text(
-        "import sys; open(sys.argv[1], 'w').write(open(sys.argv[0].replace('build.py', 'engine')).read())"
-    )
-    given = (str(tmp_path / "app"), str(builder), [str(tmp_path / "engine")], str(tmp_path / "cache"))
-    first = webapp_archive._archive_of(*given)
-    assert webapp_archive._archive_of(*given) == first
-    (tmp_path / "engine").write_text("two")
-    with open(webapp_archive._archive_of(*given)) as made:
-        assert made.read() == "two"

@@ -1,0 +1,44 @@
+"""Packing an app's directory: the same bytes for the same files, and it comes out as it was."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.samefiles.aws.plugins.module_utils._webapp import identity, unpack
+from ansible_collections.samefiles.aws.plugins.plugin_utils import archive
+
+
+def make_tree(folder):
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub/run").write_text("#!/bin/sh\n")
+    (folder / "sub/run").chmod(0o755)
+    (folder / "data").write_bytes(b"\0" * 1000)
+    (folder / "link").symlink_to("sub/run")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/x.pyc").write_bytes(b"x")
+
+
+def test_an_archive_depends_on_its_files_alone(tmp_path):
+    sums = []
+    for number, name in enumerate(("one", "two")):
+        folder = tmp_path / name
+        folder.mkdir()
+        make_tree(folder)
+        os.utime(folder / "data", (number, number))
+        archive.pack(str(folder), str(tmp_path / f"{name}.tar.gz"))
+        sums.append((identity.checksum(str(tmp_path / f"{name}.tar.gz")), archive.digest(str(folder))))
+    assert sums[0] == sums[1]
+    (tmp_path / "two/data").chmod(0o755)
+    assert archive.digest(str(tmp_path / "two")) != sums[0][1]
+
+
+def test_a_packed_folder_comes_out_as_it_was(tmp_path):
+    (tmp_path / "app").mkdir()
+    make_tree(tmp_path / "app")
+    archive.pack(str(tmp_path / "app"), str(tmp_path / "app.tar.gz"))
+    unpack.unpack(str(tmp_path / "app.tar.gz"), str(tmp_path / "out"))
+    out = tmp_path / "out"
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["data", "link", "sub", "sub/run"]
+    assert (out / "sub/run").stat().st_mode & 0o777 == 0o755
+    assert (out / "data").stat().st_mode & 0o777 == 0o644
+    assert os.readlink(out / "link") == "sub/run"
