@@ -6,10 +6,22 @@ import os
 
 import pytest
 
+_MISSING: set[str] = set()  # the reasons for which tests are skipped on this machine
+
 
 def needs(there: bool, what: str) -> pytest.MarkDecorator:
     """Skip tests on a machine where something is missing. Under `make gallery` that is an error: what was skipped proves
     nothing, and nobody looks."""
-    if not there and os.environ.get("GALLERY_TESTS") == "all":
-        raise pytest.UsageError(f"{what} is missing, and GALLERY_TESTS=all lets no test be skipped.")
-    return pytest.mark.skipif(not there, reason=f"{what} is missing")
+    reason = f"{what} is missing"
+    if not there:
+        _MISSING.add(reason)
+    return pytest.mark.skipif(not there, reason=reason)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The error, for a conftest.py: only tests that are to run count, not those that -m leaves out."""
+    if os.environ.get("GALLERY_TESTS") != "all":
+        return
+    for reason in (mark.kwargs.get("reason") for item in session.items for mark in item.iter_markers("skipif")):
+        if reason in _MISSING:
+            raise pytest.UsageError(f"{reason}, and GALLERY_TESTS=all lets no test be skipped.")

@@ -15,6 +15,7 @@ from tests.support.gallery_nginx import Fronted, Own
 from tests.support.gallery_s3_site import running, show
 from tests.support.gallery_server import Server
 from tests.support.gallery_storage import new_s3
+from tests.support.needs import pytest_collection_finish  # noqa: F401  a hook
 from tests.support.pictures import dozen
 from tests.support.seaweedfs import Weed
 

@@ -11,9 +11,12 @@ import pytest
 
 from tests.support import ROOT
 
-TEST = """
+HOOK = """
 import sys
 sys.path.insert(0, {root!r})
+from tests.support.needs import pytest_collection_finish
+"""
+TEST = """
 from tests.support.needs import needs
 pytestmark = needs({there}, "Chromium")
 def test_it():
@@ -22,23 +25,34 @@ def test_it():
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "code", "said"),
+    ("there", "asked", "flags", "code", "said"),
     [
-        (True, "all", 0, "1 passed"),
-        (False, "", 0, "1 skipped"),
-        (False, "all", 1, "Chromium is missing, and GALLERY_TESTS=all lets no test be skipped."),
+        (True, "all", (), 0, "1 passed"),
+        (False, "", (), 0, "1 skipped"),
+        (
+            False,
+            "all",
+            (),
+            pytest.ExitCode.USAGE_ERROR,
+            "Chromium is missing, and GALLERY_TESTS=all lets no test be skipped.",
+        ),
+        # what is left out needs nothing
+        (False, "all", ("-k", "not test_it"), pytest.ExitCode.NO_TESTS_COLLECTED, "1 deselected"),
     ],
 )
-def test_what_is_missing_fails_make_and_nothing_else(tmp_path, there, asked, code, said):
-    (tmp_path / "test_it.py").write_text(TEST.format(root=str(ROOT), there=there))
+def test_what_is_missing_fails_make_and_nothing_else(tmp_path, there, asked, flags, code, said):
+    (tmp_path / "conftest.py").write_text(HOOK.format(root=str(ROOT)))
+    (tmp_path / "test_it.py").write_text(TEST.format(there=there))
     environment = {**os.environ, "GALLERY_TESTS": asked}
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null", str(tmp_path)]
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null", *flags, str(tmp_path)]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode != 0) is bool(code), done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stdout + done.stderr
 
 
 def test_make_asks_for_all_of_them():
-    recipe = re.search("^gallery:.*\n((\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
-    assert "GALLERY_TESTS=all pytest -m '' tests/component/gallery" in recipe
-    assert "|| true" not in recipe
+    text = (ROOT / "Makefile").read_text()
+    assert re.search("^gallery: app pages ", text, re.MULTILINE)
+    recipes = [re.search(f"^{target}:.*\n((\t.*\n)+)", text, re.MULTILINE)[1] for target in ("app", "pages")]
+    # the browser's tests by themselves, and all that pytest leaves in without -m
+    assert recipes == [f"\tGALLERY_TESTS=all pytest{flag} tests/component/gallery\n" for flag in ("", " -m browser")]
