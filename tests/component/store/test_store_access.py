@@ -97,11 +97,14 @@ def test_the_site_s_bucket(lab, client):
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     assert client.get_bucket_cors(Bucket=name)["CORSRules"][0]["AllowedOrigins"] == [lab.site_url]
     rules = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-    incoming, stale, deleted, public = rules
+    incoming, stale, deleted, *public = rules
     assert (incoming["Filter"], incoming["Expiration"]) == ({"Prefix": "gallery/incoming/"}, {"Days": 1})
     assert stale["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
-    assert [rule["Filter"] for rule in (deleted, public)] == [{"Prefix": "gallery/"}, {"Prefix": "public/"}]
-    assert [rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in (deleted, public)] == [30, 30]
+    # the lab opens nothing; where the playbook's test has opened a prefix, that stays
+    assert [rule["Filter"] for rule in (deleted, *public)] == [{"Prefix": "gallery/"}, {"Prefix": "public/"}][
+        : len(rules) - 2
+    ]
+    assert {rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in (deleted, *public)} == {30}
     assert client.get_bucket_location(Bucket=name)["LocationConstraint"] == REGION
 
 
