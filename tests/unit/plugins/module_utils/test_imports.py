@@ -6,6 +6,8 @@ import ast
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import pytest
 from ansible_collections.samefiles.aws.plugins.action import webapp_archive
@@ -97,6 +99,44 @@ def test_no_package_is_imported_by_what_it_imports():
         assert package not in reached(package)
 
 
+def of_file(path: pathlib.Path, package: str) -> set[str]:
+    """The files of the same package that a file imports when it is loaded itself, by their dotted names within it."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            home = (node.module or "").removeprefix("gallery").strip(".") if package == "gallery" else node.module or ""
+            if node.level == 1 or (package == "gallery" and (node.module or "").partition(".")[0] == "gallery"):
+                found |= {home, *(f"{home}.{alias.name}".strip(".") for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("package", MAY)
+def test_no_file_is_loaded_by_what_it_loads(package):
+    home = ROOT / "roles/webapp/files/gallery" if package == "gallery" else PACKAGES / package
+    names = {".".join(path.relative_to(home).with_suffix("").parts): path for path in sources(package)}
+    loads = {name: of_file(path, package) & set(names) for name, path in names.items()}
+    assert len(names) == 1 or any(loads.values())
+    while loads:
+        free = [name for name, others in loads.items() if not others & set(loads)]
+        assert free, f"a circle among {sorted(loads)}"
+        loads = {name: others for name, others in loads.items() if name not in free}
+
+
+def test_with_efs_gallery_loads_nothing_of_s3(tmp_path):
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from gallery import server, settings\n"
+        "given = settings.from_environment({'GALLERY_STORAGE': 'efs', 'GALLERY_FOLDER': sys.argv[3], 'GALLERY_NAME': 'a',\n"
+        "    'GALLERY_PUBLIC_UPLOADS': 'true', 'GALLERY_PORT': '8000'})\n"
+        "server._configuration(given, server._storage(given), lambda: '').load()\n"
+        "print([name for name in sys.modules if '_s3' in name or name.startswith(('gallery.s3', 'gallery.storage.s3', 'boto'))])"
+    )
+    paths = [ROOT / "roles/webapp/files", ROOT / ".ansible/collections", tmp_path]
+    argv = [sys.executable, "-c", code, *map(str, paths)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 # what ships
 
 
@@ -123,8 +163,8 @@ def test_a_comment_in_one_noun_changes_nothing_that_another_installs(package, tm
     def installed() -> tuple[str, str]:
         """The name of gallery's archive, and the text of all that s3_schedule writes, of this copy."""
         code = "import sys; sys.path[:0] = sys.argv[1:]\nfrom {}._s3_schedule import apply\nprint(apply.program())"
-        told = webapp_archive.subprocess.run(
-            [webapp_archive.sys.executable, "-c", code.format(HOME), str(tmp_path / "collections")],
+        told = subprocess.run(
+            [sys.executable, "-c", code.format(HOME), str(tmp_path / "collections")],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         name = webapp_archive._name(str(tree / "roles/webapp/files"), [str(tree / "plugins/module_utils/_s3")])
