@@ -29,14 +29,13 @@ lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
 
-# Two lanes share the machine: the scenarios in containers wait more than they work. The page's tests have it for themselves: a
-# browser breaks off what waits for a connection when a container's network comes or goes.
+# Three lanes share the machine: scenarios in containers and on guests wait more than they work. The page's tests have it for
+# themselves: a browser breaks off what waits for a connection when a container's network comes or goes.
 test: .venv/.ok ## everything that CI runs, with the seconds of each stage
 	@mkdir -p .cache && rm -f .cache/stages
-	@$(MAKE) --no-print-directory stage-lint
-	@$(MAKE) --no-print-directory -j2 containers checks
+	@$(MAKE) --no-print-directory stage-lint stage-images
+	@$(MAKE) --no-print-directory -j3 checks containers guests
 	@$(MAKE) --no-print-directory stage-browser stage-pages
-	@$(MAKE) --no-print-directory -j2 guests stage-store
 	@cat .cache/stages
 
 stage-%:
@@ -46,13 +45,14 @@ checks: .venv/.ok
 	@for stage in unit s3 docs sanity app; do $(MAKE) --no-print-directory stage-$$stage; done
 
 containers: .venv/.ok
-	@echo 'in containers meanwhile: molecule test of $(ROLES), written to .cache/containers.log'
-	@(for stage in images $(ROLES:%=molecule-%); do $(MAKE) --no-print-directory stage-$$stage || exit; done) \
+	@echo 'meanwhile in containers: $(ROLES:%=molecule-%), written to .cache/containers.log'
+	@(for stage in $(ROLES:%=molecule-%); do $(MAKE) --no-print-directory stage-$$stage || exit; done) \
 	  >.cache/containers.log 2>&1 || { cat .cache/containers.log; exit 1; }
 
 guests: .venv/.ok
-	@echo 'on guests meanwhile: molecule test of default, written to .cache/guests.log'
-	@$(MAKE) --no-print-directory stage-molecule-default >.cache/guests.log 2>&1 || { cat .cache/guests.log; exit 1; }
+	@echo 'meanwhile on guests: molecule-default, then store, written to .cache/guests.log'
+	@(for stage in molecule-default store; do $(MAKE) --no-print-directory stage-$$stage || exit; done) \
+	  >.cache/guests.log 2>&1 || { cat .cache/guests.log; exit 1; }
 
 lint: .venv/.ok ## style, types, and whether the modules run on Python 3.9
 	yamllint --strict .
