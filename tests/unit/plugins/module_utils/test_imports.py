@@ -154,6 +154,22 @@ def test_timers_get_whole_packages():
         assert MAY[package] <= set(apply.PACKAGES)
 
 
+def test_ansible_sends_whole_packages_to_timers():
+    """Ansible packs a module with what is imported, so a file of theirs that nothing imports would be missing on hosts."""
+    todo, seen = [ROOT / "plugins/modules/s3_schedule.py"], set()
+    while todo:
+        path = todo.pop()
+        for level, name in imported(path.read_text()):
+            home = {1: path.parent, 2: path.parent.parent}.get(level, PACKAGES)
+            parts = name.removeprefix(f"{HOME}.").split(".")
+            for count in range(1, len(parts) + 1):
+                found = home.joinpath(*parts[:count]).with_suffix(".py")
+                if (level or name.startswith(HOME)) and found.is_file() and found not in seen:
+                    seen.add(found)
+                    todo.append(found)
+    assert {path for package in apply.PACKAGES for path in sources(package)} <= seen
+
+
 @pytest.mark.parametrize("package", ["_efs_mount", "_webapp", "_bucket", "_proof"])
 def test_a_comment_in_one_noun_changes_nothing_that_another_installs(package, tmp_path, monkeypatch):
     tree = tmp_path / "collections/ansible_collections/samefiles/aws"
