@@ -220,7 +220,7 @@ def test_workers_that_hang_on_the_share_cost_a_504_and_nothing_else(site):
             assert 0.9 < time.monotonic() - begin < 3
             begin = time.monotonic()
             assert site.get("/healthz").status == 200
-            assert time.monotonic() - begin < 0.5
+            assert time.monotonic() - begin < 1
     finally:
         for pid in hung:
             os.kill(pid, signal.SIGCONT)

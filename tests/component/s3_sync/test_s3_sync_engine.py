@@ -95,7 +95,7 @@ def test_what_took_long_is_not_tried_again(server):
     began = time.monotonic()
     with pytest.raises(errors.Away, match="no answer in time"):
         one.head("a")
-    assert 0.5 <= time.monotonic() - began < 1.5
+    assert 0.5 <= time.monotonic() - began < 4.5
     assert server.counts["HEAD"] == 1
     one.close()
 
