@@ -23,19 +23,19 @@ def _inventory(lab: Lab) -> pathlib.Path:
     source = ROOT / "inventories/lab"
     if lab.name == DEFAULT_LAB:
         return source
-    folder = lab.state / "inventory"
+    directory = lab.state / "inventory"
     text = (source / "lab.aws_ec2.yml").read_text()
     default = Lab(DEFAULT_LAB, 0)
-    identity.write(folder / "lab.aws_ec2.yml", text.replace(default.aws_endpoint, lab.aws_endpoint))
-    link = folder / "group_vars"
+    identity.write(directory / "lab.aws_ec2.yml", text.replace(default.aws_endpoint, lab.aws_endpoint))
+    link = directory / "group_vars"
     if not link.is_symlink() or link.readlink() != source / "group_vars":
         link.unlink(missing_ok=True)
         link.symlink_to(source / "group_vars")
-    return folder
+    return directory
 
 
 def _package(lab: Lab, path: str | None, wanted: state.Wanted) -> None:
-    """Take the user's efs-utils package into the lab's state folder."""
+    """Take the user's efs-utils package into the lab's state directory."""
     if path:
         try:
             data = pathlib.Path(path).expanduser().read_bytes()

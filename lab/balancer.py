@@ -147,7 +147,7 @@ class Follower:
 def main() -> None:
     """Follow, for ever."""
     name, port = sys.argv[1:3]
-    lab = Lab(name, 0)  # only its name counts here: state folder, container, target group
+    lab = Lab(name, 0)  # only its name counts here: state directory, container, target group
     follower = Follower(lab, Aws(lab.prefix, f"http://127.0.0.1:{port}"))
     while True:
         begin = time.monotonic()

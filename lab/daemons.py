@@ -40,9 +40,9 @@ def end(fits: Callable[[list[str]], bool]) -> None:
         time.sleep(0.05)
 
 
-def end_connections(folder: pathlib.Path) -> None:
-    """End the SSH connections that Ansible keeps open for later plays; FOLDER has their sockets."""
-    place = f"{folder.resolve()}/"  # as Ansible writes it
+def end_connections(directory: pathlib.Path) -> None:
+    """End the SSH connections that Ansible keeps open for later plays; DIRECTORY has their sockets."""
+    place = f"{directory.resolve()}/"  # as Ansible writes it
     end(lambda argv: argv[0].startswith("ssh") and place in " ".join(argv))
 
 

@@ -80,8 +80,8 @@ def certificates(lab: Lab) -> None:
 
     The file systems' name is the wildcard of the region, as EFS's own certificate has it.
     """
-    folder = lab.state / "tls"
-    if (folder / "s3.key").exists():
+    directory = lab.state / "tls"
+    if (directory / "s3.key").exists():
         return
     ca_name, domain = "samefiles lab CA", f"efs.{REGION}.amazonaws.com"
     ca_key = ec.generate_private_key(ec.SECP256R1())
@@ -105,12 +105,12 @@ def certificates(lab: Lab) -> None:
         )  # fmt: skip
         return _key_pem(key), made.public_bytes(serialization.Encoding.PEM) + ca_pem
 
-    write(folder / "ca.pem", ca_pem)
-    write(folder / "server.pem", b"".join(server(domain, x509.DNSName(f"*.{domain}"), x509.DNSName(domain))), 0o600)
+    write(directory / "ca.pem", ca_pem)
+    write(directory / "server.pem", b"".join(server(domain, x509.DNSName(f"*.{domain}"), x509.DNSName(domain))), 0o600)
     s3_key, s3_chain = server("s3", x509.DNSName("s3"), x509.IPAddress(ipaddress.ip_address(lab.s3_address)))
-    write(folder / "s3.pem", s3_key + s3_chain, 0o600)
-    write(folder / "s3.crt", s3_chain)
-    write(folder / "s3.key", s3_key, 0o600)
+    write(directory / "s3.pem", s3_key + s3_chain, 0o600)
+    write(directory / "s3.crt", s3_chain)
+    write(directory / "s3.key", s3_key, 0o600)
 
 
 def seed(lab: Lab, server: Server) -> None:
@@ -143,9 +143,9 @@ def _tar(files: dict[str, tuple[str, int]]) -> bytes:
         for path, (text, mode) in files.items():
             home = path.startswith("home/")
             if home:
-                folder = tarfile.TarInfo(str(pathlib.PurePath(path).parent))
-                folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o700, 1000, 1000
-                tar.addfile(folder)
+                directory = tarfile.TarInfo(str(pathlib.PurePath(path).parent))
+                directory.type, directory.mode, directory.uid, directory.gid = tarfile.DIRTYPE, 0o700, 1000, 1000
+                tar.addfile(directory)
             item = tarfile.TarInfo(path)
             item.mode, item.size = mode, len(text.encode())
             item.uid = item.gid = 1000 if home else 0

@@ -11,23 +11,23 @@ from lab import engine
 from lab.progress import step
 from lab.settings import CACHE, LabError
 
-FOLDER = pathlib.Path(__file__).parent / "images"
+DIRECTORY = pathlib.Path(__file__).parent / "images"
 BASE = "samefiles-base:bookworm"
 
 
-def _digest(folder: pathlib.Path) -> str:
-    """A hash of every file below a folder: name, mode and content."""
+def _digest(directory: pathlib.Path) -> str:
+    """A hash of every file below a directory: name, mode and content."""
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(directory.rglob("*")):
         if path.is_file():
-            total.update(f"{path.relative_to(folder)} {path.stat().st_mode & 0o111}\n".encode())
+            total.update(f"{path.relative_to(directory)} {path.stat().st_mode & 0o111}\n".encode())
             total.update(path.read_bytes())
     return total.hexdigest()[:12]
 
 
 def tag(name: str) -> str:
-    """The image NAME (server, efs) as it has to be built from its folder."""
-    return f"samefiles-{name}:{_digest(FOLDER / name)}"
+    """The image NAME (server, efs) as it has to be built from its directory."""
+    return f"samefiles-{name}:{_digest(DIRECTORY / name)}"
 
 
 def _build_base() -> None:
@@ -56,7 +56,7 @@ def ensure(name: str, hint: str) -> str:
         # the classic builder needs no plug-in and is in every engine
         environment = {**os.environ, "DOCKER_BUILDKIT": "0"}
         with step(f"building the image {image} ({hint})"):
-            engine.run(["docker", "build", "--tag", image, str(FOLDER / name)], env=environment, timeout=1800)
+            engine.run(["docker", "build", "--tag", image, str(DIRECTORY / name)], env=environment, timeout=1800)
     return image
 
 

@@ -18,7 +18,7 @@ from lab.settings import REGION, USER, ZONES, Lab, LabError, Server
 from lab.state import FileSystem, Wanted
 from lab.targets import Group, configuration
 
-BOOT_DEADLINE = 240  # seconds; two guests boot in 13-17 s on two idle cores
+BOOT_TIMEOUT = 240  # seconds; two guests boot in 13-17 s on two idle cores
 MEMORY = "512M"
 
 
@@ -76,21 +76,21 @@ def file_system(lab: Lab, item: FileSystem, record: Record, image: str) -> tuple
     zones = item.get("zones", list(ZONES))
     addresses = {zone: lab.mount_target(zone, item["number"]) for zone in zones}
     identity, points = record.file_system(item["name"], addresses, item["access_points"])
-    folder = lab.state / "efs" / item["name"]
+    directory = lab.state / "efs" / item["name"]
     config = {
         "file_system": identity,
         "addresses": [f"{address}/{lab.subnet.prefixlen}" for address in list(addresses.values())[1:]],
         "access_points": [{**point, "id": points[point["name"]]} for point in item["access_points"]],
     }
-    write(folder / "efs.json", json.dumps(config, indent=2) + "\n")
-    write(folder / "server.pem", (lab.state / "tls/server.pem").read_bytes(), 0o600)
+    write(directory / "efs.json", json.dumps(config, indent=2) + "\n")
+    write(directory / "server.pem", (lab.state / "tls/server.pem").read_bytes(), 0o600)
     name = f"{lab.prefix}-efs-{item['name']}"
     arguments = [
         *on_network(lab, addresses[zones[0]], f"efs-{item['name']}"), "--init",
         "--cap-add", "NET_ADMIN", "--cap-add", "DAC_READ_SEARCH", "--security-opt", "seccomp=unconfined",
         "--volume", f"{name}:/export", "--volume", f"{name}-recovery:/var/lib/nfs/ganesha",
-        "--volume", f"{folder}:/etc/efs:ro", "--label", f"samefiles.config={json.dumps(config)}",
-        "--label", f"samefiles.certificate={fingerprint(folder / 'server.pem')}",
+        "--volume", f"{directory}:/etc/efs:ro", "--label", f"samefiles.config={json.dumps(config)}",
+        "--label", f"samefiles.certificate={fingerprint(directory / 'server.pem')}",
     ]  # fmt: skip
     for volume in (name, f"{name}-recovery"):
         if not engine.inspect("volume", volume):
@@ -175,10 +175,10 @@ def wait_for_servers(lab: Lab, servers: list[Server]) -> None:
                 waiting.remove(one)
                 continue
             state = engine.inspect("container", one.container)[one.container]["State"]
-            late = time.monotonic() - begin > BOOT_DEADLINE
+            late = time.monotonic() - begin > BOOT_TIMEOUT
             if late or not state["Running"]:
                 print(_console(one))
-                what = f"does not answer on SSH after {BOOT_DEADLINE} s" if late else "died while it booted"
+                what = f"does not answer on SSH after {BOOT_TIMEOUT} s" if late else "died while it booted"
                 raise LabError(f"{one.name} {what}; its console is above: try again, or `make lab-down` and `make lab`")
         time.sleep(0.5 if waiting else 0)
 

@@ -27,7 +27,7 @@ KEY_PREFIX = "gallery"
 PREFIXES = ["hosts/", f"{KEY_PREFIX}/", "public/"]
 """What the servers' role may use of the bucket: files of the hosts themselves, the site's, and its published ones."""
 WEED = pathlib.Path(sys.executable).with_name("weed")
-DEADLINE = 60  # seconds; SeaweedFS starts in 2-4
+TIMEOUT = 60  # seconds; SeaweedFS starts in 2-4
 
 
 def _settings(lab: Lab, instances: dict[str, dict[str, str]]) -> None:
@@ -79,14 +79,14 @@ def client(lab: Lab) -> Any:
 
 def _wait(lab: Lab, s3: Any) -> set[str]:
     """Wait until S3 answers; the buckets that are there."""
-    until = time.monotonic() + DEADLINE
+    until = time.monotonic() + TIMEOUT
     while True:
         try:
             return {item["Name"] for item in s3.list_buckets()["Buckets"]}
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as fault:
             if time.monotonic() > until:
                 raise LabError(
-                    f"S3 does not answer after {DEADLINE} s ({fault}); see `docker logs {lab.prefix}-s3`"
+                    f"S3 does not answer after {TIMEOUT} s ({fault}); see `docker logs {lab.prefix}-s3`"
                 ) from None
             time.sleep(0.3)
 

@@ -1,4 +1,4 @@
-"""Names, addresses and folders of a lab: everything that follows from its name and its number."""
+"""Names, addresses and directories of a lab: everything that follows from its name and its number."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Lab:
 
     @property
     def connections(self) -> pathlib.Path:
-        """Where Ansible keeps the sockets of open SSH connections; not in the state folder, for their path must be short."""
+        """Where Ansible keeps the sockets of open SSH connections; not in the state directory, for their path must be short."""
         return pathlib.Path.home() / ".ansible/cp" / self.name
 
     @property

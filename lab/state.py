@@ -1,4 +1,4 @@
-"""What a lab is wanted to be, kept in its state folder, and the lock that lets one command at a time change it."""
+"""What a lab is wanted to be, kept in its state directory, and the lock that lets one command at a time change it."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Wanted:
     hosts: int = 2
     transport: str = "stunnel"
     storage: str = "efs"  # where the site keeps its files
-    package: str | None = None  # SHA-256 of the efs-utils package in the state folder
+    package: str | None = None  # SHA-256 of the efs-utils package in the state directory
     file_systems: list[FileSystem] = dataclasses.field(
         default_factory=lambda: [{"name": MAIN_FILE_SYSTEM, "number": 0, "access_points": []}]
     )
 
 
-def _file(folder: pathlib.Path) -> pathlib.Path:
-    return folder / "lab.json"
+def _file(directory: pathlib.Path) -> pathlib.Path:
+    return directory / "lab.json"
 
 
 def load(name: str) -> Wanted | None:
@@ -76,8 +76,8 @@ def free_index(name: str) -> int:
     if name in FIXED:
         return FIXED[name]
     taken = set(FIXED.values())
-    for folder in STATE.glob("*/"):
-        other = load(folder.name)
+    for directory in STATE.glob("*/"):
+        other = load(directory.name)
         if other:
             taken.add(other.index)
     free = set(range(MOST_LABS)) - taken
@@ -87,19 +87,19 @@ def free_index(name: str) -> int:
 
 
 @contextlib.contextmanager
-def locked(deadline: float = 900) -> Iterator[None]:
+def locked(timeout: float = 900) -> Iterator[None]:
     """Let one command at a time make, change or remove labs: they share images, numbers and the engine.
 
-    Waits for another command to end, at most DEADLINE seconds.
+    Waits for another command to end, at most TIMEOUT seconds.
     """
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / ".lock").open("w") as lock:
         if not _locks(lock):
-            until = time.monotonic() + deadline
+            until = time.monotonic() + timeout
             with step("another lab command is running: waiting for it"):
                 while not _locks(lock):
                     if time.monotonic() > until:
-                        raise LabError(f"another lab command has been running for {deadline:.0f} s: end it, or wait")
+                        raise LabError(f"another lab command has been running for {timeout:.0f} s: end it, or wait")
                     time.sleep(0.5)
         yield
 

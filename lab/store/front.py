@@ -1,6 +1,6 @@
 """Mends what SeaweedFS answers misleadingly, after it has judged the request's signature by itself.
 
-- Listings in the order of keys, with pages that continue where they ended; its own are in the order of folders, and
+- Listings in the order of keys, with pages that continue where they ended; its own are in the order of directories, and
   `aws s3 sync --delete` then deletes good objects.
 - The public-access block, stored and enforced: it knows none. A bucket begins with all four switches on, as on AWS.
 - Where a bucket is (it says nothing), and the ETag of a copy (without quotes).
@@ -70,7 +70,7 @@ def listing(rows: list[Row], bucket: str, query: dict[str, str]) -> tuple[bytes,
         name = row.key[: at + len(delimiter)] if at >= 0 else row.key
         if name.encode() <= past or name == last:
             continue
-        # below a folder that the last page ended with
+        # below a directory that the last page ended with
         if after and delimiter and after.endswith(delimiter) and row.key.startswith(after):
             continue
         if len(found) >= most:

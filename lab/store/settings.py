@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 
-FOLDER = pathlib.Path("/s3")
+DIRECTORY = pathlib.Path("/s3")
 DATA = pathlib.Path("/data")
 ACCOUNT = "000000000000"  # the one that SeaweedFS knows
 PLAIN, SECURE = 8333, 8334  # where SeaweedFS takes requests, as they came over HTTP and over TLS
@@ -36,4 +36,4 @@ class Told(NamedTuple):
 
 def told() -> Told:
     """Read the settings; the instances may have changed since."""
-    return Told(**json.loads((FOLDER / "store.json").read_text()))
+    return Told(**json.loads((DIRECTORY / "store.json").read_text()))

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
 
-from lab.store.settings import ACCOUNT, DATA, FOLDER, PLAIN, SECURE, Told
+from lab.store.settings import ACCOUNT, DATA, DIRECTORY, PLAIN, SECURE, Told
 
 RUN = pathlib.Path("/run/store")
 
@@ -69,7 +69,7 @@ def start(told: Told) -> subprocess.Popen[bytes]:
         "/usr/local/bin/weed", "-logtostderr", "server", f"-dir={DATA}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         "-master.port=9333", "-volume.port=8080", "-filer.port=8888", "-master.peers=none", "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-volume.preStopSeconds=0", "-filer.disableHttp",
-        "-s3", f"-s3.port={PLAIN}", f"-s3.port.https={SECURE}", f"-s3.cert.file={FOLDER}/s3.crt", f"-s3.key.file={FOLDER}/s3.key",
+        "-s3", f"-s3.port={PLAIN}", f"-s3.port.https={SECURE}", f"-s3.cert.file={DIRECTORY}/s3.crt", f"-s3.key.file={DIRECTORY}/s3.key",
         f"-s3.config={RUN}/s3.json", f"-s3.iam.config={RUN}/iam.json", "-s3.allowedOrigins=https://none.invalid",
         "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
     ]  # fmt: skip

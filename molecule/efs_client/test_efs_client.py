@@ -27,7 +27,7 @@ INSTALLED = {
     "rhel-file": ({"nfs-utils", "stunnel", "openssl", "amazon-efs-utils"}, {"ca-certificates"}),
     "no-mounts": (set(), {"nfs-common", "stunnel4", "amazon-efs-utils"}),
 }
-# host: the one sentence with which the role stops; SHARED stands for the folder of the doubles
+# host: the one sentence with which the role stops; SHARED stands for the directory of the doubles
 ONLY = "The EFS client is installed on Debian 12, Ubuntu 22.04, Amazon Linux 2023, RHEL 9 and its rebuilds, or newer ones, but not on "
 REFUSED = {
     "not-in-the-distribution": "efs_client_source is distribution, but only Amazon Linux has a package amazon-efs-utils, and not "
@@ -137,10 +137,10 @@ def after_drift(server, converge, checked_again):
     server("client-ubuntu").check_output("apt-get -qy install amazon-efs-utils=3.3.0")
     server("client-rhel").check_output("dnf -qy install amazon-efs-utils-3.3.0")
     host = server("client-debian-file")
-    folder = f"/run/systemd/system/{WATCHDOG}.service.d"
-    host.check_output(f"systemctl stop {WATCHDOG} && mkdir -p {folder}")
+    directory = f"/run/systemd/system/{WATCHDOG}.service.d"
+    host.check_output(f"systemctl stop {WATCHDOG} && mkdir -p {directory}")
     host.check_output(
-        f"printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{folder}/die.conf && systemctl daemon-reload"
+        f"printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{directory}/die.conf && systemctl daemon-reload"
     )
     return converge(hosts=",".join(f"samefiles-molecule-client-{name}" for name in ("ubuntu", "rhel", "debian-file")))
 

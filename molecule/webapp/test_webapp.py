@@ -129,7 +129,7 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own)
     before = ask(own, "/")
     state = "readlink /opt/webapp/current; ls /opt/webapp/releases; find /etc/systemd/system /etc/webapp | sort"
     files = own.check_output(state)
-    broken = {"webapp_environment": {"GREETING": "five", "BROKEN": "1"}, "webapp_start_deadline": 60}
+    broken = {"webapp_environment": {"GREETING": "five", "BROKEN": "1"}, "webapp_start_timeout": 60}
     told = converge("--extra-vars", json.dumps(broken), hosts=OWN)[OWN]
     assert "does not answer GET /healthz (" in told.failure
     assert "this release is broken" in told.failure
@@ -144,10 +144,10 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own)
         ({"webapp_media": {"/media/": "relative{"}}, "webapp-files.service"),
         (
             {"webapp_source": "/no/such/app"},
-            "source must be a folder or an archive on the controller, got '/no/such/app'",
+            "source must be a directory or an archive on the controller, got '/no/such/app'",
         ),
-        ({"webapp_keep": 1}, "keep must be at least 2"),
-        ({"webapp_health": "healthz"}, "health must be a path that begins with '/'"),
+        ({"webapp_keep_releases": 1}, "keep_releases must be at least 2"),
+        ({"webapp_health_path": "healthz"}, "health_path must be a path that begins with '/'"),
     ],
 )
 def test_bad_input_changes_nothing(converge, own, settings, said):

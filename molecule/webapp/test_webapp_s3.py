@@ -20,7 +20,7 @@ NAME = "samefiles-molecule-webapp-s3"
 ROOT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 LAB = pathlib.Path.home() / ".local/state/samefiles/webapp"
 BUCKET = "samefiles-webapp-site"
-SHARE = {"webapp_storage": "efs", "webapp_mount": "", "webapp_folder": "/var/lib/gallery"}
+SHARE = {"webapp_storage": "efs", "webapp_mount": "", "webapp_directory": "/var/lib/gallery"}
 # of a host whose files are on the share
 PARTS = (
     "/etc/systemd/system/webapp-files.service",
@@ -150,7 +150,7 @@ def test_the_site_is_ready_when_s3_is(host):
 def test_no_setting_is_a_key(host):
     text = host.check_output("cat /opt/webapp/current/environment")
     assert f'GALLERY_BUCKET="{BUCKET}"' in text
-    assert not re.search("GALLERY_(FOLDER|MOUNT|STATUS)|SECRET|ACCESS_KEY|TOKEN", text)
+    assert not re.search("GALLERY_(DIRECTORY|MOUNT|STATUS)|SECRET|ACCESS_KEY|TOKEN", text)
 
 
 def test_what_is_uploaded_lies_in_the_bucket_and_goes_with_its_file(host, s3):
@@ -175,7 +175,7 @@ def test_the_front_leads_to_s3_and_sends_no_bytes_itself(host):
 
 def test_a_site_without_mounts_converges_and_is_proved(tmp_path):
     argv = ["ansible-playbook", f"--inventory={os.environ['MOLECULE_SCENARIO_DIRECTORY']}/inventory", f"--limit={NAME}"]
-    argv += [f"--extra-vars=proof_folder={tmp_path}", str(ROOT / "site.yml")]
+    argv += [f"--extra-vars=proof_directory={tmp_path}", str(ROOT / "site.yml")]
     environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
@@ -199,12 +199,15 @@ def test_the_sandbox(host):
     [
         ({"webapp_bucket": ""}, f"webapp_bucket of {NAME} is empty: webapp_storage: s3 needs the name of a bucket."),
         ({"webapp_max_upload_mib": 5121}, f"webapp_max_upload_mib of {NAME} is 5121: a browser sends a file to S3 in"),
-        ({"webapp_tidy_after": 4499}, f"webapp_tidy_after of {NAME} is 4499, and webapp_ticket_life is 900: what has"),
+        (
+            {"webapp_cleanup_after": 4499},
+            f"webapp_cleanup_after of {NAME} is 4499, and webapp_upload_url_ttl is 900: what has",
+        ),
         ({"webapp_environment": {"HTTP_PROXY": "x"}}, f"webapp_environment of {NAME} names HTTP_PROXY: gallery takes"),
         ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix"),
         (
-            {"webapp_link_life": 1000000},
-            f"webapp_link_life of {NAME} is 1000000: S3 takes links of 2 seconds to 7 days",
+            {"webapp_download_url_ttl": 1000000},
+            f"webapp_download_url_ttl of {NAME} is 1000000: S3 takes links of 2 seconds to 7 days",
         ),
         (
             {"webapp_key_prefix": ""},

@@ -24,7 +24,7 @@ ARGUMENTS = {
     "looks": RESULTS,
     "writes": RESULTS,
     "reads": RESULTS,
-    "folder": {"type": "path"},
+    "directory": {"type": "path"},
     "site": {
         "type": "dict",
         "options": {
@@ -39,17 +39,17 @@ ARGUMENTS = {
     "balancer": {"type": "dict"},
     "gone": RESULTS,
 }
-_DEADLINE = 20  # seconds that a file may take to appear through the balancer
+_TIMEOUT = 20  # seconds that a file may take to appear through the balancer
 
 
-def _write(folder: str, name: str, text: str) -> None:
+def _write(directory: str, name: str, text: str) -> None:
     """Put a file in its place, whole."""
-    os.makedirs(folder, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+    os.makedirs(directory, exist_ok=True)
+    descriptor, part = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o644)
         file.write(text)
-    os.replace(part, os.path.join(folder, name))
+    os.replace(part, os.path.join(directory, name))
 
 
 def _through_balancer(site: dict[str, Any], run: str, keys: dict[str, str]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _through_balancer(site: dict[str, Any], run: str, keys: dict[str, str]) -> d
     found: dict[str, Any] = {"url": site["url"] or "", "read": {}, "problems": []}
     if not site["url"]:
         return found
-    until = time.monotonic() + _DEADLINE
+    until = time.monotonic() + _TIMEOUT
     token = judge.token(run, judge.BALANCER, "site")
     try:
         name = file_name(site, "proof-balancer")
@@ -91,10 +91,10 @@ class ActionModule(ActionBase):
         proof = judge.judge(hosts, looks, writes, reads, told)
         if not looks:  # the beginning: what an earlier run wrote must not pass for the outcome of this one
             proof = {**proof, "problems": ["the proof has begun and has not ended"]}
-        if given["folder"] and not self._task.check_mode:
+        if given["directory"] and not self._task.check_mode:
             when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-            _write(given["folder"], "proof.json", json.dumps(proof, indent=2) + "\n")
-            _write(given["folder"], "proof.html", proof_page.page(proof, when))
+            _write(given["directory"], "proof.json", json.dumps(proof, indent=2) + "\n")
+            _write(given["directory"], "proof.html", proof_page.page(proof, when))
         result.update(
             changed=False,
             run=secrets.token_hex(8),

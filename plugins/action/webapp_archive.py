@@ -24,7 +24,7 @@ ARGUMENTS = {
     "cache": {"type": "path", "default": "~/.cache/samefiles/webapp"},
 }
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
-_BUILD_DEADLINE = 600  # seconds; packages may have to be fetched
+_BUILD_TIMEOUT = 600  # seconds; packages may have to be fetched
 
 
 def _build(builder: str, archive: str) -> None:
@@ -32,10 +32,10 @@ def _build(builder: str, archive: str) -> None:
     part = archive.replace(".tar.gz", f".{os.getpid()}.tar.gz")
     try:
         done = subprocess.run(
-            [sys.executable, builder, part], capture_output=True, text=True, timeout=_BUILD_DEADLINE, check=False
+            [sys.executable, builder, part], capture_output=True, text=True, timeout=_BUILD_TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        raise AnsibleActionFail(f"{builder} did not end within {_BUILD_DEADLINE} s: try again") from None
+        raise AnsibleActionFail(f"{builder} did not end within {_BUILD_TIMEOUT} s: try again") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
         raise AnsibleActionFail(f"{builder} failed with code {done.returncode}: {said[-1]}")
@@ -54,11 +54,13 @@ def _name(source: str, more: list[str]) -> str:
 def _archive_of(source: str, builder: str | None, more: list[str], cache: str) -> str:
     if os.path.isfile(source) and not builder:
         if not source.endswith(_ARCHIVES):
-            raise AnsibleActionFail(f"source must be a folder or an archive ({', '.join(_ARCHIVES)}), got {source!r}")
+            raise AnsibleActionFail(
+                f"source must be a directory or an archive ({', '.join(_ARCHIVES)}), got {source!r}"
+            )
         return source
     if not os.path.isdir(source):
         raise AnsibleActionFail(
-            f"source must be a folder or an archive on the controller, got {source!r}, which is none"
+            f"source must be a directory or an archive on the controller, got {source!r}, which is none"
         )
     os.makedirs(cache, exist_ok=True)
     archive = os.path.join(cache, _name(source, more))

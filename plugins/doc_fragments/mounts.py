@@ -26,7 +26,7 @@ options:
         type: str
         required: true
       directory:
-        description: The folder of the file system that is mounted. Not with O(mounts[].access_point), which has its own.
+        description: The directory of the file system that is mounted. Not with O(mounts[].access_point), which has its own.
         type: str
         default: /
       transport:
@@ -61,13 +61,13 @@ options:
         elements: str
         default: []
       owner:
-        description: Owner of the share's root folder, by name or number. A new file system's root belongs to root.
+        description: Owner of the share's root directory, by name or number. A new file system's root belongs to root.
         type: str
       group:
-        description: Group of the share's root folder, by name or number.
+        description: Group of the share's root directory, by name or number.
         type: str
       mode:
-        description: Mode of the share's root folder, an octal number in quotes such as V('0750').
+        description: Mode of the share's root directory, an octal number in quotes such as V('0750').
         type: str
       replace:
         description:

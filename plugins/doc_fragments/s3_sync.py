@@ -44,7 +44,7 @@ options:
             description: The most seconds that it comes later, by chance.
             type: int
             default: 0
-          deadline:
+          timeout:
             description: The most seconds that it may take.
             type: int
             default: 21600
@@ -70,7 +70,7 @@ options:
     type: str
     required: true
   file_root:
-    description: The folder, or for a push the one file. A pull makes the folder, but not the one above it.
+    description: The directory, or for a push the one file. A pull makes the directory, but not the one above it.
     type: path
     required: true
   key_prefix:
@@ -89,7 +89,7 @@ options:
     elements: str
     default: ["*"]
   exclude:
-    description: No files that one of these globs fits, and nothing below a folder whose name one without a slash fits.
+    description: No files that one of these globs fits, and nothing below a directory whose name one without a slash fits.
     type: list
     elements: str
     default: [".*"]
@@ -231,7 +231,7 @@ options:
       new ones are those of the user who runs this.
     type: str
   cache:
-    description: Folder of what is remembered of files and objects, or V(none). It may save work, never decide; without it each run
+    description: Directory of what is remembered of files and objects, or V(none). It may save work, never decide; without it each run
       reads every file and asks for every object. Files are read in each run as well where their file system is not known to keep a
       change time, that is on any but NFS and the local ones of Linux.
     type: str

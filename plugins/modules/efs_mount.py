@@ -21,7 +21,7 @@ description:
     that process is connected to; with V(efs-utils) the state file of C(mount.efs) and its proxy.
   - Lines of fstab that it owns carry the option C(x-samefiles.aws=FILE_SYSTEM). Every other line stays as it is, byte for
     byte.
-  - The folder below a mount is made root-owned with mode 0 and, where the file system can, immutable, so that nothing is
+  - The directory below a mount is made root-owned with mode 0 and, where the file system can, immutable, so that nothing is
     written to the server's own disk while the share is away.
   - A mount that is away at boot does not hold the boot up. A unit of its own tries again every 15 seconds until it holds.
 options:
@@ -32,7 +32,7 @@ options:
     type: str
     choices: [all, safe]
     default: all
-  deadline:
+  timeout:
     description: Seconds that each command, and each look at a share, may take.
     type: int
     default: 30
@@ -144,7 +144,7 @@ mounts:
       elements: str
       returned: success
     guard:
-      description: How the folder below is protected - V(immutable), V(mode) where its file system has no such flag, or V(shared) on another share.
+      description: How the directory below is protected - V(immutable), V(mode) where its file system has no such flag, or V(shared) on another share.
       type: str
       returned: success
     read_ahead_kb:
@@ -159,7 +159,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import co
 ARGUMENTS = {
     **spec.ARGUMENTS,
     "apply": {"type": "str", "choices": ["all", "safe"], "default": "all"},
-    "deadline": {"type": "int", "default": 30},
+    "timeout": {"type": "int", "default": 30},
 }
 
 
@@ -171,9 +171,9 @@ def main() -> None:
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults, changed=False, actions=[], pending=[], unlisted=[])
     safe = given["apply"] == "safe"
-    deadline = given["deadline"]
+    timeout = given["timeout"]
     check = module.check_mode
-    outcome = converge.inspect(items, safe, deadline, False) if check else converge.apply(items, safe, deadline)
+    outcome = converge.inspect(items, safe, timeout, False) if check else converge.apply(items, safe, timeout)
     for warning in outcome.plan.warnings:
         module.warn(warning)
     told = {"pending": outcome.plan.pending, "unlisted": outcome.plan.unlisted}

@@ -14,7 +14,7 @@ version_added: 0.1.0
 description:
   - The part of one host in the proof; the playbook C(samefiles.aws.verify) runs its steps on all hosts, each step
     everywhere before the next begins, and hands the results to M(samefiles.aws.proof_report).
-  - Tokens are written and read as the owner of the share's root folder, in the folder C(.samefiles-proof) there, which is
+  - Tokens are written and read as the owner of the share's root directory, in the directory C(.samefiles-proof) there, which is
     removed at the end.
   - A problem never makes the module fail. It is reported, so that one sick host does not hide what is wrong with the others.
 options:
@@ -91,7 +91,7 @@ options:
     description: Seconds that a written file may take to appear on another host.
     type: int
     default: 40
-  deadline:
+  timeout:
     description: Seconds after which a share that does not answer counts as hanging.
     type: int
     default: 20
@@ -172,28 +172,28 @@ def _look(module: AnsibleModule) -> dict[str, Any]:
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults)
     hosts = [] if module.check_mode else given["hosts"]
-    return host.look(items, given["host"], hosts, given["deadline"])
+    return host.look(items, given["host"], hosts, given["timeout"])
 
 
 def _step(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Do one step on the mounts and on the site; the answers of both."""
-    hostname, mounts, run, wait, deadline = (given[name] for name in ("host", "looked", "run", "wait", "deadline"))
+    hostname, mounts, run, wait, timeout = (given[name] for name in ("host", "looked", "run", "wait", "timeout"))
     site, keys = given["site"], given["uploads"]
     if given["step"] == "write":
-        answers = [host.write(mounts, hostname, run, deadline)]
-        return answers + ([host.site_write(site, hostname, run, deadline)] if site else [])
+        answers = [host.write(mounts, hostname, run, timeout)]
+        return answers + ([host.site_write(site, hostname, run, timeout)] if site else [])
     if given["step"] == "read":
-        answers = [host.read(mounts, hostname, given["writers"], run, wait, deadline)]
-        return answers + ([host.site_read(site, hostname, keys, run, wait, deadline)] if site else [])
+        answers = [host.read(mounts, hostname, given["writers"], run, wait, timeout)]
+        return answers + ([host.site_read(site, hostname, keys, run, wait, timeout)] if site else [])
     if given["step"] == "clean":
-        answers = [host.clean(mounts, hostname, deadline)]
+        answers = [host.clean(mounts, hostname, timeout)]
         mine = [
             key
             for writer, key in keys.items()
             if writer == hostname or (writer, hostname) == (judge.BALANCER, min(given["hosts"]))
         ]
-        return answers + ([host.site_clean(site, hostname, mine, deadline)] if site else [])
-    return [host.site_gone(site, hostname, keys, wait, deadline)] if site else []
+        return answers + ([host.site_clean(site, hostname, mine, timeout)] if site else [])
+    return [host.site_gone(site, hostname, keys, wait, timeout)] if site else []
 
 
 def main() -> None:
@@ -219,7 +219,7 @@ def main() -> None:
             "uploads": {"type": "dict", "default": {}},
             "run": {"type": "str", "default": ""},
             "wait": {"type": "int", "default": 40},
-            "deadline": {"type": "int", "default": 20},
+            "timeout": {"type": "int", "default": 20},
         },
         supports_check_mode=True,
     )

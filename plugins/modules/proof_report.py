@@ -72,7 +72,7 @@ options:
   balancer:
     description: The RV(balancer) that was found then, for the judgement.
     type: dict
-  folder:
+  directory:
     description: >-
       Where the proof is written; a relative path begins at the working directory. Without it nothing is written.
     type: path

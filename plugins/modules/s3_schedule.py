@@ -43,7 +43,7 @@ options:
   aws_ca_bundle:
     description: CA certificates of the syncs that name none.
     type: path
-  deadline:
+  timeout:
     description: Seconds that each command may take.
     type: int
     default: 30
@@ -116,7 +116,7 @@ REQUIRED = [key for key, spec in SYNC.items() if spec.get("required")]  # unless
 WHEN = {
     "when": {"type": "str", "default": ""},
     "delay": {"type": "int", "default": 0},
-    "deadline": {"type": "int", "default": 21600},
+    "timeout": {"type": "int", "default": 21600},
     "user": {"type": "str", "default": "root"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
@@ -134,7 +134,7 @@ ARGUMENTS = {
     "region": {"type": "str"},
     "endpoint_url": {"type": "str"},
     "aws_ca_bundle": {"type": "path"},
-    "deadline": {"type": "int", "default": 30},
+    "timeout": {"type": "int", "default": 30},
 }
 
 PYTHON = "/usr/bin/python3"
@@ -161,7 +161,7 @@ def _sync(module: AnsibleModule, item: dict[str, Any], nulls: set[str], where: s
         _options.root_of(options)
         if not os.path.isabs(options["file_root"]):  # the option's type has expanded ~ already
             raise _options.Refused(
-                f"file_root must be absolute, for a timer runs in no folder of its own, got {options['file_root']!r}"
+                f"file_root must be absolute, for a timer runs in no directory of its own, got {options['file_root']!r}"
             )
         _options.mode_of(options)
     except _options.Refused as fault:
@@ -184,7 +184,7 @@ def _times(module: AnsibleModule, schedules: list[_plan.Schedule]) -> list[str]:
     said = []
     for number, item in enumerate(schedules):
         if item.present:
-            done = process.run(["systemd-analyze", "calendar", item.when], module.params["deadline"])
+            done = process.run(["systemd-analyze", "calendar", item.when], module.params["timeout"])
             if done.code:
                 said.append(
                     f"schedules[{number}].schedule.when must be a time as systemd's OnCalendar= takes it, such as daily or "
@@ -203,22 +203,22 @@ def _python() -> str:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    deadline = module.params["deadline"]
+    timeout = module.params["timeout"]
     given = zip(module.params["schedules"], _load_params()["schedules"])
     schedules = [_one(module, item, _nulls(raw), f"schedules[{number}]") for number, (item, raw) in enumerate(given)]
     faults = _plan.faults(schedules) or _times(module, schedules)
     if faults:
         module.fail_json(msg="; ".join(faults))
     program = apply.program()
-    facts = apply.read(list(program), deadline)
+    facts = apply.read(list(program), timeout)
     plan = _plan.make(schedules, program, _python(), facts)
     diff = steps_diff(plan.steps)
     for step in plan.steps:
-        if isinstance(step, WriteFile) and not step.path.startswith(_plan.PROGRAM_FOLDER):
+        if isinstance(step, WriteFile) and not step.path.startswith(_plan.PROGRAM_DIRECTORY):
             diff.append(file_diff(step.path, facts.files.get(step.path, ""), step.contents))
     if plan.steps and not module.check_mode:
         try:
-            apply.Executor(deadline).run(plan.steps)
+            apply.Executor(timeout).run(plan.steps)
         except executor.Failed as fault:
             module.fail_json(msg=str(fault), changed=False, actions=[], unlisted=plan.unlisted)
     module.exit_json(

@@ -24,7 +24,7 @@ description:
   - The role P(samefiles.aws.webapp#role) calls it; nothing keeps you from calling it yourself.
 options:
   archive:
-    description: A tar archive on the controller; its root is the app's folder. See M(samefiles.aws.webapp_archive).
+    description: A tar archive on the controller; its root is the app's directory. See M(samefiles.aws.webapp_archive).
     type: path
     required: true
   environment:
@@ -111,10 +111,10 @@ options:
         type: int
         default: 0
   root:
-    description: The folder that holds C(releases) and the link C(current).
+    description: The directory that holds C(releases) and the link C(current).
     type: path
     default: /opt/webapp
-  keep:
+  keep_releases:
     description: How many releases stay on the disk, the one that serves included.
     type: int
     default: 3
@@ -122,15 +122,15 @@ options:
     description: The port on which the site answers, asked on 127.0.0.1 after a change.
     type: int
     default: 80
-  health:
+  health_path:
     description: The path that answers 200 when the app works.
     type: str
     default: /healthz
-  start_deadline:
+  start_timeout:
     description: Seconds that a release may take until it answers.
     type: int
     default: 60
-  deadline:
+  timeout:
     description: Seconds that each command may take.
     type: int
     default: 30
@@ -169,7 +169,7 @@ EXAMPLES = r"""
   samefiles.aws.webapp:
     archive: "{{ packed.archive }}"
     environment:
-      GALLERY_FOLDER: /srv/files/gallery
+      GALLERY_DIRECTORY: /srv/files/gallery
     files:
       - path: /etc/systemd/system/webapp@.service
         content: "{{ lookup('ansible.builtin.template', 'webapp@.service.j2') }}"
@@ -252,11 +252,11 @@ ARGUMENTS = {
         "options": {"path": {"type": "path", "required": True}, "drain": {"type": "int", "default": 0}},
     },
     "root": {"type": "path", "default": "/opt/webapp"},
-    "keep": {"type": "int", "default": 3},
+    "keep_releases": {"type": "int", "default": 3},
     "port": {"type": "int", "default": 80},
-    "health": {"type": "str", "default": "/healthz"},
-    "start_deadline": {"type": "int", "default": 60},
-    "deadline": {"type": "int", "default": 30},
+    "health_path": {"type": "str", "default": "/healthz"},
+    "start_timeout": {"type": "int", "default": 60},
+    "timeout": {"type": "int", "default": 30},
     "apply": {"type": "str", "choices": ["all", "safe"], "default": "all"},
     "checksum": {"type": "str"},
     "release": {"type": "str"},
@@ -276,10 +276,12 @@ def _group(module: AnsibleModule, name: str | None) -> int:
 
 def _wanted(module: AnsibleModule) -> Wanted:
     given = module.params
-    if given["keep"] < 2:
-        module.fail_json(msg=f"keep must be at least 2, the new release and the one before, got {given['keep']}")
-    if not given["health"].startswith("/"):
-        module.fail_json(msg=f"health must be a path that begins with '/', got {given['health']!r}")
+    if given["keep_releases"] < 2:
+        module.fail_json(
+            msg=f"keep_releases must be at least 2, the new release and the one before, got {given['keep']}"
+        )
+    if not given["health_path"].startswith("/"):
+        module.fail_json(msg=f"health_path must be a path that begins with '/', got {given['health']!r}")
     files = tuple(
         File(
             path=file["path"], text=file["secret"] if file["content"] is None else file["content"],
@@ -294,7 +296,7 @@ def _wanted(module: AnsibleModule) -> Wanted:
         given["release"],
         files,
         tuple(given["units"]),
-        given["keep"],
+        given["keep_releases"],
         account,
         tuple(given["unneeded"]),
         tuple(Leftover(**item) for item in given["absent"]),
@@ -327,7 +329,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
     wanted = _wanted(module)
-    facts = collect.read(wanted, given["deadline"])
+    facts = collect.read(wanted, given["timeout"])
     plan = make_plan(wanted, facts, given["apply"] == "safe")
     told: dict[str, Any] = {"pending": plan.pending, "release": wanted.release, "diff": _diff(wanted, facts, plan)}
     if plan.problems:
@@ -339,13 +341,13 @@ def main() -> None:
     if not module.check_mode and plan.steps:
         if unpacks:
             _check_archive(module)
-        executor = Executor(given["deadline"], given)
+        executor = Executor(given["timeout"], given)
         try:
             executor.run(plan.steps)
         except Failed as fault:
             told["diff"] = []
             module.fail_json(msg=str(fault), changed=False, actions=[], current=facts.current, **told)
-        facts = collect.read(wanted, given["deadline"])
+        facts = collect.read(wanted, given["timeout"])
     module.exit_json(
         changed=bool(plan.steps),
         actions=[step.text for step in plan.steps],

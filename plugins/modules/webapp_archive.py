@@ -12,27 +12,27 @@ module: webapp_archive
 short_description: Make one archive of a web app, on the controller
 version_added: 0.1.0
 description:
-  - Makes a folder, or what a program builds from it, into one archive for M(samefiles.aws.webapp). The same files give the
+  - Makes a directory, or what a program builds from it, into one archive for M(samefiles.aws.webapp). The same files give the
     same bytes, whoever packs them and when, so the release has the same id everywhere.
   - Runs on the controller; no host is reached. An archive that was made before from the same files is used again.
 options:
   source:
-    description: A folder on the controller, or a tar archive, which is taken as it is.
+    description: A directory on the controller, or a tar archive, which is taken as it is.
     type: path
     required: true
   builder:
     description:
       - A Python program that makes the archive from O(source), and is called with the path where it has to lie. Without it
-        the folder O(source) itself is packed.
+        the directory O(source) itself is packed.
     type: path
   builder_reads:
     description:
-      - Files and folders that O(builder) reads beside those in O(source). A change in one makes another archive.
+      - Files and directories that O(builder) reads beside those in O(source). A change in one makes another archive.
     type: list
     elements: path
     default: []
   cache:
-    description: The folder on the controller that keeps finished archives.
+    description: The directory on the controller that keeps finished archives.
     type: path
     default: ~/.cache/samefiles/webapp
 attributes:

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packs a folder into one archive that depends on nothing but the folder's files. Runs on the controller."""
+"""Packs a directory into one archive that depends on nothing but the directory's files. Runs on the controller."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import tarfile
 _SKIPPED = ("__pycache__", ".git")
 
 
-def files_of(folder: str) -> list[str]:
-    """The paths below a folder, relative to it, in byte order; what a tool left beside the sources is not among them."""
+def files_of(directory: str) -> list[str]:
+    """The paths below a directory, relative to it, in byte order; what a tool left beside the sources is not among them."""
     found = []
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
-        links = [name for name in folders if os.path.islink(os.path.join(where, name))]
-        found += [os.path.relpath(os.path.join(where, name), folder) for name in names + links]
+    for where, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if name not in _SKIPPED)
+        links = [name for name in directories if os.path.islink(os.path.join(where, name))]
+        found += [os.path.relpath(os.path.join(where, name), directory) for name in names + links]
     return sorted(found)
 
 
-def digest(folder: str) -> str:
-    """A hash of every file below a folder: name, whether it is executable, content."""
+def digest(directory: str) -> str:
+    """A hash of every file below a directory: name, whether it is executable, content."""
     total = hashlib.sha256()
-    for name in files_of(folder):
-        path = os.path.join(folder, name)
+    for name in files_of(directory):
+        path = os.path.join(directory, name)
         executable = bool(os.lstat(path).st_mode & stat.S_IXUSR)
         total.update(f"{name}\0{executable}\0".encode("utf-8", "surrogateescape"))
         if os.path.islink(path):
@@ -38,16 +38,16 @@ def digest(folder: str) -> str:
     return total.hexdigest()
 
 
-def pack(folder: str, archive: str) -> None:
-    """Write a .tar.gz of a folder: the same files give the same bytes, whoever packs them and when."""
+def pack(directory: str, archive: str) -> None:
+    """Write a .tar.gz of a directory: the same files give the same bytes, whoever packs them and when."""
     part = f"{archive}.{os.getpid()}"
     with (
         open(part, "wb") as raw,
         gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for name in files_of(folder):
-            tar.add(os.path.join(folder, name), name, recursive=False, filter=_plain)
+        for name in files_of(directory):
+            tar.add(os.path.join(directory, name), name, recursive=False, filter=_plain)
     os.replace(part, archive)
 
 

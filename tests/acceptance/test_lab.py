@@ -25,8 +25,8 @@ def traces(name: str) -> list[str]:
     processes = sh(["ps", "-eo", "args"]).stdout.splitlines()
     found += [line for line in processes if "-m lab." in line and name in line.split()]
     found += [line for line in processes if f"/.ansible/cp/{name}/" in line]
-    folder = pathlib.Path.home() / ".local/state/samefiles" / name
-    return found + ([str(folder)] if folder.exists() else [])
+    directory = pathlib.Path.home() / ".local/state/samefiles" / name
+    return found + ([str(directory)] if directory.exists() else [])
 
 
 def make(clone: pathlib.Path, *words: str, check: bool = True):
@@ -38,11 +38,11 @@ def make(clone: pathlib.Path, *words: str, check: bool = True):
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A fresh clone; its labs are removed at the end."""
-    folder = tmp_path_factory.mktemp("fresh") / "samefiles"
-    sh(["git", "clone", "--quiet", str(ROOT), str(folder)])
-    yield folder
+    directory = tmp_path_factory.mktemp("fresh") / "samefiles"
+    sh(["git", "clone", "--quiet", str(ROOT), str(directory)])
+    yield directory
     for name in NAMES:
-        make(folder, "lab-down", f"LAB={name}", check=False)
+        make(directory, "lab-down", f"LAB={name}", check=False)
 
 
 def seconds(argv) -> tuple[float, str]:

@@ -37,7 +37,7 @@ def run(options: dict) -> dict:
 
 
 def many(root: pathlib.Path, count: int) -> None:
-    """A tree of small files, a thousand in a folder."""
+    """A tree of small files, a thousand in a directory."""
     for number in range(count):
         if number % 1000 == 0:
             (root / f"{number // 1000:03}").mkdir(parents=True)

@@ -153,7 +153,7 @@ def served_by(site: str, name: str) -> bool:
 
 # seconds until /readyz knows: the probe of the lab looks every five, and waits five for an answer
 PROBE = 5 + 5 + 2
-# seconds that a request for a file may take: webapp_files_deadline, and what a busy guest adds
+# seconds that a request for a file may take: webapp_files_timeout, and what a busy guest adds
 FILES = 3 + 2
 
 

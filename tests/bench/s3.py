@@ -3,11 +3,11 @@
 The server is the tests' double, in a process of its own, over TLS, so that the client is what is measured. N files of SIZE bytes,
 RUNS rounds; BIG is the size of the one large file in MiB, 0 for none; PEERS chooses among the peers; PYTHON is what runs ours.
 BEFORE is the path of another checkout of this repository: the module as it is there is one more peer, `before`, run as ours is, with
-folders, keys and a cache of its own; ours may need 1.1 times its processor time, in no work more. That ratio is the median of the
+directories, keys and a cache of its own; ours may need 1.1 times its processor time, in no work more. That ratio is the median of the
 rounds' own ratios, for a machine that is slow for a while is slow for both. PEERS is then, when it is not given, "before ours rclone
 rclone-tuned"; a PEERS without `before` gets it too.
 DOWNLOADS is how often each round downloads the small files, all else is left out where it is more than 1.
-Folders lie in WHERE (default /dev/shm: making a file costs there the same at all times). Processor time is that of the tool and its
+Directories lie in WHERE (default /dev/shm: making a file costs there the same at all times). Processor time is that of the tool and its
 children, modules are run as their own process, without ansible's start-up. Ours finds its keys in a credentials file, as for
 users who give none: botocore, which it imports for that, is part of what is measured. Ends with 1 when a target is missed, with 2
 when there is no former version to measure. A target whose value is within 5 % of its limit is undecided: neither met nor missed.
@@ -73,15 +73,15 @@ class Server:
 class Bench:
     """One run of everything."""
 
-    def __init__(self, server: Server, folder: pathlib.Path):
-        self.server, self.folder = server, folder
-        self.tree, self.big = folder / "tree", folder / "big"
+    def __init__(self, server: Server, directory: pathlib.Path):
+        self.server, self.directory = server, directory
+        self.tree, self.big = directory / "tree", directory / "big"
         self.seen: dict[tuple[str, str], list[ratios.Row]] = {}
 
     # commands, by peer
 
     def _module(self, name: str, python: str, **options) -> list[str]:
-        path = self.folder / "arguments.json"
+        path = self.directory / "arguments.json"
         told = {
             "bucket": "bkt",
             "endpoint_url": self.server.url,
@@ -110,7 +110,7 @@ class Bench:
 
     def _ours(self, peer: str, pull: bool, options: dict) -> list[str]:
         """The module of this checkout or of the former one."""
-        limits = {"max_delete": {"count": 10**9, "percent": 100}, "cache": str(self.folder / f"cache-{peer}")}
+        limits = {"max_delete": {"count": 10**9, "percent": 100}, "cache": str(self.directory / f"cache-{peer}")}
         return self._module(MODULE, PYTHON, mode="pull" if pull else "push", profile="default", **limits, **options)
 
     def _community(self, pull: bool, options: dict) -> list[str] | None:
@@ -135,16 +135,16 @@ class Bench:
             "RCLONE_CONFIG": "/dev/null",  "RCLONE_S3_ENDPOINT": self.server.url, "RCLONE_S3_ENV_AUTH": "true",
             "RCLONE_S3_REGION": "eu-central-1", "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_S3_FORCE_PATH_STYLE": "true",
             "RCLONE_S3_PROVIDER": "Other", "AWS_DEFAULT_REGION": "eu-central-1",
-            "PYTHONPATH": f"{ROOT / COLLECTIONS}:{SITE}", "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPATH": f"{ROOT / COLLECTIONS}:{SITE}", "HOME": str(self.directory), "PYTHONDONTWRITEBYTECODE": "",
         }  # fmt: skip
         if peer == "aws":
             told["AWS_CA_BUNDLE"] = self.server.ca
         if peer in TREES:
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
                 del told[name]
-            told["AWS_SHARED_CREDENTIALS_FILE"] = str(self.folder / "credentials")
+            told["AWS_SHARED_CREDENTIALS_FILE"] = str(self.directory / "credentials")
             # another Python has botocore of its own, and only ansible from here
-            site = SITE if sys.executable == PYTHON else self.folder / "lib"
+            site = SITE if sys.executable == PYTHON else self.directory / "lib"
             told["PYTHONPATH"] = f"{TREES[peer] / COLLECTIONS}:{site}"
         return told
 
@@ -171,9 +171,9 @@ class Bench:
     def seed(self) -> None:
         """Make the trees, and what ours needs besides."""
         keys = "aws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n".format(**KEYS)
-        (self.folder / "credentials").write_text(f"[default]\n{keys}")
-        (self.folder / "lib").mkdir()
-        (self.folder / "lib/ansible").symlink_to(SITE / "ansible")
+        (self.directory / "credentials").write_text(f"[default]\n{keys}")
+        (self.directory / "lib").mkdir()
+        (self.directory / "lib/ansible").symlink_to(SITE / "ansible")
         chance = random.Random(1)  # noqa: S311
         for number in range(N):
             path = self.tree / f"{number % 100:02}" / f"file-{number}.bin"
@@ -200,12 +200,12 @@ class Bench:
     def round(self, number: int) -> None:
         """All work once, the peers in turn in another order each time."""
         peers = ratios.order(PEERS, number)
-        copies = {peer: self.folder / f"tree-{peer}" for peer in peers}
+        copies = {peer: self.directory / f"tree-{peer}" for peer in peers}
         self.server.ask("clear")
         for peer in peers:
             shutil.rmtree(copies[peer], ignore_errors=True)
             shutil.copytree(self.tree, copies[peer])
-            shutil.rmtree(self.folder / f"cache-{peer}", ignore_errors=True)
+            shutil.rmtree(self.directory / f"cache-{peer}", ignore_errors=True)
 
         def each(work: str, delete: bool = False, prepare=None, among=peers) -> None:
             for peer in among:
@@ -231,7 +231,7 @@ class Bench:
 
     def _downloads(self, peers: list[str]) -> None:
         for peer in peers:
-            back = self.folder / f"back-{peer}"
+            back = self.directory / f"back-{peer}"
             argv = self.command(peer, f"s3://bkt/{peer}", str(back), False)
             if argv:
                 back.mkdir()
@@ -242,7 +242,7 @@ class Bench:
         self.server.ask("clear")
         for peer in peers:
             self.run("large up", peer, self.command(peer, str(self.big), f"s3://bkt/{peer}", False))
-            back = self.folder / f"big-back-{peer}"
+            back = self.directory / f"big-back-{peer}"
             argv = self.command(peer, f"s3://bkt/{peer}", str(back), False)
             if argv:
                 back.mkdir()
@@ -315,10 +315,10 @@ def measure() -> tuple[str | None, int]:
     where = os.environ.get("WHERE", "/dev/shm")  # noqa: S108
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     with (
-        tempfile.TemporaryDirectory(prefix="samefiles-bench-", dir=where) as folder,
+        tempfile.TemporaryDirectory(prefix="samefiles-bench-", dir=where) as directory,
         contextlib.closing(Server()) as server,
     ):
-        bench = Bench(server, pathlib.Path(folder))
+        bench = Bench(server, pathlib.Path(directory))
         bench.seed()
         refused = bench.load()
         if refused:

@@ -37,7 +37,7 @@ PEERS = {
     "proxy_pass http://files; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_max_temp_file_size 0; }} }}",
     "single": f"server {{{{ listen 8082; {FILES} }}}}",
 }
-# keys of gallery: time and random part in its 32 digits, spread over the folders as a year of uploads would
+# keys of gallery: time and random part in its 32 digits, spread over the directories as a year of uploads would
 SEED = """
 import os
 digits = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -51,9 +51,9 @@ year = 365 * 86400 * 10**6
 now = 32**11 - 1 - {now}
 for number in range({count}):
     key = word(now + number * year // {count}, 11) + word(number, 16) + "-seed.txt"
-    folder = "/export/gallery/%s/%s" % (key[:3], key[3:5])
-    os.makedirs(folder, exist_ok=True)
-    open(folder + "/" + key, "w").close()
+    directory = "/export/gallery/%s/%s" % (key[:3], key[3:5])
+    os.makedirs(directory, exist_ok=True)
+    open(directory + "/" + key, "w").close()
 os.system("chown -R 5000:5000 /export/gallery")
 """
 

@@ -68,9 +68,9 @@ def test_a_certificate_of_another_name(lab, web):
     assert f"the server is {lab.second}.efs.us-east-1.amazonaws.com" in said
 
 
-def test_a_folder_that_is_not_there(lab, web):
+def test_a_directory_that_is_not_there(lab, web):
     said = attempt(lab, web, seconds=60, directory="/not/there")
-    there = f"mounts[1]: {lab.second} has no folder /not/there: create it, or give the access point CreationInfo"
+    there = f"mounts[1]: {lab.second} has no directory /not/there: create it, or give the access point CreationInfo"
     assert said.startswith(f"{there} (mount said: mount.nfs4: ")
 
 

@@ -97,7 +97,7 @@ def test_an_unknown_access_point_is_denied_in_words(fleet, web):
 
 def test_a_code_of_0_without_a_mount(fleet, web):
     lie(web, lie="nothing")
-    before = web.code("test -e /srv/second")  # an absent mount leaves its empty folder
+    before = web.code("test -e /srv/second")  # an absent mount leaves its empty directory
     result = attempt(fleet, web)
     assert result["failed"]
     assert "mount ended with code 0, but nothing is mounted at /srv/second" in result["msg"]

@@ -1,4 +1,4 @@
-"""The file system's server is frozen: both plays end within their deadline and say what hangs; thawed, all is well."""
+"""The file system's server is frozen: both plays end within their timeout and say what hangs; thawed, all is well."""
 
 from __future__ import annotations
 

@@ -76,9 +76,9 @@ class Site:
         asked = self.elb.describe_target_health(TargetGroupArn=self.group, Targets=[{"Id": self.ids[number]}])
         return asked["TargetHealthDescriptions"][0]["TargetHealth"]
 
-    def wait_for(self, *states: str, deadline: float = 40) -> float:
+    def wait_for(self, *states: str, timeout: float = 40) -> float:
         """Wait until the targets are in these states; returns the seconds it took."""
-        return wait(lambda: self.states() == list(states), deadline, f"{states}, last {self.states()}", every=0.2)
+        return wait(lambda: self.states() == list(states), timeout, f"{states}, last {self.states()}", every=0.2)
 
     def register(self, number: int) -> None:
         """Put a target into service."""

@@ -147,14 +147,14 @@ class Host:
 
     def do_guard(self, step):
         assert not self.facts.points.get(step.path, Point("missing")).names
-        self.facts.points[step.path] = Point("folder", how=step.how)
+        self.facts.points[step.path] = Point("directory", how=step.how)
 
     def do_nest(self, step):
         self.facts.points[step.path] = Point("shared", how="shared")
 
     def do_unguard(self, step):
         assert not self.facts.at(step.path)
-        self.facts.points[step.path] = Point("folder", guarded=False, how="immutable")
+        self.facts.points[step.path] = Point("directory", guarded=False, how="immutable")
 
     def do_mount(self, step):
         item = step.item

@@ -63,9 +63,9 @@ class Server:
         except subprocess.TimeoutExpired:
             return False
 
-    def wait_for_ssh(self, deadline: float) -> float:
+    def wait_for_ssh(self, timeout: float) -> float:
         """Wait until a command gets through; returns the seconds it took."""
-        return wait(self.answers, deadline, f"SSH on {self.name}")
+        return wait(self.answers, timeout, f"SSH on {self.name}")
 
     def modules_run(self) -> int:
         """How many Ansible modules ran here since it was booted, as its journal counts them."""
@@ -83,12 +83,12 @@ class Server:
         return rows[-1] if rows else ""
 
 
-def wait(condition, deadline: float, what: str, every: float = 0.5) -> float:
+def wait(condition, timeout: float, what: str, every: float = 0.5) -> float:
     """Wait until the condition holds; returns the seconds it took."""
     begin = time.monotonic()
     while not condition():
-        if time.monotonic() - begin > deadline:
-            raise AssertionError(f"{what}: not within {deadline:.0f} s")
+        if time.monotonic() - begin > timeout:
+            raise AssertionError(f"{what}: not within {timeout:.0f} s")
         time.sleep(every)
     return time.monotonic() - begin
 

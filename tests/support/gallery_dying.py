@@ -1,4 +1,4 @@
-"""Puts one file into a folder and dies by SIGKILL before its Nth system call: gallery_dying.py FOLDER N [half] [preview].
+"""Puts one file into a directory and dies by SIGKILL before its Nth system call: gallery_dying.py DIRECTORY N [half] [preview].
 
 With `preview` a preview of it is put as well, as an upload does it. With `half` the Nth call, if it is a write, is done for
 half of its bytes first. Prints the names of the calls.
@@ -42,10 +42,10 @@ class Dying:
         return call
 
 
-def main(folder: str, number: str, *how: str) -> None:
+def main(directory: str, number: str, *how: str) -> None:
     """Die, or finish when the number is larger than the number of calls."""
     efs.os = Dying(int(number), "half" in how)
-    storage = Efs(folder)
+    storage = Efs(directory)
     writer = storage.put("a.txt")
     writer.write(BYTES[: len(BYTES) // 2])
     writer.write(BYTES[len(BYTES) // 2 :])

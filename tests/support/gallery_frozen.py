@@ -1,4 +1,4 @@
-"""gallery whose storage hangs, as a frozen share does, for as long as a file `frozen` lies beside its folder."""
+"""gallery whose storage hangs, as a frozen share does, for as long as a file `frozen` lies beside its directory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Frozen(Efs):
     @contextlib.contextmanager
     def explained(self, doing):
         """Wait like a hard mount: without an end, and without being interrupted."""
-        while os.path.exists(os.path.join(os.path.dirname(os.environ["GALLERY_FOLDER"]), "frozen")):
+        while os.path.exists(os.path.join(os.path.dirname(os.environ["GALLERY_DIRECTORY"]), "frozen")):
             time.sleep(0.01)
         with super().explained(doing):
             yield
 
 
-serve(os.environ, lambda settings: Frozen(settings.folder, settings.mount))
+serve(os.environ, lambda settings: Frozen(settings.directory, settings.mount))

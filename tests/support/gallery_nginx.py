@@ -25,25 +25,25 @@ CACHE = ROOT / ".cache"
 
 @functools.cache
 def nginx() -> pathlib.Path | None:
-    """The folder over which nginx is installed; on Debian its package is only unpacked, since an installed one would start."""
+    """The directory over which nginx is installed; on Debian its package is only unpacked, since an installed one would start."""
     if shutil.which("nginx") or pathlib.Path("/usr/sbin/nginx").exists():
         return pathlib.Path("/")
     root = CACHE / "nginx"
     if not (root / "usr/sbin/nginx").exists() and shutil.which("apt-get"):
         root.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=root.parent) as directory:
             # a machine whose lists of packages are empty has to read them first
             for command in (["true"], ["apt-get", "-qq", "update"]):
                 subprocess.run(command, capture_output=True, timeout=300)
                 got = subprocess.run(
                     ["apt-get", "-qq", "download", "nginx", "nginx-common"],
-                    cwd=folder,
+                    cwd=directory,
                     capture_output=True,
                     timeout=300,
                 )
                 if got.returncode == 0:
                     break
-            for package in pathlib.Path(folder).glob("*.deb"):
+            for package in pathlib.Path(directory).glob("*.deb"):
                 subprocess.run(["dpkg", "-x", package, root], check=True)
     return root if (root / "usr/sbin/nginx").exists() else None
 
@@ -68,15 +68,15 @@ def render(template: str, **settings) -> str:
 class Fronted(Server):
     """A gallery as before, asked through webapp-front and webapp-files; `role` are variables of the role."""
 
-    def __init__(self, folder: pathlib.Path, python: tuple[str, ...], role: dict, **settings: str) -> None:
+    def __init__(self, directory: pathlib.Path, python: tuple[str, ...], role: dict, **settings: str) -> None:
         self.front_port = 0
-        super().__init__(folder, python, **settings)
-        self._put_nginx_before(folder, role)
+        super().__init__(directory, python, **settings)
+        self._put_nginx_before(directory, role)
 
-    def _put_nginx_before(self, folder: pathlib.Path, role: dict) -> None:
-        self._folder, self.nginx = folder, []
+    def _put_nginx_before(self, directory: pathlib.Path, role: dict) -> None:
+        self._directory, self.nginx = directory, []
         port = free_port()
-        role = {"webapp_port": port, "webapp_folder": str(self.files), "webapp_balancers": [], **role}
+        role = {"webapp_port": port, "webapp_directory": str(self.files), "webapp_trusted_proxies": [], **role}
         try:
             assert nginx(), "nginx is missing"
             for part in ("files", "front"):
@@ -89,28 +89,28 @@ class Fronted(Server):
 
     def _start(self, part: str, role: dict) -> subprocess.Popen:
         root = nginx()
-        (self._folder / f"webapp-{part}").mkdir()
+        (self._directory / f"webapp-{part}").mkdir()
         text = render(f"{part}.conf.j2", **role)
         for old, new in {
-            "/run/webapp-": f"{self._folder}/webapp-",
-            "/var/log/webapp/": f"{self._folder}/webapp-{part}/",
+            "/run/webapp-": f"{self._directory}/webapp-",
+            "/var/log/webapp/": f"{self._directory}/webapp-{part}/",
             "/opt/webapp/current/app.sock": self.socket,
             "/etc/nginx/mime.types": str(root / "etc/nginx/mime.types"),
         }.items():
             text = text.replace(old, new)
-        path = self._folder / f"{part}.conf"
+        path = self._directory / f"{part}.conf"
         path.write_text(text)
-        # the folder of a test is root's alone
+        # the directory of a test is root's alone
         globals_ = "worker_processes 4;" + (" user root;" if os.geteuid() == 0 else "")
         command = [root / "usr/sbin/nginx", "-e", "stderr", "-c", path, "-g", globals_]
-        with open(self._folder / f"{part}.err", "wb") as log:
+        with open(self._directory / f"{part}.err", "wb") as log:
             return subprocess.Popen(command, stderr=log)
 
     def _wait_for(self, port: int) -> None:
         until = time.monotonic() + 20
         while time.monotonic() < until:
             for process in self.nginx:
-                said = "".join(path.read_text() for path in self._folder.glob("*.err"))
+                said = "".join(path.read_text() for path in self._directory.glob("*.err"))
                 assert process.poll() is None, said
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
@@ -137,14 +137,14 @@ class Fronted(Server):
 
 
 class Own(Fronted):
-    """tests/support/apps/tiny as an app of the user's own behind webapp-front; the probe's folder is `probe`."""
+    """tests/support/apps/tiny as an app of the user's own behind webapp-front; the probe's directory is `probe`."""
 
-    def __init__(self, folder: pathlib.Path, role: dict) -> None:
+    def __init__(self, directory: pathlib.Path, role: dict) -> None:
         self.front_port = self.port = 0
-        self.socket, self.files, self.probe = str(folder / "s"), folder / "files", folder / "webapp-probe"
+        self.socket, self.files, self.probe = str(directory / "s"), directory / "files", directory / "webapp-probe"
         self.files.mkdir()
         self.probe.mkdir()
-        with socket.socket(socket.AF_UNIX) as held, open(folder / "log", "wb") as log:
+        with socket.socket(socket.AF_UNIX) as held, open(directory / "log", "wb") as log:
             held.bind(self.socket)
             held.listen()
             # as file descriptor 3, as from systemd
@@ -156,5 +156,5 @@ class Own(Fronted):
                 sys.executable,
                 ROOT / "tests/support/apps/tiny",
             ]
-            self.process = subprocess.Popen(command, stdin=held, stderr=log, cwd=folder)
-        self._put_nginx_before(folder, {"__webapp_gallery": False, **role})
+            self.process = subprocess.Popen(command, stdin=held, stderr=log, cwd=directory)
+        self._put_nginx_before(directory, {"__webapp_gallery": False, **role})

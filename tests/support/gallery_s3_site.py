@@ -49,14 +49,14 @@ class Site(NamedTuple):
 def server(weed: Weed, prefix: str, s3: Way, inner: Way, **more: str) -> Iterator[Server]:
     """A gallery over the bucket, with temporary credentials of the servers' role."""
     told = weed.settings(KEY_PREFIX=prefix, ENDPOINT_URL=inner.address, BROWSER_ENDPOINT_URL=s3.address)
-    told.update(TITLE="Shared pictures", READY_EVERY="0.3", READY_DEADLINE="2", PORT=str(free_port()))
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="gallery-"))
+    told.update(TITLE="Shared pictures", PROBE_INTERVAL="0.3", PROBE_TIMEOUT="2", PORT=str(free_port()))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="gallery-"))
     try:
-        found = Server(folder, aws=environment(weed.role()), **told, **more)
+        found = Server(directory, aws=environment(weed.role()), **told, **more)
         yield found
         found.end()
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(directory)
 
 
 def admit(weed: Weed, *origins: str) -> None:
@@ -84,11 +84,11 @@ def show(page: Browser, address: str) -> None:
     page.run("for (const waits of [WAITS, BACK]) waits.splice(0, 9, 100, 300, 600)")
 
 
-def file(folder: pathlib.Path, name: str, size: int = 0) -> str:
+def file(directory: pathlib.Path, name: str, size: int = 0) -> str:
     """A picture, or what its name says, of at least so many bytes on disk."""
     data = small(len(name)) if name.endswith(".png") else b"some text\n"
-    (folder / name).write_bytes(data + os.urandom(max(0, size - len(data))))
-    return str(folder / name)
+    (directory / name).write_bytes(data + os.urandom(max(0, size - len(data))))
+    return str(directory / name)
 
 
 def digest(data: bytes) -> str:

@@ -66,25 +66,25 @@ def free_port() -> int:
 
 
 class Server:
-    """One gallery, on a unix socket unless a PORT is given; `files` is its folder of files, where it has one.
+    """One gallery, on a unix socket unless a PORT is given; `files` is its directory of files, where it has one.
 
     aws is what else stands in its environment: credentials.
     """
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        directory: pathlib.Path,
         python: tuple[str, ...] = ("-m", "gallery"),
         aws: dict | None = None,
         **settings: str,
     ) -> None:
-        self.files = folder / "files"
-        self.socket = str(folder / "s")
-        self.log = folder / "log"
+        self.files = directory / "files"
+        self.socket = str(directory / "s")
+        self.log = directory / "log"
         self.port = int(settings.get("PORT", "0"))
         told = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **settings}
         if told.get("STORAGE") != "s3":
-            told.setdefault("FOLDER", str(self.files))
+            told.setdefault("DIRECTORY", str(self.files))
         if not self.port:
             told["SOCKET"] = self.socket
         path = os.pathsep.join(str(place) for place in (FILES, ROOT, ROOT / ".ansible" / "collections"))
@@ -92,7 +92,7 @@ class Server:
         environment.update(aws or {})
         environment.update({f"GALLERY_{name}": value for name, value in told.items()})
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([sys.executable, *python], env=environment, stderr=log, cwd=folder)
+            self.process = subprocess.Popen([sys.executable, *python], env=environment, stderr=log, cwd=directory)
         self._wait()
 
     def _wait(self) -> None:
@@ -140,10 +140,10 @@ class Server:
     def temporary(self) -> list[str]:
         """The temporary files there are, once the server has had a moment to clean up."""
         until = time.monotonic() + 20
-        folder = self.files / ".tmp"
-        while folder.exists() and os.listdir(folder) and time.monotonic() < until:
+        directory = self.files / ".tmp"
+        while directory.exists() and os.listdir(directory) and time.monotonic() < until:
             time.sleep(0.02)
-        return os.listdir(folder) if folder.exists() else []
+        return os.listdir(directory) if directory.exists() else []
 
     def peak(self) -> int:
         """The most memory that the process has had, in bytes (resident)."""

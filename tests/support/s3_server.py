@@ -112,7 +112,7 @@ class Fault:
         return self.count >= 0
 
 
-def certificate(folder: pathlib.Path) -> tuple[str, str]:
+def certificate(directory: pathlib.Path) -> tuple[str, str]:
     """A CA and a certificate for localhost: paths of the CA's, and of key and certificate."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -143,9 +143,9 @@ def certificate(folder: pathlib.Path) -> tuple[str, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (folder / "ca.pem").write_bytes(ca)
-    (folder / "own.pem").write_bytes(private + own)
-    return str(folder / "ca.pem"), str(folder / "own.pem")
+    (directory / "ca.pem").write_bytes(ca)
+    (directory / "own.pem").write_bytes(private + own)
+    return str(directory / "ca.pem"), str(directory / "own.pem")
 
 
 class Server:
@@ -173,8 +173,8 @@ class Server:
         self._secure = None
         self.ca = ""
         if tls:
-            self._folder = tempfile.TemporaryDirectory(prefix="samefiles-s3-double-")
-            self.ca, own = certificate(pathlib.Path(self._folder.name))
+            self._directory = tempfile.TemporaryDirectory(prefix="samefiles-s3-double-")
+            self.ca, own = certificate(pathlib.Path(self._directory.name))
             self._secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._secure.load_cert_chain(own)
 
@@ -227,7 +227,7 @@ class Server:
             with contextlib.suppress(OSError):
                 plain.shutdown(socket.SHUT_RDWR)
         if self.tls:
-            self._folder.cleanup()
+            self._directory.cleanup()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

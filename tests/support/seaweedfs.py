@@ -44,10 +44,10 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def _configuration(folder: pathlib.Path) -> None:
+def _configuration(directory: pathlib.Path) -> None:
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     lab = {"name": "lab", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
-    (folder / "s3.json").write_text(json.dumps({"identities": [lab]}))
+    (directory / "s3.json").write_text(json.dumps({"identities": [lab]}))
     arn = f"arn:aws:s3:::{BUCKET}"
     listing = {"StringLike": {"s3:prefix": _PREFIXES}}
     needed = [
@@ -74,7 +74,7 @@ def _configuration(folder: pathlib.Path) -> None:
             for name, statements in policies.items()
         ],
     }  # fmt: skip
-    (folder / "iam.json").write_text(json.dumps(told))
+    (directory / "iam.json").write_text(json.dumps(told))
 
 
 def _unpadded(data: bytes) -> str:
@@ -85,21 +85,21 @@ class Weed:
     """A running SeaweedFS with one bucket."""
 
     def __init__(self) -> None:
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="samefiles-weed-"))
-        _configuration(self._folder)
+        self._directory = pathlib.Path(tempfile.mkdtemp(prefix="samefiles-weed-"))
+        _configuration(self._directory)
         master, volume, filer, self.port = free_ports(4)
-        folder = self._folder
+        directory = self._directory
         argv = [
-            WEED, "-logtostderr", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            WEED, "-logtostderr", "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.peers=none",
             "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=0", "-volume.preStopSeconds=0",
-            "-filer.disableHttp", "-s3", f"-s3.port={self.port}", f"-s3.config={folder / 's3.json'}",
-            f"-s3.iam.config={folder / 'iam.json'}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0",
+            "-filer.disableHttp", "-s3", f"-s3.port={self.port}", f"-s3.config={directory / 's3.json'}",
+            f"-s3.iam.config={directory / 'iam.json'}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0",
             "-s3.port.lance=0", "-s3.allowedOrigins=https://none.invalid",
         ]  # fmt: skip
-        settings = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "GOMEMLIMIT": "400MiB", "HOME": str(folder)}
+        settings = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "GOMEMLIMIT": "400MiB", "HOME": str(directory)}
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = (folder / "log").open("wb")
+        self._log = (directory / "log").open("wb")
         argv = [str(word) for word in argv]
         environment = {**settings, "PATH": "/usr/bin:/bin"}
         self._process = subprocess.Popen(argv, env=environment, stdout=self._log, stderr=self._log)
@@ -116,7 +116,7 @@ class Weed:
                 self.client.create_bucket(Bucket=BUCKET)
                 break
             except Exception:
-                log = (self._folder / "log").read_text()[-2000:]
+                log = (self._directory / "log").read_text()[-2000:]
                 assert self._process.poll() is None, log
                 assert time.monotonic() < until, log
                 time.sleep(0.25)
@@ -130,7 +130,7 @@ class Weed:
         self._process.kill()
         self._process.wait()
         self._log.close()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._directory)
 
     @staticmethod
     def _session(keys: dict) -> boto3.session.Session:

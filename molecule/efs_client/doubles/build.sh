@@ -1,6 +1,6 @@
 #!/bin/sh
 # Doubles of the packages and repositories that the role uses: real packages in real, really signed repositories, but
-# without the software. `build.sh FOLDER` fills the folder with
+# without the software. `build.sh DIRECTORY` fills the directory with
 #   key.asc fingerprint          the key that signs, and its fingerprint as gpg prints it
 #   other.asc other.fingerprint  another key, which signs nothing
 #   amazon-efs-utils.{deb,rpm}   package files, with checksums beside them (.sha256)
@@ -36,7 +36,7 @@ RestartSec=15s
 WantedBy=multi-user.target
 UNIT
 
-deb() { # folder name version [depends [tree]]
+deb() { # directory name version [depends [tree]]
     rm -rf pack
     mkdir -p pack/DEBIAN "$1"
     [ -z "${5:-}" ] || cp -a "$5/." pack
@@ -65,7 +65,7 @@ apt-ftparchive -o APT::FTPArchive::Release::Suite=24.04 -o APT::FTPArchive::Rele
 gpg --batch --quiet --local-user packages@ --clearsign --output InRelease "$work/Release"
 cd "$work"
 
-rpm() { # folder name version [requires [tree]]
+rpm() { # directory name version [requires [tree]]
     mkdir -p "$1"
     cat >"$2.spec" <<SPEC
 Name: $2

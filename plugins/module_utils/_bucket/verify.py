@@ -17,7 +17,7 @@ from . import spec
 from .apply import BucketSettings
 from .spec import BucketError, Wanted
 
-DEADLINE = 60.0  # seconds until S3 holds everywhere to what was set
+TIMEOUT = 60.0  # seconds until S3 holds everywhere to what was set
 REFUSED = (401, 403)  # 404 is not among them: it tells that there is no such object
 # of an object that KMS encrypts, which S3 decrypts for signed requests alone
 # https://repost.aws/knowledge-center/s3-kms-signature-version-error
@@ -118,7 +118,7 @@ def _clean(bucket: BucketSettings, keys: list[str]) -> None:
             bucket.ask("delete_object", Key=item["Key"], VersionId=item["VersionId"])
 
 
-def prove(bucket: BucketSettings, where: Where, wanted: Wanted, browser: str = "", wait: float = DEADLINE) -> list[str]:
+def prove(bucket: BucketSettings, where: Where, wanted: Wanted, browser: str = "", wait: float = TIMEOUT) -> list[str]:
     """Make probe objects, ask for them without credentials, remove them; what holds, in words. Raises BucketError."""
     run = secrets.token_hex(8)
     keys, asked = checks(wanted, run)

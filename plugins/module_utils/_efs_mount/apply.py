@@ -25,7 +25,7 @@ from .steps import (
 from .tables import Mount as TableRow
 
 _BUSY = 10.0  # seconds that a mount may be in use: a probe or a request ends within that, a process that stays does not
-_LISTEN_DEADLINE = 10.0  # seconds until a started tunnel must listen
+_LISTEN_TIMEOUT = 10.0  # seconds until a started tunnel must listen
 
 
 def _holders(path: str) -> list[str]:
@@ -95,14 +95,14 @@ class Executor(executor.Executor):
 
     @staticmethod
     def _await_listening(unit: str, port: int) -> None:
-        until = time.monotonic() + _LISTEN_DEADLINE
+        until = time.monotonic() + _LISTEN_TIMEOUT
         while time.monotonic() < until:
             listener = collect.listeners().get(port)
             if listener and listener.unit == unit:
                 return
             time.sleep(0.2)
         said = systemd.last_words(unit)
-        raise Failed(f"{unit} does not listen on port {port} after {_LISTEN_DEADLINE:.0f} s: {said}")
+        raise Failed(f"{unit} does not listen on port {port} after {_LISTEN_TIMEOUT:.0f} s: {said}")
 
     def _start_tunnel(self, step: StartTunnel) -> None:
         self.undo.append(lambda: self._systemctl("stop", step.unit))
@@ -125,9 +125,9 @@ class Executor(executor.Executor):
         until = time.monotonic() + _BUSY
         while self._at(path):  # whatever was stacked there
             # no look at the path itself: its server may be gone
-            done = process.run(["umount", "--no-canonicalize", path], self.deadline)
+            done = process.run(["umount", "--no-canonicalize", path], self.timeout)
             if done.code is None:
-                raise Failed(f"unmounting {path} did not end within {self.deadline:.0f} s: its server does not answer")
+                raise Failed(f"unmounting {path} did not end within {self.timeout:.0f} s: its server does not answer")
             if done.code == 0 or not self._at(path):
                 continue
             if time.monotonic() > until:
@@ -139,17 +139,17 @@ class Executor(executor.Executor):
 
     def _mount_again(self, path: str) -> None:
         self._systemctl("daemon-reload")
-        process.run(["mount", path], self.deadline)
+        process.run(["mount", path], self.timeout)
         self._set_read_ahead(path, read_ahead.DEFAULT_KIB)
 
     def _mount(self, step: Mount) -> None:
         item = step.item
-        self.undo.append(lambda: process.run(["umount", "--no-canonicalize", item.path], self.deadline))
-        done = process.run(["mount", item.path], self.deadline)
+        self.undo.append(lambda: process.run(["umount", "--no-canonicalize", item.path], self.timeout))
+        done = process.run(["mount", item.path], self.timeout)
         there = self._at(item.path)
         if done.code is None and not there:
             raise Failed(
-                f"{item.where}: mounting {item.file_system} at {item.path} did not end within {self.deadline:.0f} s: "
+                f"{item.where}: mounting {item.file_system} at {item.path} did not end within {self.timeout:.0f} s: "
                 f"{done.said()}"
             )
         if done.code and not there:
@@ -168,7 +168,7 @@ class Executor(executor.Executor):
         read_ahead.write(mount, kib)
 
     def _root(self, step: SetRoot) -> None:
-        answer = process.call(lambda: _set_root(step), self.deadline)
+        answer = process.call(lambda: _set_root(step), self.timeout)
         if "error" in answer:
             hint = ": give the instance's role elasticfilesystem:ClientRootAccess" if answer.get("errno") == 1 else ""
             raise Failed(f"{step.text} failed ({answer['error']}){hint}")
@@ -176,11 +176,11 @@ class Executor(executor.Executor):
     # mountpoints
 
     def _nest(self, step: MakeNestedMountpoint) -> None:
-        answer = process.call(lambda: _make_on_share(step.path), self.deadline)
+        answer = process.call(lambda: _make_on_share(step.path), self.timeout)
         if "error" in answer:
             raise Failed(f"{step.text} failed: {answer['error']}")
         if answer["value"]["made"]:
-            self.undo.append(lambda: process.call(lambda: os.rmdir(step.path), self.deadline))
+            self.undo.append(lambda: process.call(lambda: os.rmdir(step.path), self.timeout))
         if answer["value"]["names"]:
             names = ", ".join(answer["value"]["names"])
             raise Failed(f"{step.path} holds files that the mount would hide ({names}): move them away")

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the facts of this host. Nothing here changes anything, and nothing that may hang is done without a deadline."""
+"""Reads the facts of this host. Nothing here changes anything, and nothing that may hang is done without a timeout."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def mount_table() -> list[tables.Mount]:
 
 def _our_files() -> dict[str, str]:
     patterns = (
-        f"{tunnel_conf.CONF_FOLDER}/fs-*.conf",
-        f"{systemd.UNIT_FOLDER}/samefiles-tunnel-*.service",
-        f"{systemd.UNIT_FOLDER}/samefiles-mount-*.service",
+        f"{tunnel_conf.CONF_DIRECTORY}/fs-*.conf",
+        f"{systemd.UNIT_DIRECTORY}/samefiles-tunnel-*.service",
+        f"{systemd.UNIT_DIRECTORY}/samefiles-mount-*.service",
     )
     return {path: read_text(path) for pattern in patterns for path in glob.glob(pattern)}
 
@@ -94,8 +94,8 @@ def listeners() -> dict[int, Listener]:
 def _states(ports: dict[int, Listener]) -> list[State]:
     """What mount.efs recorded, checked against the processes that run."""
     states = []
-    for folder in _STATES[:1] if os.path.islink("/var/run") else _STATES:
-        for path in glob.glob(f"{folder}/fs-*"):
+    for directory in _STATES[:1] if os.path.islink("/var/run") else _STATES:
+        for path in glob.glob(f"{directory}/fs-*"):
             port = path.rpartition(".")[2]
             if not port.isdigit() or not os.path.isfile(path):
                 continue
@@ -118,7 +118,7 @@ def _states(ports: dict[int, Listener]) -> list[State]:
     return states
 
 
-def _points(items: list[Wanted], mounts: list[tables.Mount], deadline: float) -> dict[str, Point]:
+def _points(items: list[Wanted], mounts: list[tables.Mount], timeout: float) -> dict[str, Point]:
     points, calls = {}, {}
     for item in items:
         on = mountpoint.home(item.path, mounts)
@@ -128,8 +128,8 @@ def _points(items: list[Wanted], mounts: list[tables.Mount], deadline: float) ->
             points[item.path] = Point("shared", how="shared")
         else:
             calls[item.path] = functools.partial(_list, item.path)
-    for path, answer in process.call_all(calls, deadline).items():
-        # below a share that hangs, the problem is the share's; below a healthy one a missing folder is made
+    for path, answer in process.call_all(calls, timeout).items():
+        # below a share that hangs, the problem is the share's; below a healthy one a missing directory is made
         names = answer.get("value")
         points[path] = Point("shared", tuple(names or ()), guarded=names is not None, how="shared")
     return points
@@ -145,9 +145,9 @@ def _root(path: str) -> list[int]:
     return [about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)]
 
 
-def _roots(paths: list[str], deadline: float) -> dict[str, Root]:
+def _roots(paths: list[str], timeout: float) -> dict[str, Root]:
     roots = {}
-    for path, answer in process.call_all({path: functools.partial(_root, path) for path in paths}, deadline).items():
+    for path, answer in process.call_all({path: functools.partial(_root, path) for path in paths}, timeout).items():
         roots[path] = Root(*answer["value"]) if "value" in answer else Root(fault=answer["error"])
     return roots
 
@@ -157,9 +157,9 @@ def _resolve(host: str) -> list[str]:
     return sorted({str(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found})
 
 
-def resolve(hosts: set[str], deadline: float) -> dict[str, tuple[str, ...]]:
-    """The addresses of hosts; none for a name that does not resolve within the deadline."""
-    answers = process.call_all({host: functools.partial(_resolve, host) for host in sorted(hosts)}, deadline)
+def resolve(hosts: set[str], timeout: float) -> dict[str, tuple[str, ...]]:
+    """The addresses of hosts; none for a name that does not resolve within the timeout."""
+    answers = process.call_all({host: functools.partial(_resolve, host) for host in sorted(hosts)}, timeout)
     return {host: tuple(answer.get("value") or ()) for host, answer in answers.items()}
 
 
@@ -190,18 +190,18 @@ def _missing(transports: set[str]) -> dict[str, str]:
     return missing
 
 
-def read(items: list[Wanted], deadline: float) -> Facts:
-    """All facts that the plan for these mounts depends on; at most three deadlines long."""
+def read(items: list[Wanted], timeout: float) -> Facts:
+    """All facts that the plan for these mounts depends on; at most three timeouts long."""
     mounts = mount_table()
     facts = Facts(fstab=fstab.Fstab(read_text(fstab.PATH)), mounts=mounts, files=_our_files(), enabled=_enabled())
     wanted = [item for item in items if item.state == "mounted"]
     live = {item.path: facts.at(item.path) for item in items}
-    facts.addresses = resolve({item.host for item in wanted}, deadline)
+    facts.addresses = resolve({item.host for item in wanted}, timeout)
     # before the connections are looked at: a mount that nobody used may have none
-    facts.roots = _roots([path for path, mount in live.items() if mount and mount.fstype in ("nfs", "nfs4")], deadline)
+    facts.roots = _roots([path for path, mount in live.items() if mount and mount.fstype in ("nfs", "nfs4")], timeout)
     facts.listeners = listeners()
     facts.states = _states(facts.listeners)
-    facts.points = _points(items, mounts, deadline)
+    facts.points = _points(items, mounts, timeout)
     facts.read_ahead = {path: read_ahead.current(mount) for path, mount in live.items() if mount}
     facts.ids = _ids(items)
     facts.ca_file = next((path for path in _BUNDLES if os.path.exists(path)), _BUNDLES[0])

@@ -49,9 +49,9 @@ def _preflight(plan: Plan, facts: Facts, programs: bool) -> list[str]:
     return faults
 
 
-def inspect(items: list[Wanted], safe: bool, deadline: float, programs: bool) -> Outcome:
+def inspect(items: list[Wanted], safe: bool, timeout: float, programs: bool) -> Outcome:
     """Read and plan; changes nothing. programs: a missing client program is a problem, not just a warning."""
-    facts = collect.read(items, deadline)
+    facts = collect.read(items, timeout)
     plan = make_plan(items, facts, safe)
     problems = list(plan.problems)
     if programs and not problems and plan.fresh:
@@ -62,21 +62,21 @@ def inspect(items: list[Wanted], safe: bool, deadline: float, programs: bool) ->
     return Outcome(plan, facts, facts, problems)
 
 
-def apply(items: list[Wanted], safe: bool, deadline: float) -> Outcome:
+def apply(items: list[Wanted], safe: bool, timeout: float) -> Outcome:
     """Read, plan, do, and prove: after the last step the plan must have nothing left to do.
 
     When a step fails, or the proof does, everything that was done is taken back; the problem says what failed.
     """
-    outcome = inspect(items, safe, deadline, programs=True)
+    outcome = inspect(items, safe, timeout, programs=True)
     if outcome.problems or not outcome.plan.steps:
         return outcome
-    executor = Executor(deadline)
+    executor = Executor(timeout)
     try:
         executor.run(outcome.plan.steps)
     except Failed as fault:
         outcome.problems = [str(fault)]
         return outcome
-    outcome.after = collect.read(items, deadline)
+    outcome.after = collect.read(items, timeout)
     rest = make_plan(items, outcome.after, safe)
     left = rest.problems + _lies(outcome.plan, rest)
     left = left or [f"{step.text} did not take effect" for step in rest.steps]

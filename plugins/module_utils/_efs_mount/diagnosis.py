@@ -16,7 +16,7 @@ _SAID = (
     ),
     (
         "No such file or directory",
-        "{system} has no folder {directory}: create it, or give the access point CreationInfo",
+        "{system} has no directory {directory}: create it, or give the access point CreationInfo",
     ),
     ("Failed to resolve", "{host} does not resolve: see its id and region, and whether this zone has a mount target"),
     ("Connection refused", "nothing answers on the way to {host}: see whether its tunnel runs"),

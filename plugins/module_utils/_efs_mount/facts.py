@@ -34,9 +34,9 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """The folder at a path on the server's own disk, below whatever is mounted there."""
+    """The directory at a path on the server's own disk, below whatever is mounted there."""
 
-    kind: str  # folder, missing, other (a file, say), symlink, shared (on another share), unknown (cannot be looked at)
+    kind: str  # directory, missing, other (a file, say), symlink, shared (on another share), unknown (cannot be looked at)
     names: tuple[str, ...] = ()  # what lies in it: some names, the last may be "and N more"; of a symlink its real path
     guarded: bool = True  # root-owned, mode 0, immutable where the file system can
     how: str = "unknown"  # immutable, mode (the file system has no such flag), shared, unknown
@@ -44,12 +44,12 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Root:
-    """The folder that a mount shows: its owner, or why it cannot be asked."""
+    """The directory that a mount shows: its owner, or why it cannot be asked."""
 
     uid: int = 0
     gid: int = 0
     mode: int = 0
-    fault: str = ""  # "" when it answered; "hung" when it did not within the deadline; else the error
+    fault: str = ""  # "" when it answered; "hung" when it did not within the timeout; else the error
 
 
 @dataclasses.dataclass

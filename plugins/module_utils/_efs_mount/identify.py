@@ -66,7 +66,7 @@ def _through_port(mount: Mount, port: int, directory: str, facts: Facts) -> Live
         says = f"{system or 'something'} through {listener.command} (process {listener.pid}) on port {port}"
         return Live("stunnel" if system else "", system, None, directory, listener.peers, says)
     for path, text in facts.files.items():
-        if path.startswith(tunnel_conf.CONF_FOLDER) and tunnel_conf.conf_port(text) == port:
+        if path.startswith(tunnel_conf.CONF_DIRECTORY) and tunnel_conf.conf_port(text) == port:
             system = posixpath.basename(path)[: -len(".conf")]
             return Live("stunnel", system, None, directory, (), f"{system} through a tunnel that does not run", False)
     return Live("", None, None, directory, (), f"something through port {port}, where nothing listens", False)

@@ -1,8 +1,8 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder below a mount: looks at it, guards it and frees it, also while something is mounted there.
+"""The directory below a mount: looks at it, guards it and frees it, also while something is mounted there.
 
-An absent mount must not be written under. The guard is the folder's own: root-owned, mode 0, and immutable where the
+An absent mount must not be written under. The guard is the directory's own: root-owned, mode 0, and immutable where the
 file system has the flag, which stops root too.
 """
 
@@ -27,7 +27,7 @@ REMOTE = ("nfs", "nfs4", "fuse", "cifs", "smb3", "9p", "ceph", "lustre")
 
 
 def home(path: str, mounts: list[Mount]) -> Mount | None:
-    """The mount on which the folder at a path lies (not what is mounted at the path itself)."""
+    """The mount on which the directory at a path lies (not what is mounted at the path itself)."""
     best = None
     for mount in mounts:
         inside = mount.path == "/" or path.startswith(mount.path + "/")
@@ -37,7 +37,7 @@ def home(path: str, mounts: list[Mount]) -> Mount | None:
 
 
 def is_remote(mount: Mount | None) -> bool:
-    """True when a folder on this mount belongs to a share, whose server may hang. The root is the server's own."""
+    """True when a directory on this mount belongs to a share, whose server may hang. The root is the server's own."""
     return mount is not None and mount.path != "/" and mount.fstype.split(".")[0] in REMOTE
 
 
@@ -52,7 +52,7 @@ def _may_set_flag(mount: Mount | None) -> bool:
 
 
 def _open_below(path: str, mounted: bool) -> int:
-    """Open the folder at a path, below whatever is mounted there."""
+    """Open the directory at a path, below whatever is mounted there."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     if not mounted:
         return os.open(path, flags)
@@ -87,7 +87,7 @@ def _names(descriptor: int) -> tuple[str, ...]:
 
 
 def look(path: str, mounts: list[Mount]) -> Point:
-    """The folder at a path; it must lie on the server's own disk."""
+    """The directory at a path; it must lie on the server's own disk."""
     real = os.path.realpath(os.path.dirname(path)).rstrip("/") + "/" + os.path.basename(path)
     if real != path:
         return Point("symlink", (real,))
@@ -106,7 +106,7 @@ def look(path: str, mounts: list[Mount]) -> Point:
         guarded = about.st_uid == 0 and about.st_gid == 0 and stat.S_IMODE(about.st_mode) == 0
         if how == "immutable":
             guarded = guarded and bool(_flags(descriptor) & _IMMUTABLE)
-        return Point("folder", _names(descriptor), guarded, how)
+        return Point("directory", _names(descriptor), guarded, how)
     finally:
         os.close(descriptor)
 
@@ -135,7 +135,7 @@ def guard(path: str, mounts: list[Mount], how: str) -> bool:
 
 
 def unguard(path: str, how: str) -> None:
-    """Make a guarded folder an ordinary one again, with mode 0755."""
+    """Make a guarded directory an ordinary one again, with mode 0755."""
     descriptor = _open_below(path, False)
     try:
         if how == "immutable":
@@ -146,6 +146,6 @@ def unguard(path: str, how: str) -> None:
 
 
 def free(path: str, how: str) -> None:
-    """Take the guard away and remove the folder, which must be empty."""
+    """Take the guard away and remove the directory, which must be empty."""
     unguard(path, how)
     os.rmdir(path)

@@ -156,7 +156,7 @@ class Planner:
         at = f"{item.where}: {item.path}"
         listing = ", ".join(point.names)
         if point.kind == "other":
-            self.plan.problems.append(f"{at} is not a folder: move it away")
+            self.plan.problems.append(f"{at} is not a directory: move it away")
         elif point.kind == "symlink":
             self.plan.problems.append(f"{at} is reached through a symbolic link: write its real path {listing}")
         elif point.names and verdict.what in ("absent", "foreign"):
@@ -401,13 +401,13 @@ class Planner:
                 what = (
                     f"access point {item.access_point} of {item.file_system}" if item.access_point else item.file_system
                 )
-                directory = "" if item.directory == "/" else f" (its folder {item.directory})"
+                directory = "" if item.directory == "/" else f" (its directory {item.directory})"
                 text = f"mount {what}{directory} at {item.path} over {item.transport}"
                 steps.append(Mount(text, item.path, item))
             steps += self._read_ahead_steps(item, fresh) + self._root_steps(item, fresh)
         for item in self._now("absent"):
             point = self.facts.points.get(item.path)
-            if point and point.kind == "folder" and point.how in ("immutable", "mode") and point.guarded:
+            if point and point.kind == "directory" and point.how in ("immutable", "mode") and point.guarded:
                 steps.append(OpenMountpoint(f"open the empty mountpoint {item.path} (mode 0755)", item.path))
         return steps
 
@@ -419,7 +419,7 @@ class Planner:
                 text = f"make the mountpoint {item.path} on the share unless it is there"
                 return [MakeNestedMountpoint(text, item.path)]
             return []
-        if point.kind not in ("folder", "missing") or (point.guarded and point.kind == "folder") or point.names:
+        if point.kind not in ("directory", "missing") or (point.guarded and point.kind == "directory") or point.names:
             return []
         how = "mode 0, immutable" if point.how != "mode" else "mode 0"
         make = "make the mountpoint" if point.kind == "missing" else "guard the mountpoint"

@@ -12,8 +12,8 @@ import struct
 from . import nfs
 from .spec import Wanted
 
-CONNECT_DEADLINE = 5.0  # seconds; a mount target in the own zone answers in milliseconds
-ANSWER_DEADLINE = 10.0  # seconds for the TLS handshake and for NFS's answer
+CONNECT_TIMEOUT = 5.0  # seconds; a mount target in the own zone answers in milliseconds
+ANSWER_TIMEOUT = 10.0  # seconds for the TLS handshake and for NFS's answer
 
 
 def unresolved(item: Wanted) -> str:
@@ -47,13 +47,13 @@ def _readable_by_all(path: str) -> bool:
     real = os.path.realpath(path)
     if real.startswith(("/root/", "/home/", "/run/user/")) or not os.stat(real).st_mode & 0o004:
         return False
-    folders = real.split("/")[1:-1]
-    return all(os.stat("/" + "/".join(folders[: i + 1])).st_mode & 0o001 for i in range(len(folders)))
+    directories = real.split("/")[1:-1]
+    return all(os.stat("/" + "/".join(directories[: i + 1])).st_mode & 0o001 for i in range(len(directories)))
 
 
 def _connect(item: Wanted, address: str) -> tuple[socket.socket | None, str]:
     try:
-        return socket.create_connection((address, nfs.PORT), CONNECT_DEADLINE), ""
+        return socket.create_connection((address, nfs.PORT), CONNECT_TIMEOUT), ""
     except OSError as fault:
         said = "no answer within 5 s" if isinstance(fault, socket.timeout) else (fault.strerror or str(fault))
         return None, (
@@ -64,7 +64,7 @@ def _connect(item: Wanted, address: str) -> tuple[socket.socket | None, str]:
 
 def _talk(item: Wanted, connection: socket.socket, ca_file: str) -> str:
     """ "" when NFS answers over this connection, else the fault."""
-    connection.settimeout(ANSWER_DEADLINE)
+    connection.settimeout(ANSWER_TIMEOUT)
     try:
         if item.transport != "plain":
             connection = _context(ca_file).wrap_socket(connection, server_hostname=item.dns_name)
@@ -77,7 +77,7 @@ def _talk(item: Wanted, connection: socket.socket, ca_file: str) -> str:
             f"holds the CA that signed it, and that the server is {item.dns_name}"
         )
     except socket.timeout:
-        return f"{item.where}: {item.file_system} takes connections and does not answer within {ANSWER_DEADLINE:.0f} s: it hangs, try again when it works"
+        return f"{item.where}: {item.file_system} takes connections and does not answer within {ANSWER_TIMEOUT:.0f} s: it hangs, try again when it works"
     except ssl.SSLError as fault:
         return f"{item.where}: {item.file_system} does not speak TLS on port {nfs.PORT} ({fault.reason}): see mount_target, or use transport: plain"
     except OSError as fault:

@@ -200,7 +200,9 @@ def _transport_faults(item: Wanted) -> list[str]:
 def _item_faults(raw: dict, item: Wanted) -> list[str]:
     faults = _path_faults(f"{item.where}.path", item.path)
     if item.path == "/":
-        faults.append(f"{item.where}.path must not be '/', the root of the server: choose a folder such as /srv/files")
+        faults.append(
+            f"{item.where}.path must not be '/', the root of the server: choose a directory such as /srv/files"
+        )
     faults += _path_faults(f"{item.where}.directory", item.directory)
     return faults + _name_faults(raw, item) + _transport_faults(item) + _option_faults(item.where, item.options)
 

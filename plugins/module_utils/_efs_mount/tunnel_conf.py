@@ -11,7 +11,7 @@ from .._host.files import header
 from . import nfs
 from .spec import Wanted
 
-CONF_FOLDER = "/etc/samefiles"
+CONF_DIRECTORY = "/etc/samefiles"
 
 # Beside the range 20049-21049 that mount.efs takes its ports from.
 FIRST_PORT = 21100
@@ -20,7 +20,7 @@ PORTS = 900
 
 def conf_path(file_system: str) -> str:
     """Where the tunnel of a file system is configured."""
-    return f"{CONF_FOLDER}/{file_system}.conf"
+    return f"{CONF_DIRECTORY}/{file_system}.conf"
 
 
 def choose_port(file_system: str, taken: set[int]) -> int:

@@ -20,10 +20,10 @@ class Failed(Exception):
 
 
 class Executor:
-    """Does steps and remembers how to undo them; deadline is in seconds, for each command."""
+    """Does steps and remembers how to undo them; timeout is in seconds, for each command."""
 
-    def __init__(self, deadline: float):
-        self.deadline = deadline
+    def __init__(self, timeout: float):
+        self.timeout = timeout
         self.undo: list[Callable[[], object]] = []
 
     def run(self, steps: Sequence[Step]) -> None:
@@ -100,15 +100,15 @@ class Executor:
     # units
 
     def _systemctl(self, *arguments: str) -> None:
-        done = process.run(["systemctl", *arguments], self.deadline)
+        done = process.run(["systemctl", *arguments], self.timeout)
         if done.code != 0:
             raise Failed(f"systemctl {' '.join(arguments)} failed: {done.said()}")
 
     def _reload(self) -> None:
-        done = process.run(["systemctl", "daemon-reload"], self.deadline)
+        done = process.run(["systemctl", "daemon-reload"], self.timeout)
         if done.code is None:
             raise Failed(
-                f"systemd did not read its units again within {self.deadline:.0f} s: it looks at every mountpoint of fstab, "
+                f"systemd did not read its units again within {self.timeout:.0f} s: it looks at every mountpoint of fstab, "
                 "and one of them does not answer"
             )
         if done.code:

@@ -23,7 +23,7 @@ def read_text(path: str) -> str:
 
 
 def _keep_label(path: str, descriptor: int) -> None:
-    """Give a new file the SELinux label of the one that it replaces; where there is none the folder's rule holds."""
+    """Give a new file the SELinux label of the one that it replaces; where there is none the directory's rule holds."""
     with contextlib.suppress(OSError):
         os.setxattr(descriptor, "security.selinux", os.getxattr(path, "security.selinux"))
 
@@ -33,11 +33,11 @@ def write_text(path: str, text: str, mode: int | None = None, group: int = 0) ->
 
     The file belongs to root and the group; without a mode it keeps the owner and mode that it had, and is 0644 if it is new.
     """
-    owner, folder = 0, os.path.dirname(path)
+    owner, directory = 0, os.path.dirname(path)
     if mode is None and os.path.isfile(path) and not os.path.islink(path):
         about = os.stat(path)
         owner, group, mode = about.st_uid, about.st_gid, about.st_mode & 0o7777
-    part = os.path.join(folder, f".samefiles.{os.getpid()}")
+    part = os.path.join(directory, f".samefiles.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         os.fchown(file.fileno(), owner, group)

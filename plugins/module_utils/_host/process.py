@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does what may hang: commands and calls in processes of their own, each with a deadline.
+"""Does what may hang: commands and calls in processes of their own, each with a timeout.
 
 A process that waits for a dead NFS server may not even react to SIGKILL; it is left behind, never waited for.
 """
@@ -26,7 +26,7 @@ _GRACE = 2.0  # seconds between SIGTERM and SIGKILL: mount.efs cleans up after i
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """How a command ended; code is None when it did not within its deadline."""
+    """How a command ended; code is None when it did not within its timeout."""
 
     code: int | None
     out: str
@@ -35,7 +35,7 @@ class Done:
     def said(self) -> str:
         """What it printed about its failure, on one line."""
         text = " ".join((self.error or self.out).split())
-        return text or ("nothing" if self.code is not None else "nothing before its deadline")
+        return text or ("nothing" if self.code is not None else "nothing before its timeout")
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
@@ -51,8 +51,8 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return True
 
 
-def run(argv: list[str], deadline: float) -> Done:
-    """Run a command with its own process group; at the deadline (seconds) the group is ended."""
+def run(argv: list[str], timeout: float) -> Done:
+    """Run a command with its own process group; at the timeout (seconds) the group is ended."""
     # files, not pipes: a left-behind process would keep a pipe open
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         environment = dict(os.environ, LC_ALL="C.UTF-8")
@@ -62,7 +62,7 @@ def run(argv: list[str], deadline: float) -> Done:
             )
         except OSError as fault:
             return Done(127, "", f"{argv[0]}: {fault.strerror}")
-        code = process.returncode if _wait(process, deadline) else None
+        code = process.returncode if _wait(process, timeout) else None
         if code is None:
             _signal(process, signal.SIGTERM)
             if not _wait(process, _GRACE):
@@ -120,14 +120,14 @@ def _collect(readers: dict[int, Key], until: float) -> dict[Key, bytes]:
     return done
 
 
-def call_all(calls: Mapping[Key, Callable[[], object]], deadline: float) -> dict[Key, dict[str, Any]]:
+def call_all(calls: Mapping[Key, Callable[[], object]], timeout: float) -> dict[Key, dict[str, Any]]:
     """Call every function of {key: function} in a process of its own, all at once.
 
     Returns {key: {"value": …}} (what it returned, as JSON), {"error": text, "errno": number} when it raised, or
-    {"error": "hung"} when it did not return within the deadline (seconds, for all together).
+    {"error": "hung"} when it did not return within the timeout (seconds, for all together).
     """
     started = {key: _start(call) for key, call in calls.items()}
-    answers = _collect({reader: key for key, (_pid, reader) in started.items()}, time.monotonic() + deadline)
+    answers = _collect({reader: key for key, (_pid, reader) in started.items()}, time.monotonic() + timeout)
     result = {}
     for key, (pid, reader) in started.items():
         os.close(reader)
@@ -141,6 +141,6 @@ def call_all(calls: Mapping[Key, Callable[[], object]], deadline: float) -> dict
     return result
 
 
-def call(function: Callable[[], object], deadline: float) -> dict[str, Any]:
+def call(function: Callable[[], object], timeout: float) -> dict[str, Any]:
     """call_all for one function."""
-    return call_all({0: function}, deadline)[0]
+    return call_all({0: function}, timeout)[0]

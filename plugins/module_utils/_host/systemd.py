@@ -8,25 +8,25 @@ import os
 
 from . import process
 
-UNIT_FOLDER = "/etc/systemd/system"
+UNIT_DIRECTORY = "/etc/systemd/system"
 
 
-def wants_folder(target: str) -> str:
-    """The folder of the links to the units that start with a target such as multi-user.target."""
-    return f"{UNIT_FOLDER}/{target}.wants"
+def wants_directory(target: str) -> str:
+    """The directory of the links to the units that start with a target such as multi-user.target."""
+    return f"{UNIT_DIRECTORY}/{target}.wants"
 
 
 def enabled(target: str) -> set[str]:
     """The units that start with a target."""
     try:
-        return set(os.listdir(wants_folder(target)))
+        return set(os.listdir(wants_directory(target)))
     except FileNotFoundError:
         return set()
 
 
 def unit_path(unit: str) -> str:
     """Where a unit of ours lies."""
-    return f"{UNIT_FOLDER}/{unit}"
+    return f"{UNIT_DIRECTORY}/{unit}"
 
 
 def escape_path(path: str) -> str:

@@ -13,7 +13,7 @@ from .._efs_mount.steps import GuardMountpoint, MakeNestedMountpoint, SetReadAhe
 from .._host.steps import EnableUnit, RemoveFile, Step, WriteFile
 
 _CURE = "run site.yml, which mends it"
-FOLDER = ".samefiles-proof"  # in the share's root, while a proof runs
+DIRECTORY = ".samefiles-proof"  # in the share's root, while a proof runs
 BALANCER = "balancer"  # stands among the hosts in the site's matrix
 
 
@@ -24,7 +24,7 @@ def token(run: str, host: str, path: str) -> bytes:
 
 
 def token_name(path: str, host: str) -> str:
-    """The file of a host's token. It names the path too: two mounts may show one folder."""
+    """The file of a host's token. It names the path too: two mounts may show one directory."""
     return f"{host}.{zlib.crc32(path.encode()):08x}"
 
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The site's part of the proof: talks to gallery, and to S3, as a browser does. Every request has a deadline."""
+"""The site's part of the proof: talks to gallery, and to S3, as a browser does. Every request has a timeout."""
 
 from __future__ import annotations
 

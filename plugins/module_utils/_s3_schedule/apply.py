@@ -43,29 +43,29 @@ def _sources(package: str) -> dict[str, str]:
 
 def program() -> dict[str, str]:
     """The program of the timers, by path: the packages that a sync needs, each file as it lies in this collection."""
-    texts, folder = {plan.PROGRAM: _START}, plan.PROGRAM_FOLDER
+    texts, directory = {plan.PROGRAM: _START}, plan.PROGRAM_DIRECTORY
     for part in _HOME.split("."):
-        folder = f"{folder}/{part}"
-        texts[f"{folder}/__init__.py"] = ""  # a package, not a part of one: the host may have collections of its own
+        directory = f"{directory}/{part}"
+        texts[f"{directory}/__init__.py"] = ""  # a package, not a part of one: the host may have collections of its own
     for package in PACKAGES:
-        texts[f"{folder}/{package}/__init__.py"] = ""
-        texts.update((f"{folder}/{package}/{name}", text) for name, text in _sources(package).items())
+        texts[f"{directory}/{package}/__init__.py"] = ""
+        texts.update((f"{directory}/{package}/{name}", text) for name, text in _sources(package).items())
     return texts
 
 
-def _active(deadline: float) -> set[str]:
+def _active(timeout: float) -> set[str]:
     argv = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", plan.unit("*", "timer")]
-    return {line.split()[0] for line in process.run(argv, deadline).out.splitlines() if line.strip()}
+    return {line.split()[0] for line in process.run(argv, timeout).out.splitlines() if line.strip()}
 
 
-def read(paths: list[str], deadline: float) -> plan.Facts:
+def read(paths: list[str], timeout: float) -> plan.Facts:
     """All facts that the plan depends on; changes nothing."""
-    patterns = [f"{plan.CONF_FOLDER}/*.json", f"{systemd.UNIT_FOLDER}/{plan.unit('*', '*')}"]
+    patterns = [f"{plan.CONF_DIRECTORY}/*.json", f"{systemd.UNIT_DIRECTORY}/{plan.unit('*', '*')}"]
     there = {path for pattern in patterns for path in glob.glob(pattern)} | set(filter(os.path.exists, paths))
     return plan.Facts(
         files={path: files.read_text(path) for path in there},
         enabled=systemd.enabled("timers.target"),
-        active=_active(deadline),
+        active=_active(timeout),
     )
 
 

@@ -21,11 +21,11 @@ from .._host.steps import (
     WriteFile,
 )
 
-CONF_FOLDER = "/etc/samefiles/s3_sync"
-PROGRAM_FOLDER = "/usr/local/lib/samefiles"
-PROGRAM = f"{PROGRAM_FOLDER}/s3_sync.py"
-STATE_FOLDER = "/var/lib/samefiles-s3-sync"
-CACHE_FOLDER = "/var/cache/samefiles-s3-sync"
+CONF_DIRECTORY = "/etc/samefiles/s3_sync"
+PROGRAM_DIRECTORY = "/usr/local/lib/samefiles"
+PROGRAM = f"{PROGRAM_DIRECTORY}/s3_sync.py"
+STATE_DIRECTORY = "/var/lib/samefiles-s3-sync"
+CACHE_DIRECTORY = "/var/cache/samefiles-s3-sync"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 SECRETS = ("access_key", "secret_key", "session_token")
@@ -41,7 +41,7 @@ class Schedule:
     when: str  # as systemd's OnCalendar= takes it
     options: dict
     delay: int = 0  # at most so much later, by chance: not all hosts at once
-    deadline: int = 21600
+    timeout: int = 21600
     user: str = "root"
     present: bool = True
     side: str = "host"
@@ -72,13 +72,13 @@ def unit(name: str, kind: str) -> str:
 
 def name_of(path: str) -> str | None:
     """The schedule whose timer a file is, None for any other file."""
-    match = re.fullmatch(rf"{re.escape(systemd.UNIT_FOLDER)}/{_PREFIX}({NAME.pattern})\.timer", path)
+    match = re.fullmatch(rf"{re.escape(systemd.UNIT_DIRECTORY)}/{_PREFIX}({NAME.pattern})\.timer", path)
     return match and match.group(1)
 
 
 def conf_path(name: str) -> str:
     """Where the options of a schedule's sync are."""
-    return f"{CONF_FOLDER}/{name}.json"
+    return f"{CONF_DIRECTORY}/{name}.json"
 
 
 def faults(schedules: list[Schedule]) -> list[str]:
@@ -99,7 +99,7 @@ def faults(schedules: list[Schedule]) -> list[str]:
             said.append(
                 f"{where}.when must be a time as systemd's OnCalendar= takes it, such as daily, got {item.when!r}"
             )
-        for key in ("delay", "deadline"):
+        for key in ("delay", "timeout"):
             if getattr(item, key) < (0 if key == "delay" else 1):
                 said.append(f"{where}.{key} must be a number of seconds, got {getattr(item, key)}")
         if item.side != "host":
@@ -131,9 +131,9 @@ Type=oneshot
 User={item.user}
 ExecStart={python} {PROGRAM} {item.name}
 ExecStopPost={python} {PROGRAM} --after {item.name}
-StateDirectory={STATE_FOLDER.rsplit("/", 1)[1]}/{item.name}
-CacheDirectory={CACHE_FOLDER.rsplit("/", 1)[1]}/{item.name}
-TimeoutStartSec={item.deadline}
+StateDirectory={STATE_DIRECTORY.rsplit("/", 1)[1]}/{item.name}
+CacheDirectory={CACHE_DIRECTORY.rsplit("/", 1)[1]}/{item.name}
+TimeoutStartSec={item.timeout}
 Nice=10
 IOSchedulingClass=idle
 UMask=0027
@@ -169,7 +169,7 @@ WantedBy=timers.target
 def conf_text(item: Schedule) -> str:
     """The options of the sync, for the program; what is not set is left to the program's defaults."""
     told = {key: value for key, value in sorted(item.options.items()) if value is not None}
-    told.setdefault("cache", f"{CACHE_FOLDER}/{item.name}")
+    told.setdefault("cache", f"{CACHE_DIRECTORY}/{item.name}")
     return json.dumps(told, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -177,8 +177,8 @@ def files(item: Schedule, python: str) -> dict[str, str]:
     """The text of each file of a schedule, by path."""
     return {
         conf_path(item.name): conf_text(item),
-        f"{systemd.UNIT_FOLDER}/{unit(item.name, 'service')}": service_text(item, python),
-        f"{systemd.UNIT_FOLDER}/{unit(item.name, 'timer')}": timer_text(item),
+        f"{systemd.UNIT_DIRECTORY}/{unit(item.name, 'service')}": service_text(item, python),
+        f"{systemd.UNIT_DIRECTORY}/{unit(item.name, 'timer')}": timer_text(item),
     }
 
 
@@ -198,7 +198,11 @@ def _goes(name: str, facts: Facts) -> list[Step]:
     steps: list[Step] = []
     if timer in facts.enabled or timer in facts.active:
         steps.append(StopUnit(f"stop and disable {timer}", timer))
-    for path in (conf_path(name), f"{systemd.UNIT_FOLDER}/{unit(name, 'service')}", f"{systemd.UNIT_FOLDER}/{timer}"):
+    for path in (
+        conf_path(name),
+        f"{systemd.UNIT_DIRECTORY}/{unit(name, 'service')}",
+        f"{systemd.UNIT_DIRECTORY}/{timer}",
+    ):
         if path in facts.files:
             steps.append(RemoveFile(f"remove {path}", path))
     return steps
@@ -216,7 +220,7 @@ def make(schedules: list[Schedule], program: dict[str, str], python: str, facts:
             plan.steps += _goes(item.name, facts)
     written = {step.path for step in plan.steps if isinstance(step, WriteFile)}
     removed = {step.path for step in plan.steps if isinstance(step, RemoveFile)}
-    if any(path.startswith(f"{systemd.UNIT_FOLDER}/") for path in written | removed):
+    if any(path.startswith(f"{systemd.UNIT_DIRECTORY}/") for path in written | removed):
         plan.steps.append(ReloadSystemd("have systemd read its units again"))
     for item in present:
         timer = unit(item.name, "timer")
@@ -224,7 +228,7 @@ def make(schedules: list[Schedule], program: dict[str, str], python: str, facts:
             plan.steps.append(EnableUnit(f"enable {timer}", timer))
         if timer not in facts.active:
             plan.steps.append(StartUnit(f"start {timer}, next runs: {item.when}", timer))
-        elif f"{systemd.UNIT_FOLDER}/{timer}" in written:
+        elif f"{systemd.UNIT_DIRECTORY}/{timer}" in written:
             plan.steps.append(RestartUnit(f"restart {timer}, next runs: {item.when}", timer))
     listed = {item.name for item in schedules}
     plan.unlisted = sorted(name for name in map(name_of, facts.files) if name and name not in listed)

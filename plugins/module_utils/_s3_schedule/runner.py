@@ -97,7 +97,7 @@ def run(name: str, conf: str, state: str) -> int:
 def main(argv: list[str]) -> int:
     """Run the schedule that the last argument names, or with --after before it see how its run went."""
     name, late = argv[-1], argv[:-1] == ["--after"]
-    state = os.environ.get("STATE_DIRECTORY") or f"{plan.STATE_FOLDER}/{name}"
+    state = os.environ.get("STATE_DIRECTORY") or f"{plan.STATE_DIRECTORY}/{name}"
     with contextlib.ExitStack() as after:
         lock = after.enter_context(open(os.path.join(state, "lock"), "w", encoding="utf-8"))
         try:

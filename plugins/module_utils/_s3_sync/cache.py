@@ -119,10 +119,10 @@ class Cache:
     Entries stay as the short texts of their lines, which are a third of the memory of what they say; one is read when it is asked for.
     """
 
-    def __init__(self, folder: str | None, about: tuple[str, ...]):
+    def __init__(self, directory: str | None, about: tuple[str, ...]):
         self._about = list(about)
         name = hashlib.sha256("\0".join(about).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        self._path = os.path.join(folder, f"{name}.cache") if folder else None
+        self._path = os.path.join(directory, f"{name}.cache") if directory else None
         self._files: dict[str, str] = {}
         self._objects: dict[str, str] = {}
         self._sets: list[list] = []
@@ -233,10 +233,10 @@ class Cache:
             "files": len(self._files),
             "objects": len(self._objects),
         }
-        folder, part = os.path.dirname(self._path), None
+        directory, part = os.path.dirname(self._path), None
         try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            descriptor, part = tempfile.mkstemp(dir=folder, prefix=".part-")
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            descriptor, part = tempfile.mkstemp(dir=directory, prefix=".part-")
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(json.dumps(told) + "\n")
                 for entries in (self._files, self._objects):

@@ -62,8 +62,8 @@ class Sync:
 
     def _remember(self, root: str, where: Where) -> Cache:
         given = self._options.get("cache")
-        folder = None if given == "none" else os.path.expanduser(given or CACHE)
-        return Cache(folder, (where.header, where.bucket, self.rules.prefix, root))
+        directory = None if given == "none" else os.path.expanduser(given or CACHE)
+        return Cache(directory, (where.header, where.bucket, self.rules.prefix, root))
 
     def close(self) -> None:
         """End the threads, close the connections. Whoever was ended waits a moment for them: one may read a disk that hangs."""
@@ -149,7 +149,9 @@ class Sync:
         there = {path: item for path, item in there.items() if not _below(path, inner)}
         self._warnings = found.skipped
         blocked = _plan.blocked(there)
-        found.others |= self.tree.walls(_plan.folders(path for path in there if path not in blocked) - found.folders)
+        found.others |= self.tree.walls(
+            _plan.directories(path for path in there if path not in blocked) - found.directories
+        )
         blocked.update((path, why) for path in there if path not in blocked and (why := _in_the_way(path, found)))
         sizes = {path: now.size for path, now in found.files.items()}
         source = {path: item.size for path, item in there.items() if path not in blocked}
@@ -170,19 +172,21 @@ class Sync:
         if os.path.lexists(root):
             if not os.path.isdir(root):
                 raise Refused(
-                    f"file_root {scan.shown(root)} is no folder: give the folder that the files are to come to"
+                    f"file_root {scan.shown(root)} is no directory: give the directory that the files are to come to"
                 )
             return self.tree.scan()
         if not os.path.isdir(os.path.dirname(root)):
-            raise Refused(f"file_root {scan.shown(root)}: the folder above it is not there: make it, or mend the path")
+            raise Refused(
+                f"file_root {scan.shown(root)}: the directory above it is not there: make it, or mend the path"
+            )
         return Found()
 
     def _leading(self, found: Found, there: dict) -> set[str]:
         """The links that lead within the tree, to what is there when this pull is done."""
         if not found.links:
             return set()
-        coming = _plan.folders(there).union(there)
-        going = _plan.folders(found.files).union(found.files) - coming if self.rules.delete else set()
+        coming = _plan.directories(there).union(there)
+        going = _plan.directories(found.files).union(found.files) - coming if self.rules.delete else set()
         to = {path: self.tree.leads(path) for path in found.links}
         stays = {path for path in to if os.path.exists(f"{self.tree.root}/{path}") and to[path] not in going}
         return {path for path, at in to.items() if at is not None and (at in coming or path in stays)}
@@ -274,25 +278,25 @@ def _below(path: str, those: set[str]) -> bool:
 
 
 def _in_the_way(path: str, found: Found) -> str:
-    if path in found.folders:
-        return "a folder is in its place: move that away"
+    if path in found.directories:
+        return "a directory is in its place: move that away"
     if path in found.others:
         return "something that is no file is in its place: move that away"
     above = path.rpartition("/")[0]
     while above:
         if above in found.files or above in found.others:
-            return f"{scan.shown(above)} is no folder: move that away"
+            return f"{scan.shown(above)} is no directory: move that away"
         above = above.rpartition("/")[0]
     return ""
 
 
 class _Ended(BaseException):
-    """Somebody, or a deadline, ends this process."""
+    """Somebody, or a timeout, ends this process."""
 
 
 @contextlib.contextmanager
 def _ending(made: Sync) -> Iterator[None]:
-    """SIGTERM, as systemd sends it at a deadline, ends a sync in order: uploads are given up, part files removed.
+    """SIGTERM, as systemd sends it at a timeout, ends a sync in order: uploads are given up, part files removed.
 
     What is under way has a moment; then it is cut off, for a server that hangs must not hold up the end until SIGKILL comes.
     """
@@ -313,7 +317,7 @@ def _ending(made: Sync) -> Iterator[None]:
         yield
     except _Ended:
         raise Refused(
-            "the sync was ended by SIGTERM, at its deadline or by somebody: what it stored is whole, the rest is missing; run it again"
+            "the sync was ended by SIGTERM, at its timeout or by somebody: what it stored is whole, the rest is missing; run it again"
         ) from None
     finally:
         late.cancel()

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the options of a sync mean, and what is wrong with them. Pure, but for the user's own folder in a path."""
+"""What the options of a sync mean, and what is wrong with them. Pure, but for the user's own directory in a path."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def mode_of(options: dict) -> int | None:
 def root_of(options: dict) -> str:
     """The tree, as an absolute path. Raises Refused."""
     given = options["file_root"]
-    # of a variable that is not set; to the system it would be the folder that this happens to run in
+    # of a variable that is not set; to the system it would be the directory that this happens to run in
     if not given.strip():
         raise Refused(f"file_root must be the path of a tree, got {given!r}: give a path")
     if "\0" in given:

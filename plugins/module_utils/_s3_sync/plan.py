@@ -81,7 +81,7 @@ class Plan:
 
 
 def objects(listing: Iterable[Listed], rules: Rules) -> dict[str, Listed]:
-    """The objects that take part, by path, which is their key from here on. Folder markers and what is excluded are nobody's business."""
+    """The objects that take part, by path, which is their key from here on. Directory markers and what is excluded are nobody's business."""
     choose, start = _rules.Chooser(rules), len(rules.prefix)
     found: dict[str, Listed] = {}
     for item in listing:
@@ -180,7 +180,7 @@ _ODD = re.compile(r"(^|/)(\.{1,2})?(/|$)")
 
 
 def unsafe(path: str) -> str:
-    """Why a key cannot be a file below a folder, "" when it can."""
+    """Why a key cannot be a file below a directory, "" when it can."""
     if "\0" in path:
         return "a NUL byte"
     if path.startswith("/"):
@@ -192,22 +192,22 @@ def unsafe(path: str) -> str:
     return ""
 
 
-def folders(paths: Iterable[str]) -> set[str]:
-    """All folders that some paths lie in."""
+def directories(paths: Iterable[str]) -> set[str]:
+    """All directories that some paths lie in."""
     found: set[str] = set()
     for path in paths:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in found:
-            found.add(folder)
-            folder = folder.rpartition("/")[0]
+        directory = path.rpartition("/")[0]
+        while directory and directory not in found:
+            found.add(directory)
+            directory = directory.rpartition("/")[0]
     return found
 
 
 def blocked(paths: Collection[str]) -> dict[str, str]:
-    """The keys that cannot be files, with the reason: unsafe ones, and those that are a folder of others too."""
+    """The keys that cannot be files, with the reason: unsafe ones, and those that are a directory of others too."""
     found = {path: why for path in paths if (why := unsafe(path))}
-    above = folders(path for path in paths if path not in found)
-    found.update((path, "it is a folder of other keys too") for path in paths if path in above)
+    above = directories(path for path in paths if path not in found)
+    found.update((path, "it is a directory of other keys too") for path in paths if path in above)
     return found
 
 

@@ -65,7 +65,7 @@ def prefix(text: str) -> str:
 @functools.lru_cache(maxsize=512)
 def _compiled(pattern: str) -> re.Pattern:
     """A glob as a regular expression: * and ? stay within a name, ** does not; [abc], [!abc] as the shell has them."""
-    pattern = f"{pattern}**" if pattern.endswith("/") else pattern  # a folder: all that is below it
+    pattern = f"{pattern}**" if pattern.endswith("/") else pattern  # a directory: all that is below it
     out, place = [], 0
     while place < len(pattern):
         char = pattern[place]
@@ -119,58 +119,58 @@ def fits_any(patterns: tuple[str, ...], path: str) -> bool:
 
 
 def _shuts_out(pattern: str, path: str) -> bool:
-    """Whether an exclude pattern means a file or a folder above it."""
+    """Whether an exclude pattern means a file or a directory above it."""
     if "/" not in pattern:
         return any(_compiled(pattern).fullmatch(part) for part in path.split("/"))
     return fits(pattern, path) or bool(pattern.endswith("/") and f"{path}/".startswith(pattern.lstrip("/")))
 
 
-def _shuts_all(pattern: str, folder: str) -> bool:
-    """Whether an exclude pattern means all that a folder holds, whatever its names: it does for a folder of those that it means."""
+def _shuts_all(pattern: str, directory: str) -> bool:
+    """Whether an exclude pattern means all that a directory holds, whatever its names: it does for a directory of those that it means."""
     stem = pattern.lstrip("/").removesuffix("**")
     if not stem.endswith("/") or stem.endswith("//"):  # no path has an empty part
         return False
     meant = _compiled(stem[:-1])
-    while folder:
-        if meant.fullmatch(folder):
+    while directory:
+        if meant.fullmatch(directory):
             return True
-        folder = folder.rpartition("/")[0]
+        directory = directory.rpartition("/")[0]
     return False
 
 
 class Chooser:
-    """Which paths take part; answers for a name or folder are kept, for a tree has few folders and many files."""
+    """Which paths take part; answers for a name or directory are kept, for a tree has few directories and many files."""
 
     def __init__(self, rules: Rules):
         self._all = rules.include in (("*",), ("**",))
         self._include, self._exclude = rules.include, rules.exclude
         self._names = [_compiled(pattern) for pattern in rules.exclude if "/" not in pattern]
         self._paths = [pattern for pattern in rules.exclude if "/" in pattern]
-        self._folders: dict[str, bool] = {"": True}
+        self._directories: dict[str, bool] = {"": True}
 
-    def _folder(self, folder: str) -> bool:
-        """Whether no exclude pattern without a slash fits a folder or one above it."""
-        found = self._folders.get(folder)
+    def _directory(self, directory: str) -> bool:
+        """Whether no exclude pattern without a slash fits a directory or one above it."""
+        found = self._directories.get(directory)
         if found is None:
-            above, _slash, name = folder.rpartition("/")
-            found = self._folder(above) and not any(pattern.fullmatch(name) for pattern in self._names)
-            self._folders[folder] = found
+            above, _slash, name = directory.rpartition("/")
+            found = self._directory(above) and not any(pattern.fullmatch(name) for pattern in self._names)
+            self._directories[directory] = found
         return found
 
     def takes(self, path: str) -> bool:
         """Whether a file or object takes part."""
-        folder, _slash, name = path.rpartition("/")
+        directory, _slash, name = path.rpartition("/")
         if name.startswith(PART):
             return False
-        if not self._folder(folder) or any(pattern.fullmatch(name) for pattern in self._names):
+        if not self._directory(directory) or any(pattern.fullmatch(name) for pattern in self._names):
             return False
         if self._paths and any(_shuts_out(pattern, path) for pattern in self._paths):
             return False
         return self._all or fits_any(self._include, path)
 
-    def enters(self, folder: str) -> bool:
-        """Whether anything in a folder can take part."""
-        return self._folder(folder) and not any(_shuts_all(pattern, folder) for pattern in self._paths)
+    def enters(self, directory: str) -> bool:
+        """Whether anything in a directory can take part."""
+        return self._directory(directory) and not any(_shuts_all(pattern, directory) for pattern in self._paths)
 
 
 def is_page(rules: Rules, path: str) -> bool:

@@ -22,7 +22,7 @@ class Found:
         self.skipped: list[str] = []
         self.others: set[str] = set()  # paths that are there, but are no file that can be synced
         self.links: set[str] = set()  # those of them that are links to be left alone
-        self.folders: set[str] = set()
+        self.directories: set[str] = set()
         self.went: set[str] = set()  # paths that were listed, and could not be looked at a moment later
 
 
@@ -39,9 +39,9 @@ def shown(path: str) -> str:
     return ascii(path) if not _utf8(path) else repr(path)
 
 
-def inside(path: str, folder: str) -> bool:
-    """Whether a real path is a real folder, or lies below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+def inside(path: str, directory: str) -> bool:
+    """Whether a real path is a real directory, or lies below it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 class Scan:
@@ -55,15 +55,15 @@ class Scan:
     def run(self) -> Found:
         """All files that take part. What cannot be synced is named; the rest is found all the same."""
         while self._todo:
-            folder, full, above = self._todo.pop()
+            directory, full, above = self._todo.pop()
             try:
                 with os.scandir(full) as entries:
                     for entry in entries:
                         # one string for all that know this path: a large tree has a hundred thousand
-                        path = sys.intern(f"{folder}/{entry.name}" if folder else entry.name)
+                        path = sys.intern(f"{directory}/{entry.name}" if directory else entry.name)
                         self._one(entry, path, above)
             except OSError as fault:
-                self._found.problems.append(f"{shown(folder or '.')} cannot be read ({fault.strerror})")
+                self._found.problems.append(f"{shown(directory or '.')} cannot be read ({fault.strerror})")
         return self._found
 
     def _one(self, entry: os.DirEntry, path: str, above: tuple) -> None:
@@ -71,13 +71,13 @@ class Scan:
             if entry.is_symlink():
                 self._link(entry, path, above)
             elif entry.is_dir(follow_symlinks=False):
-                self._found.folders.add(path)
+                self._found.directories.add(path)
                 if self._choose.enters(path):
                     self._todo.append((path, entry.path, above))
             elif self._choose.takes(path):
                 if not entry.is_file(follow_symlinks=False):
                     self._found.others.add(path)
-                    self._found.problems.append(f"{shown(path)} is neither file nor folder nor link")
+                    self._found.problems.append(f"{shown(path)} is neither file nor directory nor link")
                 elif not _utf8(path):
                     self._found.problems.append(f"the name {shown(path)} is not UTF-8, as keys must be")
                 else:
@@ -97,16 +97,16 @@ class Scan:
         self._found.went.add(path)
 
     def _link(self, entry: os.DirEntry, path: str, above: tuple) -> None:
-        """A link; above: the real folders of the links that led here."""
+        """A link; above: the real directories of the links that led here."""
         takes = self._choose.takes(path)  # the patterns may mean what is below it, though not itself
         if not takes and not self._choose.enters(path):
             return
         # until it is known better, nothing that the other side has there is missing here
         self._found.others.add(path)
-        folder = os.path.isdir(entry.path)
-        if not takes and not folder:
+        directory = os.path.isdir(entry.path)
+        if not takes and not directory:
             if self._symlinks == "skip" and not os.path.exists(entry.path):
-                self._found.links.add(path)  # to a folder that is still to come, perhaps
+                self._found.links.add(path)  # to a directory that is still to come, perhaps
             return
         if self._symlinks == "skip":
             self._found.links.add(path)
@@ -115,20 +115,20 @@ class Scan:
         if self._symlinks == "error":
             self._found.problems.append(f"{shown(path)} is a link: remove it, or set symlinks to follow or skip")
             return
-        why = self._follow(entry, path, above) if folder else self._file_of(entry, path)
+        why = self._follow(entry, path, above) if directory else self._file_of(entry, path)
         if why:
             self._found.problems.append(why)
         else:
             self._found.others.discard(path)
 
     def _follow(self, entry: os.DirEntry, path: str, above: tuple) -> str:
-        """Scan the folder that a link leads to as well; a sentence when that cannot be."""
+        """Scan the directory that a link leads to as well; a sentence when that cannot be."""
         target, here = os.path.realpath(entry.path), os.path.realpath(os.path.dirname(entry.path))
         if not inside(target, self._real):
             return f"the link {shown(path)} leads out of the tree, to {shown(target)}"
         if any(inside(place, target) for place in (*above, here)):
-            return f"the link {shown(path)} leads to a folder above it"
-        self._found.folders.add(path)
+            return f"the link {shown(path)} leads to a directory above it"
+        self._found.directories.add(path)
         if self._choose.enters(path):
             self._todo.append((path, entry.path, (*above, here)))
         return ""

@@ -48,14 +48,14 @@ class Tree:
     # finding
 
     def check(self) -> None:
-        """Raise SourceError unless the root is a folder, or a file, that can be read."""
+        """Raise SourceError unless the root is a directory, or a file, that can be read."""
         where = f"file_root {shown(self.root)}"
         try:
             about = os.stat(self.root)
             if stat.S_ISREG(about.st_mode):
                 self.root, self.single = os.path.split(os.path.abspath(self.root))
             elif not stat.S_ISDIR(about.st_mode):
-                raise SourceError(f"{where} is neither a folder nor a file: give one")
+                raise SourceError(f"{where} is neither a directory nor a file: give one")
             else:
                 os.listdir(self.root)
         except FileNotFoundError:
@@ -74,7 +74,7 @@ class Tree:
         return Scan(self.root, self._symlinks, self._choose).run()
 
     def has(self, path: str) -> bool:
-        """Whether something is at a path now that is no folder. Raises OSError when that cannot be seen."""
+        """Whether something is at a path now that is no directory. Raises OSError when that cannot be seen."""
         at = f"{self.root}/{path}"
         try:
             if stat.S_ISDIR(os.lstat(at).st_mode) or os.path.isdir(at):
@@ -95,10 +95,10 @@ class Tree:
             return None
         return os.path.relpath(target, real)
 
-    def walls(self, folders: set[str]) -> set[str]:
-        """Those of some paths where something is that is no folder, be it outside of the patterns: no file can come below them."""
+    def walls(self, directories: set[str]) -> set[str]:
+        """Those of some paths where something is that is no directory, be it outside of the patterns: no file can come below them."""
         found = set()
-        for path in folders:
+        for path in directories:
             with contextlib.suppress(OSError):
                 if not stat.S_ISDIR(os.lstat(f"{self.root}/{path}").st_mode):
                     found.add(path)
@@ -129,7 +129,7 @@ class Tree:
             os.close(descriptor)
 
     def _inside(self, descriptor: int, path: str) -> None:
-        """A folder above may have become a link since the scan."""
+        """A directory above may have become a link since the scan."""
         if not self._real:
             self._real = os.path.realpath(self.root).rstrip("/") + "/"
         try:
@@ -141,8 +141,8 @@ class Tree:
 
     # writing
 
-    def folder(self, path: str, make: bool) -> int:
-        """A descriptor of the folder of a path; each step is one name, and no link is followed. Raises OSError."""
+    def directory(self, path: str, make: bool) -> int:
+        """A descriptor of the directory of a path; each step is one name, and no link is followed. Raises OSError."""
         at = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for name in path.split("/")[:-1]:
@@ -157,28 +157,28 @@ class Tree:
             raise
         return at
 
-    def _folder_of(self, path: str, make: bool) -> int:
-        """As folder(), but this thread's last one is kept open: files come folder by folder."""
+    def _directory_of(self, path: str, make: bool) -> int:
+        """As directory(), but this thread's last one is kept open: files come directory by directory."""
         above = path.rpartition("/")[0]
-        kept = getattr(self._last, "folder", None)
+        kept = getattr(self._last, "directory", None)
         if kept and kept[0] == above:
             return kept[1]
-        at = self.folder(path, make)
+        at = self.directory(path, make)
         if kept:
             os.close(kept[1])
-        self._last.folder = (above, at)
+        self._last.directory = (above, at)
         return at
 
     def leave(self) -> None:
         """Close what this thread keeps open."""
-        kept = getattr(self._last, "folder", None)
+        kept = getattr(self._last, "directory", None)
         if kept:
             os.close(kept[1])
-            self._last.folder = None
+            self._last.directory = None
 
     def stage(self, path: str, mode: int | None, replaces: bool, fill: Callable[[int], None]) -> str:
         """Write a file under another name beside its own, which it replaces or not: fill gets its descriptor. The name, for settle()."""
-        at, name = self._folder_of(path, make=True), path.rpartition("/")[2]
+        at, name = self._directory_of(path, make=True), path.rpartition("/")[2]
         part = self._part + hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         before = _before(name, at) if replaces else None
         if before and mode is None:
@@ -207,12 +207,12 @@ class Tree:
 
         found: what was there when the plan was made. What is another file now was written by somebody meanwhile, and stays.
         """
-        failed = self._to_disk(staged, folders=False)
+        failed = self._to_disk(staged, directories=False)
         told: dict[str, Identity | OSError | Unsteady] = {}
         for path, part in staged:
             name = path.rpartition("/")[2]
             try:
-                at = self._folder_of(path, make=False)
+                at = self._directory_of(path, make=False)
                 if path in failed:
                     raise failed[path]
                 _unchanged(path, at, found.get(path))
@@ -220,23 +220,23 @@ class Tree:
                 told[path] = identity(os.stat(name, dir_fd=at, follow_symlinks=False))
             except (OSError, Unsteady) as fault:
                 with contextlib.suppress(OSError):
-                    os.unlink(part, dir_fd=self._folder_of(path, make=False))
+                    os.unlink(part, dir_fd=self._directory_of(path, make=False))
                 told[path] = fault
         named = [(path, part) for path, part in staged if isinstance(told[path], Identity)]
-        return {**told, **self._to_disk(named, folders=True)}
+        return {**told, **self._to_disk(named, directories=True)}
 
-    def _to_disk(self, staged: list[tuple[str, str]], folders: bool) -> dict[str, OSError]:
-        """Have files, or else their folders, written; what failed. Many cost less by one sync of each file system."""
+    def _to_disk(self, staged: list[tuple[str, str]], directories: bool) -> dict[str, OSError]:
+        """Have files, or else their directories, written; what failed. Many cost less by one sync of each file system."""
         failed: dict[str, OSError] = {}
         done: dict[int | str, OSError | None] = {}
-        what: int | str  # a device, or a folder
+        what: int | str  # a device, or a directory
         work: Callable[[int], None]
         for path, part in staged:
             try:
-                at = self._folder_of(path, make=False)
+                at = self._directory_of(path, make=False)
                 if len(staged) > _MANY:
                     what, work = os.fstat(at).st_dev, _sync_all
-                elif folders:
+                elif directories:
                     what, work = path.rpartition("/")[0], os.fsync
                 else:
                     _sync_file(part, at)
@@ -251,8 +251,8 @@ class Tree:
         return failed
 
     def remove(self, path: str, found: Identity | None) -> None:
-        """Remove a file that still is what was found, and the folders that it leaves empty. Raises OSError, or Unsteady."""
-        at = self.folder(path, make=False)
+        """Remove a file that still is what was found, and the directories that it leaves empty. Raises OSError, or Unsteady."""
+        at = self.directory(path, make=False)
         try:
             _unchanged(path, at, found)
             os.unlink(path.rpartition("/")[2], dir_fd=at)
@@ -261,7 +261,7 @@ class Tree:
         above = path.rpartition("/")[0]
         while above:
             try:
-                at = self.folder(above, make=False)
+                at = self.directory(above, make=False)
                 try:
                     os.rmdir(above.rpartition("/")[2], dir_fd=at)
                 finally:
@@ -272,9 +272,9 @@ class Tree:
 
     def sweep(self) -> None:
         """Remove what a run that was killed left half written; one that is being written just now is left."""
-        for folder, _folders, names in os.walk(self.root):
+        for directory, _directories, names in os.walk(self.root):
             for name in names:
-                path = os.path.join(folder, name)
+                path = os.path.join(directory, name)
                 if _OURS.fullmatch(name):
                     with contextlib.suppress(OSError):
                         if _abandoned(name, os.lstat(path).st_mtime):

@@ -43,12 +43,12 @@ _RUN_UNITS = "/run/systemd/system"  # units that end with the next boot at the l
 class Executor(executor.Executor):
     """Does the steps of the module webapp's plan."""
 
-    def __init__(self, deadline: float, given: dict[str, Any]):
-        super().__init__(deadline)
+    def __init__(self, timeout: float, given: dict[str, Any]):
+        super().__init__(timeout)
         self.archive = given["archive"]
         self.environment = given["environment"]
-        self.health = given["health"]
-        self.start_deadline = given["start_deadline"]
+        self.health = given["health_path"]
+        self.start_timeout = given["start_timeout"]
         self.port = given["port"]
 
     def do(self, step: Step) -> None:
@@ -79,7 +79,7 @@ class Executor(executor.Executor):
             super().do(step)
 
     def _command(self, step: Step, *argv: str) -> None:
-        done = process.run(list(argv), self.deadline)
+        done = process.run(list(argv), self.timeout)
         if done.code != 0:
             raise Failed(f"{step.text} failed: {done.said()}")
 
@@ -113,12 +113,12 @@ class Executor(executor.Executor):
 
     def _await_end(self, unit: str) -> None:
         """A unit that still ends its last requests cannot be started again before it has."""
-        until = time.monotonic() + self.start_deadline
+        until = time.monotonic() + self.start_timeout
         argv = ["systemctl", "show", "--property=ActiveState", "--value", unit]
-        while process.run(argv, self.deadline).out == "deactivating":
+        while process.run(argv, self.timeout).out == "deactivating":
             if time.monotonic() > until:
                 raise Failed(
-                    f"{unit} still ends the last requests of its former time, after {self.start_deadline} s: run again when "
+                    f"{unit} still ends the last requests of its former time, after {self.start_timeout} s: run again when "
                     f"`systemctl status {unit}` says that it is inactive"
                 )
             time.sleep(0.5)
@@ -128,13 +128,13 @@ class Executor(executor.Executor):
         self._await_end(unit)
         self.undo.append(lambda: self._systemctl("stop", unit, socket_unit))
         self._systemctl("start", unit)
-        until = time.monotonic() + self.start_deadline
+        until = time.monotonic() + self.start_timeout
         said = ""
         while time.monotonic() < until:
             said = health.answers(f"/run/webapp/{step.release}.sock", self.health)
             if not said:
                 return
-            shown = process.run(["systemctl", "show", "--property=NRestarts", "--value", unit], self.deadline).out
+            shown = process.run(["systemctl", "show", "--property=NRestarts", "--value", unit], self.timeout).out
             if shown.isdigit() and int(shown) >= _GIVE_UP:
                 break
             time.sleep(0.5)
@@ -169,7 +169,7 @@ class Executor(executor.Executor):
         super()._start(step)
 
     def _reload_unit(self, step: ReloadUnit) -> None:
-        done = process.run(["systemctl", "reload", step.unit], self.deadline)
+        done = process.run(["systemctl", "reload", step.unit], self.timeout)
         if done.code:  # it refused, and the former configuration goes on
             raise Failed(f"{step.text} failed: {done.said()}; its last words: {systemd.last_words(step.unit)}")
         self.undo.insert(0, lambda: self._systemctl("reload", step.unit))
@@ -198,7 +198,7 @@ class Executor(executor.Executor):
 
     def _processes(self, units: tuple[str, ...]) -> dict[str, str]:
         """The state and the main process of units."""
-        done = process.run(["systemctl", "show", "--property=ActiveState,MainPID", *units], self.deadline)
+        done = process.run(["systemctl", "show", "--property=ActiveState,MainPID", *units], self.timeout)
         return dict(zip(units, done.out.split("\n\n")))
 
     def _stay_up(self, units: tuple[str, ...]) -> None:
@@ -219,9 +219,9 @@ class Executor(executor.Executor):
     def _end(self, step: EndUnit) -> None:
         """Stop a unit for good. One that may take its time goes on from a file in /run, which the unit itself removes."""
         unit, drain = step.unit, step.drain
-        path, place = (os.path.join(folder, unit) for folder in (systemd.UNIT_FOLDER, _RUN_UNITS))
+        path, place = (os.path.join(directory, unit) for directory in (systemd.UNIT_DIRECTORY, _RUN_UNITS))
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(systemd.wants_folder("multi-user.target"), unit))
+            os.unlink(os.path.join(systemd.wants_directory("multi-user.target"), unit))
         if not drain:
             self._stop(unit)
         elif os.path.exists(path) and self._is_up(unit):
@@ -234,7 +234,7 @@ class Executor(executor.Executor):
             self._stop(unit, "--no-block")
 
     def _is_up(self, unit: str) -> bool:
-        shown = process.run(["systemctl", "show", "--property=ActiveState", "--value", unit], self.deadline).out
+        shown = process.run(["systemctl", "show", "--property=ActiveState", "--value", unit], self.timeout).out
         return shown not in ("inactive", "failed")
 
     def _stop(self, unit: str, *how: str) -> None:

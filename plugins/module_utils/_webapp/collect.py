@@ -17,20 +17,20 @@ from .plan import Facts
 from .spec import Wanted
 
 
-def _states(units: tuple[str, ...], deadline: float) -> dict[str, str]:
+def _states(units: tuple[str, ...], timeout: float) -> dict[str, str]:
     argv = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "webapp*", *units]
-    done = process.run(argv, deadline)
+    done = process.run(argv, timeout)
     rows = [line.split() for line in done.out.splitlines()]
     return {row[0]: row[2] for row in rows if len(row) > 3}
 
 
 def _releases(root: str) -> list[str]:
-    folder = os.path.join(root, "releases")
+    directory = os.path.join(root, "releases")
     try:
-        names = [name for name in os.listdir(folder) if RELEASE.fullmatch(name)]
+        names = [name for name in os.listdir(directory) if RELEASE.fullmatch(name)]
     except FileNotFoundError:
         return []
-    return sorted(names, key=lambda name: os.stat(os.path.join(folder, name)).st_mtime_ns)
+    return sorted(names, key=lambda name: os.stat(os.path.join(directory, name)).st_mtime_ns)
 
 
 def current(root: str) -> str | None:
@@ -42,7 +42,7 @@ def current(root: str) -> str | None:
     return name if RELEASE.fullmatch(name) else None
 
 
-def read(wanted: Wanted, deadline: float) -> Facts:
+def read(wanted: Wanted, timeout: float) -> Facts:
     """All facts that the plan depends on; changes nothing."""
     files = {}
     for file in wanted.files:
@@ -54,7 +54,7 @@ def read(wanted: Wanted, deadline: float) -> Facts:
         files=files,
         leftovers={item.path for item in wanted.absent if os.path.lexists(item.path)},
         enabled=systemd.enabled("multi-user.target"),
-        states=_states(wanted.units + wanted.unneeded, deadline),
+        states=_states(wanted.units + wanted.unneeded, timeout),
         users={user.pw_name: (user.pw_uid, user.pw_gid) for user in pwd.getpwall()},
         groups={group.gr_name: group.gr_gid for group in grp.getgrall()},
     )

@@ -216,12 +216,12 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
     _account(wanted, facts, plan)
     if wanted.release not in facts.releases:
         plan.steps.append(
-            UnpackRelease(f"unpack release {wanted.release} into {wanted.folder}", wanted.folder, wanted.release)
+            UnpackRelease(f"unpack release {wanted.release} into {wanted.directory}", wanted.directory, wanted.release)
         )
     writes = _file_steps(wanted, facts)
     first, units = _unit_steps(wanted, facts, {step.path for step in writes})
     live: list[Step] = [*writes]
-    if any(step.path.startswith(systemd.UNIT_FOLDER) for step in writes):
+    if any(step.path.startswith(systemd.UNIT_DIRECTORY) for step in writes):
         live.append(ReloadSystemd("have systemd read its units again"))
     live += _app_steps(wanted, facts, first) + units
     live += [

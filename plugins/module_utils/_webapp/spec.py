@@ -43,8 +43,8 @@ class Leftover:
     @property
     def unit(self) -> str:
         """The unit that the file is, "" when it is none."""
-        folder, _slash, name = self.path.rpartition("/")
-        return name if folder == systemd.UNIT_FOLDER else ""
+        directory, _slash, name = self.path.rpartition("/")
+        return name if directory == systemd.UNIT_DIRECTORY else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,6 @@ class Wanted:
     absent: tuple[Leftover, ...] = ()
 
     @property
-    def folder(self) -> str:
+    def directory(self) -> str:
         """Where the wanted release lies."""
         return f"{self.root}/releases/{self.release}"

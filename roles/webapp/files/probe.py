@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks the share of the web app, again and again, whether it answers; the app's /readyz and monitoring read the outcome.
 
-Called as: probe MOUNT FOLDER HOST EVERY DEADLINE STATUS TEXTFILE. Every EVERY seconds a child of its own writes a small file
-in FOLDER and reads it back; without a FOLDER it asks the share how full it is, and leaves nothing there. A child that does not
-end within DEADLINE seconds is left alone - a process that waits for a dead server cannot be ended - and no other is started
+Called as: probe MOUNT DIRECTORY HOST EVERY TIMEOUT STATUS TEXTFILE. Every EVERY seconds a child of its own writes a small file
+in DIRECTORY and reads it back; without a DIRECTORY it asks the share how full it is, and leaves nothing there. A child that does not
+end within TIMEOUT seconds is left alone - a process that waits for a dead server cannot be ended - and no other is started
 before it has ended, so that nothing piles up.
 STATUS is JSON: {"ok", "at": epoch seconds, "every": seconds, "problem": sentence or ""}. Beside it lies the file `ready` while
 the share answers, which nginx can look for. TEXTFILE is for Prometheus. Each round is told to systemd's watchdog: a probe that
-hangs is ended, and its folder with `ready` goes.
+hangs is ended, and its directory with `ready` goes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sys
 import time
 from typing import NoReturn
 
-NAME = ".probe"  # the folder of the probes' files, inside the app's
+NAME = ".probe"  # the directory of the probes' files, inside the app's
 TABLE = "/proc/self/mountinfo"
 BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
 
@@ -55,13 +55,13 @@ def missing(mount: str) -> str:
     return f"{what} is mounted at {mount}: see `systemctl status samefiles-mount-*`"
 
 
-def use(mount: str, folder: str, host: str) -> None:
+def use(mount: str, directory: str, host: str) -> None:
     """Have the share answer: it is asked over the network each time, whatever the kernel remembers."""
-    if not folder:
+    if not directory:
         os.statvfs(mount or "/")
         return
-    os.makedirs(os.path.join(folder, NAME), mode=0o750, exist_ok=True)
-    path = os.path.join(folder, NAME, host)
+    os.makedirs(os.path.join(directory, NAME), mode=0o750, exist_ok=True)
+    path = os.path.join(directory, NAME, host)
     said = str(time.time()).encode()
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
@@ -74,10 +74,10 @@ def use(mount: str, folder: str, host: str) -> None:
             raise OSError("it gave back other bytes than were written")
 
 
-def child(mount: str, folder: str, host: str, pipe: int) -> NoReturn:
+def child(mount: str, directory: str, host: str, pipe: int) -> NoReturn:
     """Use the share and report; never returns."""
     try:
-        use(mount, folder, host)
+        use(mount, directory, host)
         said = b"ok"
     except OSError as fault:
         said = (fault.strerror or str(fault)).encode()
@@ -88,9 +88,9 @@ def child(mount: str, folder: str, host: str, pipe: int) -> NoReturn:
 class Probe:
     """One share, looked at again and again."""
 
-    def __init__(self, mount: str, folder: str, host: str, deadline: float) -> None:
-        self.mount, self.folder, self.host, self.deadline = mount, folder, host, deadline
-        self.share = f"share at {mount}" if mount else f"folder {folder or '/'}"
+    def __init__(self, mount: str, directory: str, host: str, timeout: float) -> None:
+        self.mount, self.directory, self.host, self.timeout = mount, directory, host, timeout
+        self.share = f"share at {mount}" if mount else f"directory {directory or '/'}"
         self.asked: tuple[int, int] | None = None  # the child that has not ended yet, and the pipe that it answers by
 
     def ask(self) -> tuple[int, int]:
@@ -98,7 +98,7 @@ class Probe:
         pipe, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            child(self.mount, self.folder, self.host, writer)
+            child(self.mount, self.directory, self.host, writer)
         os.close(writer)
         return pid, pipe
 
@@ -110,8 +110,8 @@ class Probe:
         if self.asked is None:
             self.asked = self.ask()
         pid, pipe = self.asked
-        if not select.select([pipe], [], [], self.deadline)[0]:
-            return f"the {self.share} does not answer within {self.deadline:g} s"
+        if not select.select([pipe], [], [], self.timeout)[0]:
+            return f"the {self.share} does not answer within {self.timeout:g} s"
         said = os.read(pipe, 1000).decode(errors="replace")
         os.close(pipe)
         os.waitpid(pid, 0)
@@ -156,15 +156,15 @@ def metrics(problem: str, took: float) -> str:
         ("probe_time_seconds", "When the share was asked.", f"{time.time():.0f}"),
     )
     return "".join(
-        f"# HELP samefiles_share_{name} {words}\n# TYPE samefiles_share_{name} gauge\nsamefiles_share_{name} {value}\n"
+        f"# HELP samefiles_mount_{name} {words}\n# TYPE samefiles_mount_{name} gauge\nsamefiles_mount_{name} {value}\n"
         for name, words, value in rows
     )
 
 
-def main(mount: str, folder: str, host: str, every: str, deadline: str, status: str, textfile: str) -> NoReturn:
+def main(mount: str, directory: str, host: str, every: str, timeout: str, status: str, textfile: str) -> NoReturn:
     """Look and tell until somebody ends it."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    probe = Probe(mount, folder, host, float(deadline))
+    probe = Probe(mount, directory, host, float(timeout))
     before = unwritten = None
     while True:
         begin = time.monotonic()
@@ -175,7 +175,7 @@ def main(mount: str, folder: str, host: str, every: str, deadline: str, status: 
         failed = ""
         try:
             put(textfile, metrics(problem, took))
-        except OSError as fault:  # a full or missing folder of the monitoring is not the share's fault
+        except OSError as fault:  # a full or missing directory of the monitoring is not the share's fault
             failed = f"the metrics cannot be written to {textfile}: {fault.strerror}"
         if failed and failed != unwritten:
             print(failed, flush=True)

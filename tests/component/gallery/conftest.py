@@ -40,16 +40,20 @@ def storage(request, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def start():
-    """A function that starts a gallery in a folder of its own, behind the role's nginx where it is given variables of the
+    """A function that starts a gallery in a directory of its own, behind the role's nginx where it is given variables of the
     role; all are ended after the module."""
     with contextlib.ExitStack() as after:
 
         def begin(*python: str, role: dict | None = None, **settings: str) -> Server:
             # unix sockets need a short path
-            folder = pathlib.Path(tempfile.mkdtemp(prefix="gallery-"))
-            after.callback(shutil.rmtree, folder)
+            directory = pathlib.Path(tempfile.mkdtemp(prefix="gallery-"))
+            after.callback(shutil.rmtree, directory)
             program = python or ("-m", "gallery")
-            server = Server(folder, program, **settings) if role is None else Fronted(folder, program, role, **settings)
+            server = (
+                Server(directory, program, **settings)
+                if role is None
+                else Fronted(directory, program, role, **settings)
+            )
             after.callback(server.end)
             return server
 
@@ -62,9 +66,9 @@ def start_own():
     with contextlib.ExitStack() as after:
 
         def begin(**role) -> Own:
-            folder = pathlib.Path(tempfile.mkdtemp(prefix="own-"))
-            after.callback(shutil.rmtree, folder)
-            server = Own(folder, role)
+            directory = pathlib.Path(tempfile.mkdtemp(prefix="own-"))
+            after.callback(shutil.rmtree, directory)
+            server = Own(directory, role)
             after.callback(server.end)
             return server
 
@@ -87,11 +91,11 @@ def chromium():
 @pytest.fixture(scope="session")
 def three(tmp_path_factory):
     """Three pictures on disk."""
-    folder = tmp_path_factory.mktemp("pictures")
+    directory = tmp_path_factory.mktemp("pictures")
     paths = []
     for (name, data), _number in zip(dozen(120, 90), range(3)):
-        (folder / name).write_bytes(data + bytes(60_000))
-        paths.append(str(folder / name))
+        (directory / name).write_bytes(data + bytes(60_000))
+        paths.append(str(directory / name))
     return paths
 
 

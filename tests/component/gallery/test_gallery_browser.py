@@ -20,8 +20,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def pair(start):
     """Two servers over the same files, as (address, server)."""
-    first = start("-m", "tests.support.gallery_frozen", PORT=str(free_port()), DEADLINE="0.5", TITLE="Shared pictures")
-    second = start("-m", "tests.support.gallery_frozen", PORT=str(free_port()), FOLDER=str(first.files), NAME="web-02")
+    first = start(
+        "-m", "tests.support.gallery_frozen", PORT=str(free_port()), STORAGE_TIMEOUT="0.5", TITLE="Shared pictures"
+    )
+    second = start(
+        "-m", "tests.support.gallery_frozen", PORT=str(free_port()), DIRECTORY=str(first.files), NAME="web-02"
+    )
     return [(f"http://127.0.0.1:{server.port}/", server) for server in (first, second)]
 
 

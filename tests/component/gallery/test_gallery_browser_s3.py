@@ -25,7 +25,7 @@ pytestmark = [needs_chromium, needs(WEED.exists(), "SeaweedFS (`make` installs i
 @pytest.fixture(scope="module")
 def brief(site):
     """A server whose tickets live shortly; it takes small files only."""
-    told = {"TICKET_LIFE": "2", "MAX_BYTES": "200000", "TYPES": "png txt"}
+    told = {"UPLOAD_URL_TTL": "2", "MAX_BYTES": "200000", "ALLOWED_EXTENSIONS": "png txt"}
     with (
         server(site.store, site.prefix, site.s3, site.inner, **told) as found,
         contextlib.closing(Way(found.port)) as way,
@@ -80,8 +80,8 @@ def test_read_and_download(page, site, three, tmp_path):
     page.wait("document.querySelector('#grid img')?.naturalWidth === 480")
     loaded = [url for url in page.requested("GET") if url.startswith(site.s3.address)]
     assert ["/previews/" in url for url in loaded] == [True]
-    folder = tmp_path / "downloads"
-    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+    directory = tmp_path / "downloads"
+    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(directory))
     for name, source in (("paper.txt", paper), ("Valley.png", large)):
         page.run(f"[...document.querySelectorAll('.frame')].find(e => e.ariaLabel === '{name}').click()")
         page.wait("location.pathname.startsWith('/view/') && document.readyState === 'complete'")
@@ -89,10 +89,10 @@ def test_read_and_download(page, site, three, tmp_path):
             assert page.run("(i => i.complete && i.naturalWidth)(document.querySelector('.stage img'))") == 800
         page.click("a[download], a.button")
         until = time.monotonic() + 10
-        while not (folder / name).exists():
-            assert time.monotonic() < until, (name, page.run("location.href"), list(folder.glob("*")))
+        while not (directory / name).exists():
+            assert time.monotonic() < until, (name, page.run("location.href"), list(directory.glob("*")))
             time.sleep(0.05)
-        assert (folder / name).read_bytes() == pathlib.Path(source).read_bytes()
+        assert (directory / name).read_bytes() == pathlib.Path(source).read_bytes()
         show(page, site.front.address)
     assert site.front.of("PUT") == []
 

@@ -61,15 +61,15 @@ def test_it_runs_with_nothing_else_at_hand(built, tmp_path, start):
     assert b"a.txt" in server.get("/").body
 
 
-def host_packages(folder: pathlib.Path) -> str:
-    """A folder with nothing but botocore and what it needs, as the host's package has it."""
-    folder.mkdir()
+def host_packages(directory: pathlib.Path) -> str:
+    """A directory with nothing but botocore and what it needs, as the host's package has it."""
+    directory.mkdir()
     for name in ("botocore", "jmespath", "dateutil", "urllib3", "six"):
         spec = importlib.util.find_spec(name)
         place = pathlib.Path(spec.origin)
         place = place.parent if place.name == "__init__.py" else place
-        (folder / place.name).symlink_to(place)
-    return str(folder)
+        (directory / place.name).symlink_to(place)
+    return str(directory)
 
 
 def test_it_runs_on_s3_with_nothing_but_the_hosts_botocore(built, tmp_path, start, weed):
@@ -100,17 +100,17 @@ def test_the_library_in_it_is_the_collections_own(built):
     assert {name: text for name, text in texts.items() if not name.endswith("__init__.py")} == own
     assert len(own) >= 9
     assert not any(text for name, text in texts.items() if name.endswith("__init__.py"))
-    folders = {os.path.dirname(name) for name in names}
-    assert {f"{folder}/__init__.py" for folder in folders} <= set(names)  # packages all of them
+    directories = {os.path.dirname(name) for name in names}
+    assert {f"{directory}/__init__.py" for directory in directories} <= set(names)  # packages all of them
 
 
-def make(folder, files):
+def make(directory, files):
     """A tree with these files."""
     for name, data in files.items():
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    return str(folder)
+    return str(directory)
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path):

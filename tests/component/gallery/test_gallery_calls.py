@@ -10,7 +10,7 @@ import pytest
 from gallery.errors import Problem
 from gallery.worker_threads import Calls
 
-THREADS, DEADLINE = 3, 0.5
+THREADS, TIMEOUT = 3, 0.5
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def thaw(calls, frozen):
 
 def test_a_call_gives_its_result_or_its_failure():
     async def main():
-        calls = Calls(THREADS, DEADLINE)
+        calls = Calls(THREADS, TIMEOUT)
         assert await calls.run(divmod, 7, 2) == (3, 1)
         with pytest.raises(ZeroDivisionError):
             await calls.run(divmod, 7, 0)
@@ -50,13 +50,13 @@ def test_a_call_gives_its_result_or_its_failure():
 
 def test_all_threads_hang(frozen):
     async def main():
-        calls = Calls(THREADS, DEADLINE)
+        calls = Calls(THREADS, TIMEOUT)
         first = await asyncio.gather(*(attempt(calls, frozen.wait) for _ in range(THREADS)))
-        assert all(result == 503 and DEADLINE <= spent < 5 * DEADLINE for result, spent in first)
+        assert all(result == 503 and TIMEOUT <= spent < 5 * TIMEOUT for result, spent in first)
         for _ in range(50):
             result, spent = await attempt(calls, int)
             assert result == 503
-            assert spent < DEADLINE
+            assert spent < TIMEOUT
         assert len(calls._pool._threads) == THREADS
         await thaw(calls, frozen)
         assert await asyncio.gather(*(calls.run(int, str(number)) for number in range(20))) == list(range(20))
@@ -67,7 +67,7 @@ def test_all_threads_hang(frozen):
 
 def test_one_that_hangs_leaves_the_others_alone(frozen):
     async def main():
-        calls = Calls(THREADS, DEADLINE)
+        calls = Calls(THREADS, TIMEOUT)
         hanging = asyncio.ensure_future(attempt(calls, frozen.wait))
         assert [(await attempt(calls, int, "5"))[0] for _ in range(30)] == [5] * 30
         assert (await hanging)[0] == 503
@@ -78,9 +78,9 @@ def test_one_that_hangs_leaves_the_others_alone(frozen):
 
 def test_a_call_that_waits_in_vain_is_never_made(frozen):
     async def main():
-        calls, made = Calls(1, DEADLINE), []
+        calls, made = Calls(1, TIMEOUT), []
         hanging = asyncio.ensure_future(attempt(calls, frozen.wait))
-        await asyncio.sleep(DEADLINE / 4)
+        await asyncio.sleep(TIMEOUT / 4)
         assert (await attempt(calls, made.append, 1))[0] == 503
         await hanging
         await thaw(calls, frozen)
@@ -93,9 +93,9 @@ def test_a_call_that_waits_in_vain_is_never_made(frozen):
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_what_comes_too_late_is_taken_back(frozen, cancelled):
     async def main():
-        calls, undone = Calls(THREADS, DEADLINE), []
+        calls, undone = Calls(THREADS, TIMEOUT), []
         late = asyncio.ensure_future(attempt(calls, lambda: frozen.wait() and "a file", undo=undone.append))
-        await asyncio.sleep(DEADLINE / 4)
+        await asyncio.sleep(TIMEOUT / 4)
         if cancelled:
             late.cancel()
         await asyncio.wait({late})
@@ -110,11 +110,11 @@ def test_what_comes_too_late_is_taken_back(frozen, cancelled):
 
 def test_cleaning_up_waits_for_a_thread_but_its_caller_does_not(frozen):
     async def main():
-        calls, done = Calls(1, DEADLINE), []
+        calls, done = Calls(1, TIMEOUT), []
         await attempt(calls, frozen.wait)
         began = time.monotonic()
         await calls.finish(lambda: done.append(1))
-        assert time.monotonic() - began < 5 * DEADLINE
+        assert time.monotonic() - began < 5 * TIMEOUT
         assert done == []
         await thaw(calls, frozen)
         assert done == [1]

@@ -1,4 +1,4 @@
-"""What only the storage efs promises: folders, strange files, lost answers, mounts, and 100,000 files."""
+"""What only the storage efs promises: directories, strange files, lost answers, mounts, and 100,000 files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_path_follows_from_the_key(storage, tmp_path):
     assert os.listdir(tmp_path / "files" / ".tmp") == []
 
 
-def test_empty_folders_go_with_the_last_file(storage, tmp_path):
+def test_empty_directories_go_with_the_last_file(storage, tmp_path):
     first, second = put(storage), put(storage)
     storage.delete(first.key)
     assert place(tmp_path, second.key).exists()
@@ -41,7 +41,7 @@ def test_empty_folders_go_with_the_last_file(storage, tmp_path):
     assert os.listdir(tmp_path / "files") == [".tmp"]
 
 
-def test_abort_leaves_no_folder_either(storage, tmp_path):
+def test_abort_leaves_no_directory_either(storage, tmp_path):
     writer = storage.put("a.txt")
     writer.write(b"x")
     writer.publish()
@@ -51,10 +51,10 @@ def test_abort_leaves_no_folder_either(storage, tmp_path):
 
 def test_strange_files_are_left_alone(storage, tmp_path):
     entry = put(storage)
-    home, folder = tmp_path / "files", place(tmp_path, entry.key).parent
+    home, directory = tmp_path / "files", place(tmp_path, entry.key).parent
     other = keys.new_key("a.txt", 1_000_000_000)
-    older = [keys.new_key(f"{kind}.txt", entry.made_at - 1) for kind in ("pipe", "link", "socket", "folder")]
-    strange = [home / "README", home / "zzz", folder / ".nfs0001", folder / "notes.txt", folder / other]
+    older = [keys.new_key(f"{kind}.txt", entry.made_at - 1) for kind in ("pipe", "link", "socket", "directory")]
+    strange = [home / "README", home / "zzz", directory / ".nfs0001", directory / "notes.txt", directory / other]
     for path in strange:
         path.write_text("strange")
     for name in ("000", "zz0", "lost+found"):
@@ -102,16 +102,16 @@ def test_attributes_do_not_decide_what_is_listed(storage, monkeypatch, number):
 def test_what_another_server_has_just_removed_is_no_fault(storage, monkeypatch, depth, number):
     kept = put(storage)
     older = keys.new_key("a.txt", kept.made_at - 40 * 86400)
-    folder = os.path.dirname(storage.path(older))
-    os.makedirs(folder)
+    directory = os.path.dirname(storage.path(older))
+    os.makedirs(directory)
     os.link(storage.path(kept.key), storage.path(older))
-    at = {"outer": os.path.dirname(folder), "inner": folder, "file": storage.path(older)}[depth]
+    at = {"outer": os.path.dirname(directory), "inner": directory, "file": storage.path(older)}[depth]
     for name in ("listdir", "lstat", "open"):
         monkeypatch.setattr(os, name, failing(getattr(os, name), number, 99, at.__eq__))
     assert listed(storage) == [kept.key]
 
 
-def test_a_folder_that_was_removed_and_made_again_is_read(storage, monkeypatch):
+def test_a_directory_that_was_removed_and_made_again_is_read(storage, monkeypatch):
     entry = put(storage)
     monkeypatch.setattr(os, "listdir", failing(os.listdir, errno.ESTALE, 3))
     assert listed(storage) == [entry.key]
@@ -133,7 +133,7 @@ def test_an_answer_that_was_lost_is_no_failure(storage, monkeypatch):
         link(source, target)
 
     monkeypatch.setattr(os, "link", twice)
-    # the first try makes the folders, the second one finds its own link
+    # the first try makes the directories, the second one finds its own link
     entry = put(storage, b"once")
     assert read(storage, entry.key) == b"once"
     assert listed(storage) == [entry.key]
@@ -149,7 +149,7 @@ def test_a_file_is_never_replaced(storage, monkeypatch):
     assert read(storage, second.key) == b"second"
 
 
-def test_deletes_that_remove_folders_do_not_disturb_puts(storage, tmp_path):
+def test_deletes_that_remove_directories_do_not_disturb_puts(storage, tmp_path):
     faults = []
 
     def work():
@@ -266,7 +266,7 @@ MANY = 100_000
 
 @pytest.fixture(scope="module", params=SHAPES)
 def many(request, tmp_path_factory):
-    """100,000 empty files over a year, or all in one folder; yields the storage and the keys in order."""
+    """100,000 empty files over a year, or all in one directory; yields the storage and the keys in order."""
     home = tmp_path_factory.mktemp("many") / "files"
     made = []
     for number in range(MANY):
@@ -286,12 +286,12 @@ def many(request, tmp_path_factory):
 @pytest.mark.parametrize("start", [0, 1, 50_000, 99_950])
 def test_a_page_of_100000_opens_only_what_it_shows(many, start, monkeypatch, capsys):
     storage, made = many
-    opened, read_folders = [], []
+    opened, read_directories = [], []
     really_open, really_list = os.open, os.listdir
     monkeypatch.setattr(os, "open", lambda path, *rest, **more: opened.append(path) or really_open(path, *rest, **more))
     looked, really_look = [], os.lstat
     monkeypatch.setattr(os, "lstat", lambda path, **more: looked.append(path) or really_look(path, **more))
-    monkeypatch.setattr(os, "listdir", lambda path: read_folders.append(path) or really_list(path))
+    monkeypatch.setattr(os, "listdir", lambda path: read_directories.append(path) or really_list(path))
     after = made[start - 1] if start else ""
     began = time.process_time()
     page = storage.list(after, 60)
@@ -301,6 +301,6 @@ def test_a_page_of_100000_opens_only_what_it_shows(many, start, monkeypatch, cap
     needed = {key[:3] for key in expected} | {key[:5] for key in made[start : start + 61]}
     assert len(opened) + len(looked) <= 62
     assert len(looked) >= 50  # else it looks in another way, which this test does not count
-    assert len(read_folders) <= len(needed) + 3  # the root, and where the page before ended
+    assert len(read_directories) <= len(needed) + 3  # the root, and where the page before ended
     with capsys.disabled():
-        print(f"\n  100,000 files, from {start}: {spent * 1000:.1f} ms CPU, {len(read_folders)} folders")
+        print(f"\n  100,000 files, from {start}: {spent * 1000:.1f} ms CPU, {len(read_directories)} directories")

@@ -28,23 +28,23 @@ SECURE = ("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Conte
 @pytest.fixture(scope="module")
 def media(tmp_path_factory):
     """What users of some other app have uploaded."""
-    folder = tmp_path_factory.mktemp("media")
-    os.chmod(folder, 0o755)
-    (folder / "shop").mkdir()
-    (folder / "secret").write_text("secret")
+    directory = tmp_path_factory.mktemp("media")
+    os.chmod(directory, 0o755)
+    (directory / "shop").mkdir()
+    (directory / "secret").write_text("secret")
     for name in ("page.html", "drawing.SVG", "run.js", "page.xhtml", "notes.txt", "blob"):
-        (folder / "shop" / name).write_text("<script>alert(1)</script>")
-    (folder / "shop" / "photo.PNG").write_bytes(PNG)
-    (folder / "shop" / "sub").mkdir()
-    (folder / "shop" / "link.txt").symlink_to(folder / "secret")
-    (folder / "shop" / "folder").symlink_to(folder)
-    return folder / "shop"
+        (directory / "shop" / name).write_text("<script>alert(1)</script>")
+    (directory / "shop" / "photo.PNG").write_bytes(PNG)
+    (directory / "shop" / "sub").mkdir()
+    (directory / "shop" / "link.txt").symlink_to(directory / "secret")
+    (directory / "shop" / "directory").symlink_to(directory)
+    return directory / "shop"
 
 
 @pytest.fixture(scope="module")
 def site(start, media):
-    """A gallery that has one media folder of another app, and one that is not there."""
-    role = {"webapp_media": {"/media/": str(media), "away": f"{media}/no/such/"}, "webapp_files_deadline": 1}
+    """A gallery that has one media directory of another app, and one that is not there."""
+    role = {"webapp_media": {"/media/": str(media), "away": f"{media}/no/such/"}, "webapp_files_timeout": 1}
     return start(role=role, MAX_BYTES="2000000")
 
 
@@ -144,14 +144,25 @@ def test_pictures_and_texts_are_shown(site, name, kind):
 
 @pytest.mark.parametrize(
     "path",
-    ["link.txt", "folder/secret", "folder", "folder/", "sub/", "", "../secret", "..%2fsecret", "gone.txt", "gone.svg"],
+    [
+        "link.txt",
+        "directory/secret",
+        "directory",
+        "directory/",
+        "sub/",
+        "",
+        "../secret",
+        "..%2fsecret",
+        "gone.txt",
+        "gone.svg",
+    ],
 )
-def test_no_link_no_folder_and_nothing_outside_is_served(site, path):
+def test_no_link_no_directory_and_nothing_outside_is_served(site, path):
     answer = site.get(f"/media/{path}")
     check(answer, 404, "")
 
 
-def test_a_folder_without_its_slash_is_led_to_a_relative_address(site):
+def test_a_directory_without_its_slash_is_led_to_a_relative_address(site):
     answer = site.get("/media/sub")
     assert (answer.status, answer.headers["Location"]) == (301, "/media/sub/")
 
@@ -160,7 +171,7 @@ def test_media_without_a_slash_is_no_way_out(site):
     assert site.get("/away../page.html").status == 404
 
 
-def test_a_folder_that_is_not_there_is_said_to_be_away(site):
+def test_a_directory_that_is_not_there_is_said_to_be_away(site):
     check(site.get("/away/page.html"), 404, "no such file")
 
 
@@ -233,13 +244,13 @@ def test_workers_that_hang_on_the_share_cost_a_504_and_nothing_else(site):
 @pytest.fixture(scope="module")
 def behind(start_own):
     """An app behind a balancer at this machine's address, and beside another one."""
-    return start_own(webapp_balancers=["127.0.0.1/32", "10.0.0.0/8"])
+    return start_own(webapp_trusted_proxies=["127.0.0.1/32", "10.0.0.0/8"])
 
 
 @pytest.fixture(scope="module")
 def alone(start_own):
     """An app whose balancer is somewhere else."""
-    return start_own(webapp_balancers=["10.0.0.0/8"])
+    return start_own(webapp_trusted_proxies=["10.0.0.0/8"])
 
 
 @pytest.mark.parametrize(
@@ -267,7 +278,7 @@ def test_nobody_else_s_word_is_taken(alone, behind):
 
 
 def test_the_log_has_the_client_s_address(start_own):
-    server = start_own(webapp_balancers=["127.0.0.1"])
+    server = start_own(webapp_trusted_proxies=["127.0.0.1"])
     server.get("/for-the-log", X_Forwarded_For="203.0.113.9")
     log = server.files.parent / "webapp-front/front.log"
     until(lambda: "/for-the-log" in log.read_text())  # it is written every 5 s
@@ -284,10 +295,10 @@ def own(request, start_own):
 
 
 @contextlib.contextmanager
-def probing(server, folder):
-    """The real probe, which looks at a folder five times a second."""
+def probing(server, directory):
+    """The real probe, which looks at a directory five times a second."""
     status, textfile = server.probe / "status.json", server.probe / "webapp.prom"
-    command = [sys.executable, FILES / "probe.py", "", folder, "web-01", "0.2", "0.5", status, textfile]
+    command = [sys.executable, FILES / "probe.py", "", directory, "web-01", "0.2", "0.5", status, textfile]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         yield
@@ -310,7 +321,7 @@ def test_an_app_that_answers_everything_is_not_ready_while_its_share_is_away(own
         assert (answer.json, answer.headers["X-Served-By"]) == ({"ok": True}, "web-01")
         assert answer.headers["Cache-Control"] == "no-store"
         own.files.rename(own.files.with_name("away"))
-        own.files.write_text("no folder")
+        own.files.write_text("no directory")
         until(lambda: own.get("/readyz", **named).status == 503)
         check(own.get("/readyz", **named), 503, "webapp-probe")
         assert b"<p>The share does not answer on this server" in own.get("/readyz", **BROWSER, **named).body
@@ -321,7 +332,7 @@ def test_an_app_that_answers_everything_is_not_ready_while_its_share_is_away(own
         until(lambda: own.get("/readyz", **named).status == 200)
 
 
-@pytest.mark.parametrize("role", [{"webapp_mount": ""}, {"webapp_health": "/readyz"}])
+@pytest.mark.parametrize("role", [{"webapp_mount": ""}, {"webapp_health_path": "/readyz"}])
 def test_an_app_without_a_mount_or_with_a_readyz_of_its_own_is_asked_itself(start_own, role):
     server = start_own(**role)
     assert "greeting" in server.get("/readyz").json
@@ -409,7 +420,7 @@ def test_a_reload_of_the_files_unit_breaks_no_request(start):
 
 
 def test_former_workers_do_not_stay_for_ever(start):
-    server = start(role={"webapp_drain_deadline": 2})
+    server = start(role={"webapp_drain_timeout": 2})
     with slow_upload(server) as finish:
         until(lambda: list((server.files / ".tmp").glob("*")))
         reload(server)

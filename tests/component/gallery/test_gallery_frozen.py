@@ -11,13 +11,13 @@ import pytest
 from tests.support.gallery_server import BOUNDARY, form, part
 from tests.support.pictures import small
 
-DEADLINE = 1.0
+TIMEOUT = 1.0
 
 
 @pytest.fixture
 def server(start):
     """A gallery whose storage can be frozen."""
-    return start("-m", "tests.support.gallery_frozen", DEADLINE=str(DEADLINE), BODY_TIMEOUT="5")
+    return start("-m", "tests.support.gallery_frozen", STORAGE_TIMEOUT=str(TIMEOUT), BODY_TIMEOUT="5")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_frozen_and_thawed(server, freeze):
     assert page.status == 503
     assert b"does not answer" in page.body
     assert b"web-01" in page.body
-    assert spent < DEADLINE + 1
+    assert spent < TIMEOUT + 1
     refused = [server.get("/files"), server.get(entry["url"]), server.upload("a.png", small())]
     refused += [server.request("DELETE", entry["url"]), server.get(f"/view/{entry['key']}")]
     refused.append(server.get(f"/thumbs/{entry['key']}"))
@@ -67,10 +67,10 @@ def test_frozen_and_thawed(server, freeze):
     for path in ("/", "/files", entry["url"]):
         answer, spent = timed(server.get, path)
         assert answer.status == 503
-        assert spent < DEADLINE  # at once
+        assert spent < TIMEOUT  # at once
     health, spent = timed(server.get, "/healthz")
     assert health.status == 200
-    assert spent < DEADLINE
+    assert spent < TIMEOUT
     assert server.threads() <= threads + 16
     freeze[1]()
     until(lambda: works(server))
@@ -115,7 +115,7 @@ def test_a_download_that_is_under_way_when_the_storage_freezes(server, freeze):
 
 
 def test_it_can_be_stopped_while_the_storage_hangs(start):
-    server = start("-m", "tests.support.gallery_frozen", DEADLINE=str(DEADLINE))
+    server = start("-m", "tests.support.gallery_frozen", STORAGE_TIMEOUT=str(TIMEOUT))
     (server.files.parent / "frozen").touch()
     server.get("/files")
     _ended, spent = timed(server.stop, signal.SIGTERM)

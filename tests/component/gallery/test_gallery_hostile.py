@@ -24,7 +24,9 @@ HTML = b"<!doctype html><script>alert(1)</script>"
 def server(start, request):
     """A gallery with small limits, by itself and behind the role's nginx."""
     role = {"webapp_max_upload_mib": 2, "webapp_max_files": 3} if request.param == "front" else None
-    return start(role=role, MAX_BYTES="2000000", MAX_FILES="3", BODY_TIMEOUT="0.5", TYPES="png jpg pdf txt")
+    return start(
+        role=role, MAX_BYTES="2000000", MAX_FILES="3", BODY_TIMEOUT="0.5", ALLOWED_EXTENSIONS="png jpg pdf txt"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ def text(server):
 @pytest.fixture(scope="module")
 def lenient(start):
     """A gallery that takes what browsers could run."""
-    return start(TYPES="svg html xml pdf js txt")
+    return start(ALLOWED_EXTENSIONS="svg html xml pdf js txt")
 
 
 def test_upload_answers_with_what_it_stored(server):

@@ -95,12 +95,12 @@ def test_a_key_tells_when_it_was_made(at):
     assert abs(keys.made_at(keys.new_key("a.txt", at)) - at) < 0.000_01
 
 
-def test_folders_span_days_and_minutes():
+def test_directories_span_days_and_minutes():
     at = 1_800_000_000.0
-    outer, inner = keys.folders(keys.new_key("a.txt", at))
+    outer, inner = keys.directories(keys.new_key("a.txt", at))
     assert keys.OUTER.fullmatch(outer)
     assert keys.INNER.fullmatch(inner)
-    hours = [keys.folders(keys.new_key("a.txt", at + 3600 * hour)) for hour in range(24 * 365)]
+    hours = [keys.directories(keys.new_key("a.txt", at + 3600 * hour)) for hour in range(24 * 365)]
     assert 28 <= len({outer for outer, _inner in hours}) <= 30
     assert len(set(hours)) == len(hours)
 

@@ -51,7 +51,7 @@ def test_memory(start, capsys):
 def test_memory_of_forms_to_s3(start, weed, capsys):
     """Parts of 5 MiB for 32 uploads would be more than all: they take turns."""
     provider = Provider(weed, 900)  # with botocore in memory, as on an instance
-    server = start(aws=provider.environment(), **weed.settings(DEADLINE="30"))
+    server = start(aws=provider.environment(), **weed.settings(STORAGE_TIMEOUT="30"))
     answers, before = [], server.peak()
     upload(server, 300, answers)
     one = server.peak()

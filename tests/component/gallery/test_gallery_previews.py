@@ -241,7 +241,7 @@ def test_a_preview_that_comes_while_its_file_is_deleted_goes_too(tmp_path, monke
         delete(key)
 
     monkeypatch.setattr(storage, "delete", late)
-    told = settings.from_environment({"GALLERY_NAME": "a", "GALLERY_FOLDER": "/f", "GALLERY_PUBLIC_UPLOADS": "true"})
+    told = settings.from_environment({"GALLERY_NAME": "a", "GALLERY_DIRECTORY": "/f", "GALLERY_PUBLIC_UPLOADS": "true"})
     gallery = app.Gallery(told, storage, lambda: "")
     gallery._calls = worker_threads.Calls(2, 5.0)
     asyncio.run(gallery._remove(entry.key))

@@ -20,17 +20,17 @@ BYTES = bytes(range(256)) * 40_000
 PREVIEW = b"\xff\xd8\xff" + bytes(60_000)
 
 
-def die(folder, number, *half) -> tuple[int, list[str]]:
+def die(directory, number, *half) -> tuple[int, list[str]]:
     """Put a file in a process that dies before a call; returns how it ended and what it called."""
     environment = {"PYTHONPATH": str(FILES), "PYTHONDONTWRITEBYTECODE": "1"}
-    argv = [sys.executable, str(DYING), str(folder), str(number), *half]
+    argv = [sys.executable, str(DYING), str(directory), str(number), *half]
     done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     return done.returncode, done.stdout.split()
 
 
-def prepare(folder, state):
-    """A folder that was never used, or one that holds a file of these minutes."""
-    storage = Efs(str(folder))
+def prepare(directory, state):
+    """A directory that was never used, or one that holds a file of these minutes."""
+    storage = Efs(str(directory))
     return storage, [put(storage, b"older").key] if state == "settled" else []
 
 
@@ -39,15 +39,15 @@ def prepare(folder, state):
 def test_killed_before_every_system_call(tmp_path, state, half):
     outcomes = []
     for number in itertools.count(1):
-        folder = tmp_path / str(number)
-        storage, before = prepare(folder, state)
-        ended, called = die(folder, number, *half)
+        directory = tmp_path / str(number)
+        storage, before = prepare(directory, state)
+        ended, called = die(directory, number, *half)
         new = [key for key in listed(storage) if key not in before]
         outcomes.append(len(new))
         for key in new:
             assert read(storage, key) == BYTES, called
         storage.tidy(-1)
-        assert not (folder / ".tmp").exists() or os.listdir(folder / ".tmp") == [], called
+        assert not (directory / ".tmp").exists() or os.listdir(directory / ".tmp") == [], called
         assert sorted(listed(storage)) == sorted(new + before), called
         assert read(storage, put(storage, b"next").key) == b"next", called
         if ended == 0:
@@ -63,9 +63,9 @@ def test_killed_before_every_system_call(tmp_path, state, half):
 def test_killed_with_a_preview_on_the_way(tmp_path, state):
     outcomes = []
     for number in itertools.count(1):
-        folder = tmp_path / str(number)
-        storage, before = prepare(folder, state)
-        ended, called = die(folder, number, "preview", "half")
+        directory = tmp_path / str(number)
+        storage, before = prepare(directory, state)
+        ended, called = die(directory, number, "preview", "half")
         new = [key for key in listed(storage) if key not in before]
         small = listed(storage.previews())
         outcomes.append((len(new), len(small)))
@@ -75,7 +75,7 @@ def test_killed_with_a_preview_on_the_way(tmp_path, state):
         for place, there in ((storage, new + before), (storage.previews(), small)):
             place.tidy(-1)
             assert sorted(listed(place)) == sorted(there), called
-        assert not list(folder.rglob("*.part")), called
+        assert not list(directory.rglob("*.part")), called
         if ended == 0:
             break
         assert ended == -signal.SIGKILL

@@ -63,12 +63,12 @@ def test_there_are_no_more_workers_than_cores(tmp_path, cores, workers):
 # reloads
 
 GIVEN = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-BASE = {"webapp_server_names": ["files.example.com"], "webapp_folder": "/srv/files/gallery"}
+BASE = {"webapp_server_names": ["files.example.com"], "webapp_directory": "/srv/files/gallery"}
 OTHER = {
     "webapp_storage": "s3",
     "webapp_mount": "",
     "webapp_media": {"/more/": "/srv/files/more"},
-    "webapp_balancers": ["10.0.0.0/8"],
+    "webapp_trusted_proxies": ["10.0.0.0/8"],
 }
 
 
@@ -99,9 +99,9 @@ def test_the_readme_names_every_setting_that_reloads_the_front_and_no_other():
 
 def test_a_changed_setting_of_the_app_reloads_no_nginx():
     settings = {
-        "webapp_title", "webapp_types", "webapp_public_uploads", "webapp_upload_password", "webapp_environment",
-        "webapp_command", "webapp_memory", "webapp_storage_deadline", "webapp_tidy_after", "webapp_start_deadline",
-        "webapp_keep", "webapp_probe_every", "webapp_probe_deadline", "webapp_textfile", "webapp_packages",
+        "webapp_title", "webapp_allowed_extensions", "webapp_public_uploads", "webapp_upload_password", "webapp_environment",
+        "webapp_command", "webapp_memory_max", "webapp_storage_timeout", "webapp_cleanup_after", "webapp_start_timeout",
+        "webapp_keep_releases", "webapp_probe_interval", "webapp_probe_timeout", "webapp_metrics_file", "webapp_packages",
     }  # fmt: skip
     for gallery in (True, False):
         for template in ("front.conf.j2", "files.conf.j2"):

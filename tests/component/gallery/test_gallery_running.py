@@ -85,7 +85,7 @@ def test_health_is_quick_and_needs_no_storage(server):
 
 
 def test_it_starts_without_its_mount_and_says_so(start):
-    server = start(MOUNT="/nowhere", FOLDER="/nowhere/files")
+    server = start(MOUNT="/nowhere", DIRECTORY="/nowhere/files")
     assert server.get("/healthz").status == 200
     page = server.get("/", Accept=BROWSER)
     assert page.status == 503
@@ -164,7 +164,7 @@ def test_a_socket_passed_by_systemd(tmp_path):
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         environment = {"PYTHONPATH": str(FILES), "PATH": os.environ["PATH"], "GALLERY_PUBLIC_UPLOADS": "true"}
-        environment.update(GALLERY_NAME="web-02", GALLERY_FOLDER=str(tmp_path / "files"))
+        environment.update(GALLERY_NAME="web-02", GALLERY_DIRECTORY=str(tmp_path / "files"))
         command = f"LISTEN_FDS=1 LISTEN_PID=$$ exec {sys.executable} -B -m gallery 3<&{listening.fileno()}"
         process = subprocess.Popen(["bash", "-c", command], env=environment, pass_fds=[listening.fileno()])
         try:

@@ -12,7 +12,7 @@ from tests.support.s3_proxy import Between
 from tests.support.seaweedfs import KEY, SECRET, environment
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
-TIMES = {"DEADLINE": "2", "READY_EVERY": "0.3", "READY_DEADLINE": "1"}
+TIMES = {"STORAGE_TIMEOUT": "2", "PROBE_INTERVAL": "0.3", "PROBE_TIMEOUT": "1"}
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def provider(weed):
 
 
 def test_short_lives(start, weed, provider, capsys):
-    settings = weed.settings(READY_EVERY="0.5")
+    settings = weed.settings(PROBE_INTERVAL="0.5")
     plain = start(aws=provider.environment(), **settings)
     server, until, rounds = Listening(plain), time.monotonic() + SECONDS, 0
     while plain.get("/readyz").status != 200:

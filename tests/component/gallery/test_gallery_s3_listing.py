@@ -37,7 +37,7 @@ def used(server) -> float:
 
 def test_a_page_of_many(start, s3, capsys):
     there, made, found = s3
-    told = {"STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": there.url, "READY_EVERY": "600"}
+    told = {"STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": there.url, "PROBE_INTERVAL": "600"}
     server = start(aws=environment(found), **told)
     seen, after = [], ""
     time.sleep(1)  # it looks at the bucket and clears up at its start

@@ -170,7 +170,7 @@ def test_what_was_deleted_does_not_come_back_by_an_upload_that_still_lies_there(
 
 
 def test_an_expired_ticket_is_refused(start, weed):
-    server = start(aws=environment(weed.role()), **weed.settings(TICKET_LIFE="1"))
+    server = start(aws=environment(weed.role()), **weed.settings(UPLOAD_URL_TTL="1"))
     told = ticket(server)
     assert told["expires"] == 1
     time.sleep(2.5)
@@ -273,7 +273,7 @@ def test_without_s3_there_are_no_tickets(start):
 
 
 def test_uploads_that_were_never_confirmed_are_cleared_away(start, weed):
-    told = weed.settings(TICKET_LIFE="1", TEMPORARY_AGE="4")  # S3 tells whole seconds
+    told = weed.settings(UPLOAD_URL_TTL="1", CLEANUP_AFTER="4")  # S3 tells whole seconds
     prefix = told["KEY_PREFIX"]
     server = start(aws=environment(weed.role()), **told)
     kept = upload(server)

@@ -30,7 +30,7 @@ def server(start, s3):
     """A gallery over it that S3 refuses from now on."""
     told = {"STORAGE": "s3", "BUCKET": "bkt", "REGION": s3_server.REGION, "ENDPOINT_URL": s3.url}
     aws = environment({"AccessKeyId": s3_server.KEY, "SecretAccessKey": s3_server.SECRET})
-    made = start(aws=aws, READY_EVERY="0.3", **told)
+    made = start(aws=aws, PROBE_INTERVAL="0.3", **told)
     wait_for(made, 200)
     refusal = s3_server.Refusal(403, "AccessDenied", message=OWN)
     s3.faults.append(s3_server.Fault("403", count=999, value=refusal))

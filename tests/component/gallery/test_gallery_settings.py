@@ -10,7 +10,7 @@ from gallery.settings import BadSetting, from_environment, read_password
 
 from tests.support.gallery_server import FILES
 
-GOOD = {"GALLERY_NAME": "web-01", "GALLERY_FOLDER": "/srv/files/gallery", "GALLERY_PUBLIC_UPLOADS": "true"}
+GOOD = {"GALLERY_NAME": "web-01", "GALLERY_DIRECTORY": "/srv/files/gallery", "GALLERY_PUBLIC_UPLOADS": "true"}
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,9 @@ GOOD = {"GALLERY_NAME": "web-01", "GALLERY_FOLDER": "/srv/files/gallery", "GALLE
         ("TITLE", "Our pictures", "title", "Our pictures"),
         ("PORT", "8080", "port", 8080),
         ("MAX_BYTES", "5", "max_bytes", 5),
-        ("DEADLINE", "2.5", "deadline", 2.5),
+        ("STORAGE_TIMEOUT", "2.5", "storage_timeout", 2.5),
         ("PUBLIC_UPLOADS", "Yes", "public_uploads", True),
-        ("TYPES", "PNG, jpg\npng", "types", ("jpg", "png")),
+        ("ALLOWED_EXTENSIONS", "PNG, jpg\npng", "allowed_extensions", ("jpg", "png")),
         ("MOUNT", "/srv/files", "mount", "/srv/files"),
         ("MOUNT", "/", "mount", "/"),
         ("STATUS", " /run/status ", "status", "/run/status"),
@@ -37,8 +37,8 @@ def test_good_values(variable, text, field, value):
         ("NAME", "", "GALLERY_NAME is not set"),
         ("NAME", "two words", "printable ASCII"),
         ("NAME", "x\ny", "printable ASCII"),
-        ("FOLDER", "", "GALLERY_FOLDER is not set"),
-        ("FOLDER", "files", "absolute path"),
+        ("DIRECTORY", "", "GALLERY_DIRECTORY is not set"),
+        ("DIRECTORY", "files", "absolute path"),
         ("MOUNT", "/srv/other", "below GALLERY_MOUNT, /srv/other"),
         ("MOUNT", "/srv/files/gallery", "below GALLERY_MOUNT"),
         ("SOCKET", "run/s", "absolute path"),
@@ -49,12 +49,12 @@ def test_good_values(variable, text, field, value):
         ("MAX_BYTES", "0", "at least 1"),
         ("MAX_BYTES", "2G", "whole number"),
         ("MAX_FILES", "0", "at least 1"),
-        ("DEADLINE", "0", "greater than 0"),
-        ("DEADLINE", "nan", "greater than 0"),
+        ("STORAGE_TIMEOUT", "0", "greater than 0"),
+        ("STORAGE_TIMEOUT", "nan", "greater than 0"),
         ("BODY_TIMEOUT", "-1", "greater than 0"),
-        ("TYPES", "", "extensions"),
-        ("TYPES", ".png", "extensions"),
-        ("TYPES", "png ../x", "extensions"),
+        ("ALLOWED_EXTENSIONS", "", "extensions"),
+        ("ALLOWED_EXTENSIONS", ".png", "extensions"),
+        ("ALLOWED_EXTENSIONS", "png ../x", "extensions"),
         ("PUBLIC_UPLOADS", "maybe", "true or false"),
         ("PUBLIC_UPLOADS", "false", "it must be set, unless"),
         ("FODLER", "/srv", "GALLERY_FODLER is not known"),
@@ -78,13 +78,13 @@ S3 = {"GALLERY_NAME": "web-01", "GALLERY_STORAGE": "s3", "GALLERY_BUCKET": "bkt"
         {"KEY_PREFIX": "sites/one/"},
         {"PUBLIC_PREFIX": "public", "PUBLIC_ACCESS": "true"},
         {"PUBLIC_PREFIX": "gallery-public"},
-        {"MAX_BYTES": "5368709120", "TICKET_LIFE": "43200", "LINK_LIFE": "604800"},
+        {"MAX_BYTES": "5368709120", "UPLOAD_URL_TTL": "43200", "DOWNLOAD_URL_TTL": "604800"},
         {"ENDPOINT_URL": "https://s3.example.com:8443", "BROWSER_ENDPOINT_URL": "http://localhost/"},
     ],
 )
 def test_good_settings_of_s3(more):
     settings = from_environment({**S3, **{f"GALLERY_{name}": text for name, text in more.items()}})
-    assert (settings.bucket, settings.folder) == ("bkt", "")
+    assert (settings.bucket, settings.directory) == ("bkt", "")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_good_settings_of_s3(more):
     [
         ("BUCKET", "", "GALLERY_BUCKET is not set; it is required"),
         ("BUCKET", "No_Bucket", "GALLERY_BUCKET is 'No_Bucket': 3 to 63 of a-z"),
-        ("FOLDER", "/srv/files", "must be empty with storage s3"),
+        ("DIRECTORY", "/srv/files", "must be empty with storage s3"),
         ("MOUNT", "/srv", "must be empty with storage s3"),
         ("KEY_PREFIX", "/gallery", "joined by '/'"),
         ("KEY_PREFIX", "a//b", "joined by '/'"),
@@ -107,11 +107,11 @@ def test_good_settings_of_s3(more):
         ("BROWSER_ENDPOINT_URL", "https://s3.example.com/x", "http:// or https://"),
         ("CA_BUNDLE", "ca.pem", "absolute path"),
         ("MAX_BYTES", "5368709121", "at most 5 GiB"),
-        ("TICKET_LIFE", "43201", "1 second to 12 hours"),
-        ("LINK_LIFE", "604801", "2 seconds to 7 days"),
-        ("LINK_LIFE", "1", "2 seconds to 7 days"),
-        ("TEMPORARY_AGE", "900", "longer than GALLERY_TICKET_LIFE"),
-        ("READY_EVERY", "0", "greater than 0"),
+        ("UPLOAD_URL_TTL", "43201", "1 second to 12 hours"),
+        ("DOWNLOAD_URL_TTL", "604801", "2 seconds to 7 days"),
+        ("DOWNLOAD_URL_TTL", "1", "2 seconds to 7 days"),
+        ("CLEANUP_AFTER", "900", "longer than GALLERY_UPLOAD_URL_TTL"),
+        ("PROBE_INTERVAL", "0", "greater than 0"),
     ],
 )
 def test_bad_settings_of_s3(variable, text, said):

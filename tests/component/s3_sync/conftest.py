@@ -28,7 +28,7 @@ def secure():
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder of a site, its files a minute old."""
+    """A directory of a site, its files a minute old."""
     root = tmp_path / "site"
     for name in ("index.html", "css/site.css", "img/a.png", "img/b.png", "robots.txt"):
         write(root / name, f"this is {name}\n".encode())

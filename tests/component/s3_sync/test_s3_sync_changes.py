@@ -359,11 +359,11 @@ def test_what_a_pull_brought_is_trusted_without_reading_it_in_the_end(server, tm
 def test_hostile_names_arrive_under_their_exact_name(server, tmp_path, how):
     for name in NAMES:
         write(tmp_path / "site" / name, name.encode())
-        write(tmp_path / "site/folder of" / name, name.encode())
+        write(tmp_path / "site/directory of" / name, name.encode())
     assert sync(server, tmp_path / "site", **how)["uploaded"] == 40
     assert content(server) == {
         **{name: name.encode() for name in NAMES},
-        **{f"folder of/{name}": name.encode() for name in NAMES},
+        **{f"directory of/{name}": name.encode() for name in NAMES},
     }
     assert sent(server, tmp_path / "site", how) == {}
     sync(server, tmp_path / "back", mode="pull", **how)
@@ -388,17 +388,17 @@ def odd(kind: str, root) -> str:
         return "'broken' leads nowhere"
     if kind == "loop":
         (root / "loop").symlink_to(".")
-        return "'loop' leads to a folder above it"
+        return "'loop' leads to a directory above it"
     if kind == "link out":
         (root / "out").symlink_to("/etc/passwd")
         return "'out' leads out of the tree"
     if kind == "pipe":
         os.mkfifo(root / "pipe")
-        return "'pipe' is neither file nor folder nor link"
+        return "'pipe' is neither file nor directory nor link"
     if kind == "socket":
         with socket.socket(socket.AF_UNIX) as plain:
             plain.bind(str(root / "sock"))
-        return "'sock' is neither file nor folder nor link"
+        return "'sock' is neither file nor directory nor link"
     raise AssertionError(kind)
 
 
@@ -485,7 +485,7 @@ def test_a_file_that_vanishes_is_reported(server, tree):
     assert set(content(server)) == {"css/site.css", "img/b.png"}
 
 
-def test_a_link_to_a_folder_is_judged_by_what_is_below_it(server, tree):
+def test_a_link_to_a_directory_is_judged_by_what_is_below_it(server, tree):
     (tree / "pictures").symlink_to("img")
     (tree / "lost").symlink_to("nowhere")
     for key in ("pictures/theirs.png", "lost/theirs.png"):
@@ -508,14 +508,14 @@ def test_loops_below_the_root_are_not_followed_at_all(server, tmp_path):
     (root / "two/m").symlink_to("../one")
     fault = refused(server, root)
     for path in ("up/deep/loop", "one/l/m", "two/m/l"):
-        assert f"'{path}' leads to a folder above it" in str(fault)
+        assert f"'{path}' leads to a directory above it" in str(fault)
     assert set(content(server)) == {"up/deep/f", "one/f", "two/g", "one/l/g", "two/m/f"}
 
 
 # deletes
 
 
-def test_neighbours_of_the_prefix_and_folder_markers_are_untouched(server, tree):
+def test_neighbours_of_the_prefix_and_directory_markers_are_untouched(server, tree):
     for key in ("web2/x", "website/y", "web", "web/", "web/old/", "other"):
         server.seed(key, b"theirs" if not key.endswith("/") else b"")
     server.seed("web/gone.txt", b"goes")
@@ -535,18 +535,18 @@ def test_neighbours_of_the_prefix_and_folder_markers_are_untouched(server, tree)
 # downloads
 
 
-def test_an_object_that_is_a_folder_too(server, tmp_path):
+def test_an_object_that_is_a_directory_too(server, tmp_path):
     server.seed("a", b"file")
     server.seed("a/b", b"below")
     server.seed("c", b"other")
     write(tmp_path / "back/extra", b"stays")
     fault = refused(server, tmp_path / "back", mode="pull", delete=True, max_delete={"percent": 100})
-    assert "the key 'a' cannot be a file here: it is a folder of other keys too" in str(fault)
+    assert "the key 'a' cannot be a file here: it is a directory of other keys too" in str(fault)
     assert files(tmp_path / "back") == {"a/b": b"below", "c": b"other", "extra": b"stays"}
 
 
 @pytest.mark.parametrize("key", ["../out", "a/../../out", "/abs", "a//b", "./a", "a/./b", "x" * 300])
-def test_keys_that_lead_out_of_the_folder(server, tmp_path, key):
+def test_keys_that_lead_out_of_the_directory(server, tmp_path, key):
     server.seed(key, b"evil")
     server.seed("good", b"good")
     fault = refused(server, tmp_path / "back", mode="pull", exclude=["none"])
@@ -554,14 +554,14 @@ def test_keys_that_lead_out_of_the_folder(server, tmp_path, key):
     assert files(tmp_path) == {"back/good": b"good"}
 
 
-def test_a_folder_that_is_a_link_out_of_the_tree(server, tmp_path):
+def test_a_directory_that_is_a_link_out_of_the_tree(server, tmp_path):
     (tmp_path / "back").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "back/a").symlink_to(tmp_path / "outside")
     server.seed("a/b", b"evil")
     server.seed("good", b"good")
     fault = refused(server, tmp_path / "back", mode="pull")
-    assert "'a' is no folder" in str(fault)
+    assert "'a' is no directory" in str(fault)
     assert files(tmp_path / "outside") == {}
     assert (tmp_path / "back/good").read_bytes() == b"good"
 

@@ -123,7 +123,7 @@ def test_a_schedule_with_a_key_is_refused_and_the_key_not_shown(tmp_path, word):
     [
         ({"file_mode": 0o644}, "file_mode must be an octal number in quotes such as '0644', got '420'"),
         ({"file_root": ""}, "file_root must be the path of a tree, got ''"),
-        ({"file_root": "logs"}, "file_root must be absolute, for a timer runs in no folder of its own, got 'logs'"),
+        ({"file_root": "logs"}, "file_root must be absolute, for a timer runs in no directory of its own, got 'logs'"),
     ],
 )
 def test_a_schedule_that_no_run_could_follow_is_refused_before_one(tmp_path, change, said):

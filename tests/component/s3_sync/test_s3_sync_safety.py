@@ -69,7 +69,7 @@ def all_excluded(root):
     ("make", "said"),
     [
         (missing, "is not there: nothing was changed; mend the path, or mount what belongs there"),
-        (a_pipe, "is neither a folder nor a file"),
+        (a_pipe, "is neither a directory nor a file"),
         (empty, "holds no file that takes part, and delete is on: nothing was changed"),
         (all_excluded, "holds no file that takes part, and delete is on"),
     ],
@@ -105,7 +105,7 @@ def test_an_empty_source_may_be_meant(seeded, tmp_path):
     assert set(content(seeded)) == {"web2/c.txt", "d.txt"}
 
 
-def test_an_empty_prefix_empties_no_folder(seeded, tmp_path):
+def test_an_empty_prefix_empties_no_directory(seeded, tmp_path):
     write(tmp_path / "back/x", b"x")
     fault = refused(seeded, tmp_path / "back", mode="pull", key_prefix="typo", delete=True, max_delete=ALL)
     assert "s3://bkt/typo/ holds no object that takes part, and delete is on: nothing was changed" in str(fault)
@@ -180,7 +180,7 @@ def test_a_disk_that_does_not_take_what_was_pulled_is_told(server, tmp_path, mon
     fault = refused(server, tmp_path / "back", mode="pull")
     assert "': Input/output error" in str(fault)
     assert fault.result["downloaded"] == 0
-    # what the disk did not take has no name; what only its folder did not take may have one
+    # what the disk did not take has no name; what only its directory did not take may have one
     assert len(files(tmp_path / "back")) == (number if when == "after" else 0)
 
 
@@ -233,11 +233,16 @@ def test_each_file_system_of_a_tree_is_synced(server, tmp_path, monkeypatch):
         _tree, "_sync_all", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
     )
     assert sync(server, tmp_path / "back", mode="pull")["downloaded"] == 20
-    assert sorted(path.rpartition("/")[2] for path in synced) == ["a", "a", "b", "b"]  # the files, then their folders
+    assert sorted(path.rpartition("/")[2] for path in synced) == [
+        "a",
+        "a",
+        "b",
+        "b",
+    ]  # the files, then their directories
 
 
 @pytest.mark.parametrize("number", [2, 20])
-def test_a_folder_that_goes_while_a_pull_runs_costs_what_is_in_it(server, tmp_path, monkeypatch, number):
+def test_a_directory_that_goes_while_a_pull_runs_costs_what_is_in_it(server, tmp_path, monkeypatch, number):
     for place in range(number):
         server.seed(f"b/{place:02}", b"x")
     server.seed("a/x", b"x")
@@ -282,7 +287,7 @@ def test_a_file_that_is_replaced_keeps_owner_and_mode(server, tmp_path):
     )
 
 
-def test_a_folder_that_cannot_be_made(server):
+def test_a_directory_that_cannot_be_made(server):
     server.seed("a.txt", b"a")
     fault = refused(server, "/proc/self/fd/nowhere", mode="pull")
     assert "file_root '/proc/self/fd/nowhere' cannot be made (" in str(fault)
@@ -350,15 +355,15 @@ def test_the_limit_speaks_before_a_fleet_is_changed(server, tmp_path, mode):
 
 def test_what_was_pushed_through_links_can_be_pulled_again(server, tmp_path):
     write(tmp_path / "site/a.txt", b"a")
-    write(tmp_path / "site/folder/c.txt", b"c")
+    write(tmp_path / "site/directory/c.txt", b"c")
     (tmp_path / "site/b.txt").symlink_to("a.txt")
-    (tmp_path / "site/linked").symlink_to("folder")
+    (tmp_path / "site/linked").symlink_to("directory")
     assert sync(server, tmp_path / "site")["uploaded"] == 4
     server.seed("linked/c.txt", b"changed there")
     told = sync(server, tmp_path / "site", mode="pull", delete=True)
     assert told["changed"] is False
     assert sorted(told["warnings"]) == ["'b.txt' is a link", "'linked' is a link"]
-    assert (tmp_path / "site/folder/c.txt").read_bytes() == b"c"
+    assert (tmp_path / "site/directory/c.txt").read_bytes() == b"c"
 
 
 def test_a_link_to_what_a_pull_brings_or_takes_away(server, tmp_path):
@@ -600,9 +605,9 @@ def test_headers_that_are_changed_after_the_listing_are_not_remembered_as_those_
 
 
 def test_a_root_that_its_reader_may_not_enter(seeded):
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        os.chmod(folder, 0o755)
-        root = pathlib.Path(folder) / "site"
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        root = pathlib.Path(directory) / "site"
         write(root / "a.txt", b"a")
         root.chmod(0)
         nobody = 65534
@@ -736,14 +741,14 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
     assert content(server)["b.txt"] == (b"after!" if again else b"before")
 
 
-def test_an_object_that_a_folder_took_the_place_of_is_deleted(server, tmp_path):
-    for key in ("folder", "linked", "../out", "/etc/passwd"):
+def test_an_object_that_a_directory_took_the_place_of_is_deleted(server, tmp_path):
+    for key in ("directory", "linked", "../out", "/etc/passwd"):
         server.seed(key, b"old")
-    for path in ("site/folder/a", "site/b", "out"):
+    for path in ("site/directory/a", "site/b", "out"):
         write(tmp_path / path, b"new")
-    (tmp_path / "site/linked").symlink_to("folder")
+    (tmp_path / "site/linked").symlink_to("directory")
     assert sync(server, tmp_path / "site", delete=True, max_delete=ALL, exclude=[])["deleted"] == 4
-    assert set(content(server)) == {"folder/a", "linked/a", "b"}
+    assert set(content(server)) == {"directory/a", "linked/a", "b"}
 
 
 def test_a_file_that_is_being_written_is_waited_for(server, tmp_path, monkeypatch):
@@ -795,8 +800,8 @@ def test_a_file_without_a_pause_between_writes(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("local", "key", "why"),
     [
-        ("k/y", "k", "a folder is in its place: move that away"),
-        ("docs", "docs/x.css", "'docs' is no folder: move that away"),
+        ("k/y", "k", "a directory is in its place: move that away"),
+        ("docs", "docs/x.css", "'docs' is no directory: move that away"),
     ],
 )
 @pytest.mark.parametrize("include", [["*"], ["*.css", "k"]])

@@ -26,7 +26,7 @@ def sync(weed, root, **options) -> dict:
 
 
 def test_both_ways(weed, tree, tmp_path):
-    write(tree / "a b", b"in folder order this comes after a/b")
+    write(tree / "a b", b"in directory order this comes after a/b")
     write(tree / "a/b", b"below")
     write(tree / 'ü +%&<>"', b"odd")
     write(tree / "empty", b"")

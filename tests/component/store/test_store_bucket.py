@@ -291,7 +291,7 @@ def test_an_own_statement_that_is_too_wide_is_mended(lab, client, ready):
 
 
 def test_the_proof_can_fail(lab, client, ready, monkeypatch):
-    monkeypatch.setattr(verify, "DEADLINE", 0.1)
+    monkeypatch.setattr(verify, "TIMEOUT", 0.1)
     found, where = apply.login(options(lab))
     wish = spec.wish(options(lab, **OPEN))
     with pytest.raises(BucketError, match="without credentials got 403 and should be answered"):

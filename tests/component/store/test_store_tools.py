@@ -16,7 +16,7 @@ NAMES = ["index.html", "a b", "a/b", "a/c/d.txt", "ü/é.txt", "big.bin"]
 
 @pytest.fixture
 def tree(tmp_path) -> pathlib.Path:
-    """A few files; in folder order `a/b` would come before `a b`."""
+    """A few files; in directory order `a/b` would come before `a b`."""
     root = tmp_path / "tree"
     for number, name in enumerate(NAMES):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,7 @@ def test_open_connections_of_the_lab_are_ended(start, tmp_path):
     assert other.poll() is None
 
 
-def test_inventory_and_lab_name_the_same_short_folder():
+def test_inventory_and_lab_name_the_same_short_directory():
     told = yaml.safe_load((ROOT / "inventories/lab/group_vars/aws_ec2/connection.yml").read_text())
     lab = Lab("a" * 15, 0)
     path = told["ansible_control_path_dir"].replace("{{ aws_tags.Lab }}", lab.name)

@@ -89,7 +89,7 @@ class Gallery:
 
     @contextlib.asynccontextmanager
     async def _life(self, _app: Starlette) -> AsyncIterator[None]:
-        self._calls = Calls(_THREADS, self._settings.deadline)
+        self._calls = Calls(_THREADS, self._settings.storage_timeout)
         self._rooms = uploads.Rooms()
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(self._tidy())]
@@ -103,7 +103,7 @@ class Gallery:
             assert isinstance(self._storage, S3)  # it was made by the same settings
             self._direct = Direct(self._storage, self._calls)
             self._tickets = Tickets(self._settings, Incoming(self._storage, self._settings), self._calls)
-            self._watch = Watch(self._storage.look, self._settings.ready_every, self._settings.ready_deadline)
+            self._watch = Watch(self._storage.look, self._settings.probe_interval, self._settings.probe_timeout)
             tasks.append(loop.create_task(self._watch.run()))
         yield
         for task in tasks:
@@ -113,7 +113,7 @@ class Gallery:
         while True:
             try:
                 for storage in (self._storage, self._previews):
-                    await self._calls.run(storage.tidy, self._settings.temporary_age, deadline=_LONG)
+                    await self._calls.run(storage.tidy, self._settings.cleanup_after, timeout=_LONG)
             except Problem as problem:
                 _LOG.warning("cleaning up: %s", problem)
             await asyncio.sleep(_TIDY)

@@ -28,8 +28,8 @@ PATTERN = (
 )
 """Every key, and nothing else, matches this from end to end; Python and nginx read it alike.
 
-The file lies at FOLDER/outer/inner/KEY: an outer folder spans 12.7 days, an inner one 18 minutes. nginx:
-location ~ "^/files/(?P<key>PATTERN)$" { alias FOLDER/$outer/$inner/$key; }
+The file lies at DIRECTORY/outer/inner/KEY: an outer directory spans 12.7 days, an inner one 18 minutes. nginx:
+location ~ "^/files/(?P<key>PATTERN)$" { alias DIRECTORY/$outer/$inner/$key; }
 """
 OUTER, INNER = re.compile(f"{_DIGIT}{{3}}"), re.compile(f"{_DIGIT}{{2}}")
 _KEY = re.compile(PATTERN)
@@ -67,8 +67,8 @@ def time_part(at: float) -> str:
     return _base32(_LAST - int(at * 1_000_000), _TIME)
 
 
-def folders(key: str) -> tuple[str, str]:
-    """The outer and the inner folder that hold a key."""
+def directories(key: str) -> tuple[str, str]:
+    """The outer and the inner directory that hold a key."""
     return key[:3], key[3:5]
 
 

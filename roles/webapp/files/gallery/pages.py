@@ -59,7 +59,7 @@ class Pages:
         environment.globals.update(
             settings=settings, images=media_types.IMAGES, sign_in=access.SIGN_IN, static=self._address
         )
-        environment.globals.update(taken=taken(settings.types))
+        environment.globals.update(taken=taken(settings.allowed_extensions))
         self._templates = environment
 
     def _address(self, name: str) -> str:

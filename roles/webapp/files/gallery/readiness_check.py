@@ -21,22 +21,22 @@ _SOON = 2.0  # seconds to the next look while the storage is away
 class Watch:
     """What the last look at the storage found; look() raises a Problem when it is away."""
 
-    def __init__(self, look: Callable[[], object], every: float, deadline: float) -> None:
-        self._look, self._every, self._deadline = look, every, deadline
+    def __init__(self, look: Callable[[], object], every: float, timeout: float) -> None:
+        self._look, self._every, self._timeout = look, every, timeout
         self._found = Readiness(False, sentence="The storage has not been asked yet; it is just now.")
         self._at = time.monotonic()
 
     def found(self) -> Readiness:
         """The last word."""
         age = time.monotonic() - self._at
-        if age > _STALE * (self._every + self._deadline):
+        if age > _STALE * (self._every + self._timeout):
             return Readiness(False, sentence=f"The storage was last asked {age:.0f} s ago; gallery's log may tell why.")
         return self._found
 
     async def run(self) -> None:
         """Look for ever."""
         # of its own: it must not wait behind the visitors' calls
-        calls = Calls(2, self._deadline)
+        calls = Calls(2, self._timeout)
         while True:
             try:
                 await calls.run(self._look)

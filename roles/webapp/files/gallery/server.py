@@ -46,7 +46,7 @@ def _own_socket(settings: Settings) -> socket.socket:
             os.unlink(path)  # left behind by a process that was killed
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(path)
-        os.chmod(path, 0o666)  # noqa: S103 - the folder decides who may connect
+        os.chmod(path, 0o666)  # noqa: S103 - the directory decides who may connect
         return listening
     except OSError as fault:
         raise BadSetting(f"{path or settings.port} cannot be listened on: {fault.strerror}.") from None
@@ -69,7 +69,7 @@ def _configuration(settings: Settings, storage: Storage, password: Callable[[], 
 
 def _storage(settings: Settings) -> Storage:
     if settings.storage == "efs":
-        return Efs(settings.folder, settings.mount)
+        return Efs(settings.directory, settings.mount)
     # only here: efs needs nothing of it
     from gallery.s3.bucket import Place
     from gallery.storage.s3 import S3

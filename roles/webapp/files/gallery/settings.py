@@ -26,7 +26,7 @@ class Settings:
 
     name: str
     """The host's name in the inventory: the header X-Served-By and the badge show it."""
-    folder: str = ""
+    directory: str = ""
     """efs: where the files lie, for example /srv/files/gallery. It is made if only its parent exists."""
     mount: str = ""
     """efs: the path at which NFS must be mounted, for example /srv/files; empty: no mount is required."""
@@ -48,13 +48,13 @@ class Settings:
     """s3: where browsers go, if it is another place than servers use."""
     ca_bundle: str = ""
     """s3: the file with the certificates that the endpoint is judged by; empty: the system's."""
-    ticket_life: float = 900.0
+    upload_url_ttl: float = 900.0
     """s3: seconds in which an upload must begin after it was asked for."""
-    link_life: float = 3600.0
+    download_url_ttl: float = 3600.0
     """s3: seconds for which a link holds that was made just now; it is the same for half of them."""
-    ready_every: float = 10.0
+    probe_interval: float = 10.0
     """s3: seconds from one look at the bucket to the next."""
-    ready_deadline: float = 5.0
+    probe_timeout: float = 5.0
     """s3: seconds that such a look may take."""
     title: str = "Gallery"
     """What the page is called."""
@@ -72,13 +72,13 @@ class Settings:
     """The largest file, in bytes."""
     max_files: int = 20
     """The most files in one request."""
-    types: tuple[str, ...] = _TYPES
+    allowed_extensions: tuple[str, ...] = _TYPES
     """The extensions that may be uploaded, without dots."""
-    deadline: float = 5.0
+    storage_timeout: float = 5.0
     """Seconds that a call of the storage may take."""
     body_timeout: float = 30.0
     """Seconds without a byte of the body, or with fewer than 4 KiB in each, after which an upload is given up."""
-    temporary_age: float = 86400.0
+    cleanup_after: float = 86400.0
     """Seconds after which what a killed server left of an upload is removed. It must be longer than any upload."""
 
 
@@ -108,7 +108,7 @@ def _extensions(text: str) -> tuple[str, ...]:
     return found
 
 
-_REQUIRED = {"efs": ["folder"], "s3": ["bucket"]}
+_REQUIRED = {"efs": ["directory"], "s3": ["bucket"]}
 _READERS: dict[str, Callable[[str], Any]] = {
     "str": str, "int": _whole, "float": _seconds, "bool": _truth, "tuple[str, ...]": _extensions,
 }  # fmt: skip
@@ -116,15 +116,17 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
     """What must hold: (holds, variable, what is needed)."""
-    paths = ("folder", "mount", "socket", "status", "password_file", "ca_bundle")
+    paths = ("directory", "mount", "socket", "status", "password_file", "ca_bundle")
     within = (
-        settings.storage != "efs" or not settings.mount or settings.folder.startswith(settings.mount.rstrip("/") + "/")
+        settings.storage != "efs"
+        or not settings.mount
+        or settings.directory.startswith(settings.mount.rstrip("/") + "/")
     )
     return [
         (settings.storage in ("efs", "s3"), "STORAGE", "the storages are efs and s3"),
         (re.fullmatch("[!-~]{1,255}", settings.name) is not None, "NAME", "printable ASCII without blanks is needed"),
         *(((getattr(settings, path) or "/")[0] == "/", path.upper(), "an absolute path is needed") for path in paths),
-        (within, "FOLDER", f"it must lie below GALLERY_MOUNT, {settings.mount}"),
+        (within, "DIRECTORY", f"it must lie below GALLERY_MOUNT, {settings.mount}"),
         (settings.port < 65536, "PORT", "a port is at most 65535"),
         (settings.max_bytes > 0, "MAX_BYTES", "at least 1 is needed"),
         (settings.max_files > 0, "MAX_FILES", "at least 1 is needed"),
@@ -156,7 +158,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     addresses = ("endpoint_url", "browser_endpoint_url")
     return [
         (not endpoint.bucket_fault(settings.bucket), "BUCKET", "3 to 63 of a-z, 0-9, '.' and '-' are needed"),
-        (not settings.folder, "FOLDER", "it must be empty with storage s3"),
+        (not settings.directory, "DIRECTORY", "it must be empty with storage s3"),
         (not settings.mount, "MOUNT", "it must be empty with storage s3"),
         (_PREFIX_OF_KEYS.fullmatch(own) is not None, "KEY_PREFIX", prefix),
         (not settings.public_prefix or _PREFIX_OF_KEYS.fullmatch(public) is not None, "PUBLIC_PREFIX", prefix),
@@ -169,10 +171,10 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
         *((is_place(getattr(settings, name)), name.upper(), "http:// or https:// and a host are needed") for name in addresses),
         (settings.max_bytes <= _LARGEST, "MAX_BYTES", "S3 takes at most 5 GiB in one request, 5368709120"),
         # what became of a ticket is remembered until the bucket's lifecycle rule clears up, a day later
-        (1 <= settings.ticket_life <= 43200, "TICKET_LIFE", "1 second to 12 hours are possible"),
+        (1 <= settings.upload_url_ttl <= 43200, "UPLOAD_URL_TTL", "1 second to 12 hours are possible"),
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html
-        (2 <= settings.link_life <= 604800, "LINK_LIFE", "2 seconds to 7 days are possible"),
-        (settings.temporary_age > settings.ticket_life, "TEMPORARY_AGE", "it must be longer than GALLERY_TICKET_LIFE"),
+        (2 <= settings.download_url_ttl <= 604800, "DOWNLOAD_URL_TTL", "2 seconds to 7 days are possible"),
+        (settings.cleanup_after > settings.upload_url_ttl, "CLEANUP_AFTER", "it must be longer than GALLERY_UPLOAD_URL_TTL"),
     ]  # fmt: skip
 
 

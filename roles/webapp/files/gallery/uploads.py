@@ -81,10 +81,10 @@ class _Intake:
     async def _begin(self, filename: str) -> None:
         self._files += 1
         if self._writers:  # what it may hold of the last file is held for each of them
-            await self._calls.run(self._writers[-1].end, deadline=self._storage.patience)
+            await self._calls.run(self._writers[-1].end, timeout=self._storage.patience)
         if self._files > self._settings.max_files:
             raise Problem(413, f"One request takes at most {self._settings.max_files} files: send the others after it.")
-        self._name = keys.safe_name(filename, self._settings.types)
+        self._name = keys.safe_name(filename, self._settings.allowed_extensions)
         self._preview, self._size = None, 0
 
     def _begin_preview(self) -> None:
@@ -118,7 +118,7 @@ class _Intake:
         large = len(self._buffer) > _SMALL
         await self._flush()
         if large:
-            await self._calls.run(self._writers[-1].end, deadline=self._storage.patience)
+            await self._calls.run(self._writers[-1].end, timeout=self._storage.patience)
         self._leave()
 
     async def _flush(self) -> None:
@@ -130,7 +130,7 @@ class _Intake:
             put = self._storage.put
             self._writers.append(await self._calls.run(put, self._name, undo=lambda late: late.abort()))
         if block:
-            await self._calls.run(self._writers[-1].write, block, deadline=self._storage.patience)
+            await self._calls.run(self._writers[-1].write, block, timeout=self._storage.patience)
 
     def _leave(self) -> None:
         if self._room:
@@ -156,7 +156,7 @@ class _Intake:
             raise Problem(400, "The form holds no file: choose one.")
         entries = []
         for number, writer in enumerate(self._writers):
-            entries.append(await self._calls.run(writer.publish, deadline=self._storage.patience))
+            entries.append(await self._calls.run(writer.publish, timeout=self._storage.patience))
             if number in self._previews:
                 await self._publish_preview(entries[-1].key, self._previews[number])
         return entries

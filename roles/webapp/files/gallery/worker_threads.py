@@ -27,12 +27,12 @@ _AWAY = "The storage does not answer; gallery works again when it does."
 
 
 class Calls:
-    """A pool of threads for calls that may block for ever; deadline (seconds) is how long a caller waits."""
+    """A pool of threads for calls that may block for ever; timeout (seconds) is how long a caller waits."""
 
-    def __init__(self, threads: int, deadline: float) -> None:
+    def __init__(self, threads: int, timeout: float) -> None:
         self._pool = ThreadPoolExecutor(threads, "storage")
         self._threads = threads
-        self._deadline = deadline
+        self._timeout = timeout
         self._until: dict[object, float] = {}  # when each call that runs now is late
 
     async def run(
@@ -40,15 +40,15 @@ class Calls:
         function: Callable[[Unpack[_Arguments]], _Result],
         *arguments: Unpack[_Arguments],
         undo: Callable[[_Result], object] | None = None,
-        deadline: float = 0.0,
+        timeout: float = 0.0,
     ) -> _Result:
         """What the function returns. Too late it is of no use to the caller any more: undo(result) is called then.
 
-        deadline is this call's own, when it is longer than the others'.
+        timeout is this call's own, when it is longer than the others'.
         """
         if self._all_hang():
             raise away(_AWAY)
-        seconds = max(deadline, self._deadline)
+        seconds = max(timeout, self._timeout)
         job = self._pool.submit(self._work, seconds, lambda: function(*arguments))
         try:
             return await self._outcome(job, seconds)
@@ -62,7 +62,7 @@ class Calls:
     async def finish(self, function: Callable[[], object]) -> None:
         """Call a function that cleans up, whenever a thread is free; the caller waits a second at most."""
         try:
-            await self._outcome(self._pool.submit(self._work, self._deadline, function), min(1.0, self._deadline))
+            await self._outcome(self._pool.submit(self._work, self._timeout, function), min(1.0, self._timeout))
         except asyncio.TimeoutError:
             pass
         except (OSError, Problem) as fault:
@@ -92,4 +92,4 @@ class Calls:
 
     def _take_back(self, job: Future[_Result], undo: Callable[[_Result], object]) -> None:
         if not job.cancelled() and job.exception() is None:
-            self._pool.submit(self._work, self._deadline, lambda: undo(job.result()))
+            self._pool.submit(self._work, self._timeout, lambda: undo(job.result()))

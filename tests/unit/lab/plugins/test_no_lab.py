@@ -16,11 +16,11 @@ from tests.support import ROOT
 INVENTORY = ROOT / "inventories/lab/lab.aws_ec2.yml"
 
 
-def inventory(folder: pathlib.Path, port: int) -> None:
+def inventory(directory: pathlib.Path, port: int) -> None:
     """Write a copy of the lab's inventory whose endpoint is another port."""
     text = INVENTORY.read_text()
     assert "127.0.0.1:5570\n" in text
-    (folder / INVENTORY.name).write_text(text.replace("127.0.0.1:5570\n", f"127.0.0.1:{port}\n"))
+    (directory / INVENTORY.name).write_text(text.replace("127.0.0.1:5570\n", f"127.0.0.1:{port}\n"))
 
 
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/verify.yml"])

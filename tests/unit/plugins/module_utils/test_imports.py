@@ -58,8 +58,8 @@ def faults(package: str, text: str) -> list[str]:
 
 
 def sources(package: str) -> list[pathlib.Path]:
-    folder = ROOT / "roles/webapp/files/gallery" if package == "gallery" else PACKAGES / package
-    return sorted(folder.rglob("*.py"))
+    directory = ROOT / "roles/webapp/files/gallery" if package == "gallery" else PACKAGES / package
+    return sorted(directory.rglob("*.py"))
 
 
 def test_every_package_has_its_rule():
@@ -126,7 +126,7 @@ def test_with_efs_gallery_loads_nothing_of_s3(tmp_path):
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
         "from gallery import server, settings\n"
-        "given = settings.from_environment({'GALLERY_STORAGE': 'efs', 'GALLERY_FOLDER': sys.argv[3], 'GALLERY_NAME': 'a',\n"
+        "given = settings.from_environment({'GALLERY_STORAGE': 'efs', 'GALLERY_DIRECTORY': sys.argv[3], 'GALLERY_NAME': 'a',\n"
         "    'GALLERY_PUBLIC_UPLOADS': 'true', 'GALLERY_PORT': '8000'})\n"
         "server._configuration(given, server._storage(given), lambda: '').load()\n"
         "print([name for name in sys.modules if '_s3' in name or name.startswith(('gallery.s3', 'gallery.storage.s3', 'boto'))])"
@@ -142,9 +142,11 @@ def test_with_efs_gallery_loads_nothing_of_s3(tmp_path):
 
 def test_timers_get_whole_packages():
     program = apply.program()
-    folder = f"{apply.plan.PROGRAM_FOLDER}/{HOME.replace('.', '/')}"
+    directory = f"{apply.plan.PROGRAM_DIRECTORY}/{HOME.replace('.', '/')}"
     own = {
-        f"{folder}/{package}/{path.name}": path.read_text() for package in apply.PACKAGES for path in sources(package)
+        f"{directory}/{package}/{path.name}": path.read_text()
+        for package in apply.PACKAGES
+        for path in sources(package)
     }
     assert {path: program[path] for path in own} == own
     rest = set(program) - set(own)

@@ -51,7 +51,7 @@ PUSH = {
     ],
     "concurrency": "8", "validate_certs": "no", "ec2_region": "eu-west-1", "s3_url": None, "cache": "none", "mode": "push",
     "storage_class": "STANDARD_IA", "pages": ["\u00fcn\u00ef.html"], "verify": 0, "profile": None, "allow_empty_source": True,
-    "schedule": {"when": "Mon *-*-* 03:00", "delay": "900", "deadline": "60", "user": "backup"},
+    "schedule": {"when": "Mon *-*-* 03:00", "delay": "900", "timeout": "60", "user": "backup"},
 }  # fmt: skip
 PULL = {
     "name": "restore", "bucket": "other", "file_root": "~/restore/", "mode": "pull", "file_mode": "0640", "symlinks": "skip",
@@ -189,7 +189,7 @@ def test_absent_needs_nothing_but_the_name(run):
     [
         ({"exlude": ["*.env"]}, "schedules.exlude. Supported parameters include: access_key, "),
         ({"max_delete": {"percnt": 5}}, "schedules.max_delete.percnt. Supported parameters include: count, percent."),
-        ({"schedule": {"wen": "daily"}}, "schedules.schedule.wen. Supported parameters include: deadline, delay, "),
+        ({"schedule": {"wen": "daily"}}, "schedules.schedule.wen. Supported parameters include: timeout, delay, "),
         ({"schedule": {"when": "daily", "state": "gone"}}, "value of state must be one of: present, absent, got: gone"),
         ({"mode": "both"}, "value of mode must be one of: push, pull, got: both found in schedules"),
         ({"name": ...}, "missing required arguments: name found in schedules"),

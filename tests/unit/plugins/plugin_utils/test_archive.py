@@ -8,31 +8,31 @@ from ansible_collections.samefiles.aws.plugins.module_utils._webapp import ident
 from ansible_collections.samefiles.aws.plugins.plugin_utils import archive
 
 
-def make_tree(folder):
-    (folder / "sub").mkdir(parents=True)
-    (folder / "sub/run").write_text("#!/bin/sh\n")
-    (folder / "sub/run").chmod(0o755)
-    (folder / "data").write_bytes(b"\0" * 1000)
-    (folder / "link").symlink_to("sub/run")
-    (folder / "__pycache__").mkdir()
-    (folder / "__pycache__/x.pyc").write_bytes(b"x")
+def make_tree(directory):
+    (directory / "sub").mkdir(parents=True)
+    (directory / "sub/run").write_text("#!/bin/sh\n")
+    (directory / "sub/run").chmod(0o755)
+    (directory / "data").write_bytes(b"\0" * 1000)
+    (directory / "link").symlink_to("sub/run")
+    (directory / "__pycache__").mkdir()
+    (directory / "__pycache__/x.pyc").write_bytes(b"x")
 
 
 def test_an_archive_depends_on_its_files_alone(tmp_path):
     sums = []
     for number, name in enumerate(("one", "two")):
-        folder = tmp_path / name
-        folder.mkdir()
-        make_tree(folder)
-        os.utime(folder / "data", (number, number))
-        archive.pack(str(folder), str(tmp_path / f"{name}.tar.gz"))
-        sums.append((identity.checksum(str(tmp_path / f"{name}.tar.gz")), archive.digest(str(folder))))
+        directory = tmp_path / name
+        directory.mkdir()
+        make_tree(directory)
+        os.utime(directory / "data", (number, number))
+        archive.pack(str(directory), str(tmp_path / f"{name}.tar.gz"))
+        sums.append((identity.checksum(str(tmp_path / f"{name}.tar.gz")), archive.digest(str(directory))))
     assert sums[0] == sums[1]
     (tmp_path / "two/data").chmod(0o755)
     assert archive.digest(str(tmp_path / "two")) != sums[0][1]
 
 
-def test_a_packed_folder_comes_out_as_it_was(tmp_path):
+def test_a_packed_directory_comes_out_as_it_was(tmp_path):
     (tmp_path / "app").mkdir()
     make_tree(tmp_path / "app")
     archive.pack(str(tmp_path / "app"), str(tmp_path / "app.tar.gz"))

@@ -54,7 +54,7 @@ def test_each_side_has_its_syncs_whatever_they_are_called():
         {"name": "logs", "schedule": {"when": "daily"}},
         {"name": "late", "side": "controller", "schedule": {"when": "daily"}},
     ]
-    names = ["s3_sync_of_controller", "s3_sync_of_host", "s3_sync_now", "s3_sync_both_sides"]
+    names = ["__s3_sync_of_controller", "__s3_sync_of_host", "__s3_sync_now", "__s3_sync_both_sides"]
     shown = "{{ [" + ", ".join(names) + "] | to_json }}"
     argv = [
         "ansible",

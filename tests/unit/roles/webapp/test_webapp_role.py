@@ -21,7 +21,7 @@ def test_nginx_finds_files_by_gallery_s_own_pattern():
     text = (ROLE / "templates/files.conf.j2").read_text().replace("{{ __webapp_digit }}", VARS["__webapp_digit"])
     found = re.search(r'location ~ "\^/files/\(\?<key>(.*)\)\$"', text).group(1)
     assert found.replace("(?<", "(?P<") == keys.PATTERN
-    assert "alias {{ webapp_folder }}/$outer/$inner/$key;" in text
+    assert "alias {{ webapp_directory }}/$outer/$inner/$key;" in text
 
 
 def test_nginx_shows_what_gallery_shows():
@@ -102,19 +102,19 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
         ({}, ""),
         ({"webapp_bucket": ""}, "webapp_bucket of web-01 is empty: webapp_storage: s3 needs the name of a bucket."),
         ({"webapp_max_upload_mib": 5121}, "webapp_max_upload_mib of web-01 is 5121: a browser sends a file to S3 in one"),
-        ({"webapp_tidy_after": 900}, "webapp_tidy_after of web-01 is 900, and webapp_ticket_life is 900: what has begun"),
+        ({"webapp_cleanup_after": 900}, "webapp_cleanup_after of web-01 is 900, and webapp_upload_url_ttl is 900: what has begun"),
         ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix of the"),
         ({"webapp_public_prefix": "gallery/public"}, "neither may lie in the other, choose another prefix."),
-        ({"webapp_link_life": 2}, ""),
-        ({"webapp_link_life": 604800}, ""),
-        ({"webapp_link_life": 1}, "webapp_link_life of web-01 is 1: S3 takes links of 2 seconds to 7 days"),
-        ({"webapp_link_life": 1_000_000}, "webapp_link_life of web-01 is 1000000: S3 takes links of 2 seconds to 7 days"),
-        ({"webapp_link_life": "604801"}, ", set 2 to 604800 seconds."),
-        ({"webapp_ticket_life": 1}, ""),
-        ({"webapp_ticket_life": 43200}, ""),
-        ({"webapp_ticket_life": 0}, f"webapp_ticket_life of web-01 is 0: what became of a ticket is known for a day, {SECONDS}"),
-        ({"webapp_ticket_life": 43201}, SECONDS),
-        ({"webapp_ticket_life": 43201, "webapp_tidy_after": 900_000}, SECONDS),
+        ({"webapp_download_url_ttl": 2}, ""),
+        ({"webapp_download_url_ttl": 604800}, ""),
+        ({"webapp_download_url_ttl": 1}, "webapp_download_url_ttl of web-01 is 1: S3 takes links of 2 seconds to 7 days"),
+        ({"webapp_download_url_ttl": 1_000_000}, "webapp_download_url_ttl of web-01 is 1000000: S3 takes links of 2 seconds to 7 days"),
+        ({"webapp_download_url_ttl": "604801"}, ", set 2 to 604800 seconds."),
+        ({"webapp_upload_url_ttl": 1}, ""),
+        ({"webapp_upload_url_ttl": 43200}, ""),
+        ({"webapp_upload_url_ttl": 0}, f"webapp_upload_url_ttl of web-01 is 0: what became of a ticket is known for a day, {SECONDS}"),
+        ({"webapp_upload_url_ttl": 43201}, SECONDS),
+        ({"webapp_upload_url_ttl": 43201, "webapp_cleanup_after": 900_000}, SECONDS),
         ({"webapp_key_prefix": "sites/one/"}, ""),
         ({"webapp_key_prefix": ""}, f"webapp_key_prefix of web-01 is empty: {WORDS}"),
         ({"webapp_key_prefix": "my site"}, f"webapp_key_prefix of web-01 is my site: {WORDS}"),
@@ -156,7 +156,7 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
     ],
 )  # fmt: skip
 def test_the_role_refuses_what_gallery_would_not_start_with(given, said):
-    """So that --check tells it, and not the start deadline of a release."""
+    """So that --check tells it, and not the start timeout of a release."""
     found = refusal(**{**S3, **given})
     assert (said in found) is True
     assert (found != "") is (said != "")
@@ -169,7 +169,7 @@ def test_the_role_refuses_what_gallery_would_not_start_with(given, said):
         assert "eim" not in str(fault)
     else:
         # the role is stricter: an hour for what is on its way; and the proxy is no setting of gallery's own
-        assert found == "" or found.startswith(("webapp_tidy_after", "webapp_environment.HTTPS_PROXY"))
+        assert found == "" or found.startswith(("webapp_cleanup_after", "webapp_environment.HTTPS_PROXY"))
 
 
 def test_the_ranges_are_told():

@@ -74,12 +74,12 @@ class Place:
             )
 
         self._buckets = {
-            "quick": made(told.deadline),
+            "quick": made(told.storage_timeout),
             "steady": made(_STEADY),
             # who asked has gone before a second copy could be waited for
             "patient": made(PATIENCE, again=PATIENCE / 10),
             # the look is soon repeated, and its pauses must leave time for a sentence
-            "watch": made(told.ready_deadline, attempts=2),
+            "watch": made(told.probe_timeout, attempts=2),
         }
 
     def bucket(self, patience: str = "quick") -> Bucket:

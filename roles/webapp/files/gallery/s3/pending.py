@@ -40,7 +40,7 @@ class Incoming:
         with self._place.explained("Signing"):
             key, signer, where = self.files.new_key(name), presign.Signer(*self._place.signer()), self._place.outside()
         place = self.files.incoming(key)
-        return presign.ticket(where, signer, place, key, size, sha256, told.ticket_life, told.public_access)
+        return presign.ticket(where, signer, place, key, size, sha256, told.upload_url_ttl, told.public_access)
 
     def confirm(self, key: str) -> Confirmed:
         """Publish what was uploaded by a ticket, when it is what it must be. May be asked again, and by several at once.
@@ -82,7 +82,7 @@ class Incoming:
         name, extension = shown(keys.name_of(key)), keys.extension_of(key)
         if head.size > self._settings.max_bytes:
             raise Problem(413, f"{name} is larger than {self._settings.max_bytes} bytes, the limit here.")
-        if extension not in self._settings.types:
+        if extension not in self._settings.allowed_extensions:
             raise Problem(415, f"Files like {name} are not taken: upload another kind.")
         if media_types.is_image(extension) and not media_types.fits(extension, self._first(key, head)):
             raise Problem(415, f"{name} is no {extension} picture inside: its first bytes differ.")

@@ -68,7 +68,7 @@ def parse(text: bytes, settings: Settings) -> tuple[str, int, str]:
         raise Problem(400, 'A ticket is asked for with texts as "name", "type", "sha256" and a whole number as "size".')
     if sha256 and not checksums.is_sha256(sha256):
         raise Problem(400, f"sha256 is {shown(sha256)}: 64 hexadecimal digits are needed.")
-    safe = keys.safe_name(name, settings.types)
+    safe = keys.safe_name(name, settings.allowed_extensions)
     if size < 1:
         raise Problem(400, f"{shown(safe)} is empty: there is nothing to keep.")
     if size > settings.max_bytes:
@@ -83,7 +83,7 @@ class Tickets:
 
     def __init__(self, settings: Settings, incoming: Incoming, calls: Calls) -> None:
         self._settings, self._incoming, self._calls = settings, incoming, calls
-        self._allowance = Allowance(_OF_ONE, settings.ticket_life)
+        self._allowance = Allowance(_OF_ONE, settings.upload_url_ttl)
         self._slots = uploads.Rooms(_TOGETHER, PATIENCE / 2)
         self._works: dict[str, asyncio.Future[Confirmed]] = {}  # the confirmations under way, by key
 
@@ -124,7 +124,7 @@ class Tickets:
         """Confirm in one of the slots."""
         await self._slots.take()
         try:
-            return await self._calls.run(self._incoming.confirm, key, deadline=_LONGEST)
+            return await self._calls.run(self._incoming.confirm, key, timeout=_LONGEST)
         finally:
             self._slots.give()
 

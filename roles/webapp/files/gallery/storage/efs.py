@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The storage `efs`: files in one folder of a shared file system (NFSv4.1), or of any local one.
+"""The storage `efs`: files in one directory of a shared file system (NFSv4.1), or of any local one.
 
 A file is published by link() and unlink() of its temporary name. link() is the one call of NFSv4.1 that is atomic and
 refuses to replace an existing name; a rename would replace it, and renameat2(RENAME_NOREPLACE) does not exist there.
@@ -28,15 +28,15 @@ from gallery.errors import Problem, away, missing, shown
 from gallery.storage.base import Entry, Page, Reader, Storage, Writer
 
 _TEMPORARY = re.compile("[0-9a-f]{32}[.]part")
-_SYNC = 8 * 1024 * 1024  # bytes that wait to be sent at most: the last fsync of a large file would outlast its deadline
-_TRIES = 8  # a folder may be removed by a delete between being made or seen and being used, but not again and again
+_SYNC = 8 * 1024 * 1024  # bytes that wait to be sent at most: the last fsync of a large file would outlast its timeout
+_TRIES = 8  # a directory may be removed by a delete between being made or seen and being used, but not again and again
 # O_NONBLOCK: opening a pipe that somebody put there must not wait
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # ENXIO: a socket
 
 
-def _sync_folder(path: str) -> None:
+def _sync_directory(path: str) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -47,10 +47,10 @@ def _sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-def _make_folder(path: str) -> None:
+def _make_directory(path: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)
-        _sync_folder(os.path.dirname(path))
+        _sync_directory(os.path.dirname(path))
 
 
 def _open_file(path: str) -> tuple[int, os.stat_result] | None:
@@ -73,7 +73,7 @@ def _open_file(path: str) -> tuple[int, os.stat_result] | None:
 
 
 def _listed(path: str) -> os.stat_result | None:
-    """Size and time of a file that its folder names; None when opening it says that it is no file, or gone since."""
+    """Size and time of a file that its directory names; None when opening it says that it is no file, or gone since."""
     with contextlib.suppress(OSError):
         about = os.lstat(path)
         if stat.S_ISREG(about.st_mode):
@@ -82,7 +82,7 @@ def _listed(path: str) -> os.stat_result | None:
         found = _open_file(path)
     except OSError as fault:
         if fault.errno == errno.ESTALE:
-            return None  # its folder was removed by another server, so it was as well
+            return None  # its directory was removed by another server, so it was as well
         raise
     if found is None:
         return None
@@ -90,15 +90,15 @@ def _listed(path: str) -> os.stat_result | None:
     return found[1]
 
 
-def _names(folder: str, lasting: bool = False) -> list[str]:
-    """The names in a folder; none when there is no such folder, or no more.
+def _names(directory: str, lasting: bool = False) -> list[str]:
+    """The names in a directory; none when there is no such directory, or no more.
 
-    A folder that another server removes while it is read is a stale handle; the next try looks for one of the same name that
-    was made since. Only a lasting folder is never removed: that it is stale for good is a fault of the mount.
+    A directory that another server removes while it is read is a stale handle; the next try looks for one of the same name that
+    was made since. Only a lasting directory is never removed: that it is stale for good is a fault of the mount.
     """
     for attempt in range(_TRIES):
         try:
-            return os.listdir(folder)
+            return os.listdir(directory)
         except (FileNotFoundError, NotADirectoryError):
             break
         except OSError as fault:
@@ -136,7 +136,7 @@ class _Writer(Writer):
             about = os.fstat(self._descriptor)
             self._close()
             self._key = self._storage.link(self._temporary, self._name, about.st_ino, key)
-            _sync_folder(os.path.dirname(self._storage.path(self._key)))
+            _sync_directory(os.path.dirname(self._storage.path(self._key)))
             os.unlink(self._temporary)
             return Entry(self._key, self._size, about.st_mtime, self._hash.hexdigest())
 
@@ -170,10 +170,10 @@ class _Reader(Reader):
 
 
 class Efs(Storage):
-    """Files below a folder, which must lie on the NFS mount when one is named."""
+    """Files below a directory, which must lie on the NFS mount when one is named."""
 
-    def __init__(self, folder: str, mount: str = "") -> None:
-        self._folder = folder
+    def __init__(self, directory: str, mount: str = "") -> None:
+        self._directory = directory
         self._mount = mount
 
     @contextlib.contextmanager
@@ -186,22 +186,22 @@ class Efs(Storage):
             if fault.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise Problem(507, f"{doing} failed: the storage is full; delete some files.") from fault
             why = fault.strerror or str(fault)
-            raise away(f"{doing} failed in {self._folder}: {why}; the server's log and mount tell more.") from fault
+            raise away(f"{doing} failed in {self._directory}: {why}; the server's log and mount tell more.") from fault
 
     def path(self, key: str) -> str:
         """Where a key's file lies."""
-        return os.path.join(self._folder, *keys.folders(key), key)
+        return os.path.join(self._directory, *keys.directories(key), key)
 
     def put(self, name: str) -> Writer:
-        """Begin a new file in the folder .tmp."""
-        folder = os.path.join(self._folder, ".tmp")
-        temporary = os.path.join(folder, f"{secrets.token_hex(16)}.part")
+        """Begin a new file in the directory .tmp."""
+        directory = os.path.join(self._directory, ".tmp")
+        temporary = os.path.join(directory, f"{secrets.token_hex(16)}.part")
         with self.explained("Writing"):
             try:
                 descriptor = os.open(temporary, _CREATE, 0o644)
             except FileNotFoundError:
-                _make_folder(self._folder)
-                _make_folder(folder)
+                _make_directory(self._directory)
+                _make_directory(directory)
                 descriptor = os.open(temporary, _CREATE, 0o644)
             return _Writer(self, name, temporary, descriptor)
 
@@ -214,7 +214,7 @@ class Efs(Storage):
                 os.link(temporary, path)
                 return key
             except FileNotFoundError:
-                self._make_folders(key)
+                self._make_directories(key)
             except FileExistsError:
                 if self._is_ours(path, inode):
                     return key
@@ -229,11 +229,11 @@ class Efs(Storage):
         os.close(found[0])
         return found[1].st_ino == inode
 
-    def _make_folders(self, key: str) -> None:
-        outer, inner = keys.folders(key)
+    def _make_directories(self, key: str) -> None:
+        outer, inner = keys.directories(key)
         with contextlib.suppress(FileNotFoundError):  # a delete took the outer one away again: the next try makes it
-            _make_folder(os.path.join(self._folder, outer))
-            _make_folder(os.path.join(self._folder, outer, inner))
+            _make_directory(os.path.join(self._directory, outer))
+            _make_directory(os.path.join(self._directory, outer, inner))
 
     def open(self, key: str) -> Reader:
         """Open a file."""
@@ -245,11 +245,11 @@ class Efs(Storage):
         return _Reader(self, Entry(key, about.st_size, about.st_mtime), descriptor)
 
     def list(self, after: str, limit: int) -> Page:
-        """Part of the listing; opens only the folders that it needs.
+        """Part of the listing; opens only the directories that it needs.
 
-        Whether a file is shown is decided by its folder, which is opened and read. Attributes tell size and time only, which
+        Whether a file is shown is decided by its directory, which is opened and read. Attributes tell size and time only, which
         never change: NFS delivers them with the names, and 60 opens would be dear (a page took seconds under load). Where
-        attributes deny what the folder said they are not believed: opening the file decides.
+        attributes deny what the directory said they are not believed: opening the file decides.
         """
         entries: list[Entry] = []
         with self.explained("Listing"):
@@ -264,22 +264,22 @@ class Efs(Storage):
 
     def _keys(self, after: str) -> Iterator[str]:
         """All keys after one, in order."""
-        first, second = keys.folders(after)
+        first, second = keys.directories(after)
         for outer in sorted(
-            name for name in _names(self._folder, True) if name >= first and keys.OUTER.fullmatch(name)
+            name for name in _names(self._directory, True) if name >= first and keys.OUTER.fullmatch(name)
         ):
             low = second if outer == first else ""
-            folder = os.path.join(self._folder, outer)
-            for inner in sorted(name for name in _names(folder) if name >= low and keys.INNER.fullmatch(name)):
-                here = [name for name in _names(os.path.join(folder, inner)) if name > after]
+            directory = os.path.join(self._directory, outer)
+            for inner in sorted(name for name in _names(directory) if name >= low and keys.INNER.fullmatch(name)):
+                here = [name for name in _names(os.path.join(directory, inner)) if name > after]
                 heapq.heapify(here)  # a page needs few of many: cheaper than sorting them all
                 while here:
                     key = heapq.heappop(here)
-                    if keys.is_key(key) and keys.folders(key) == (outer, inner):
+                    if keys.is_key(key) and keys.directories(key) == (outer, inner):
                         yield key
 
     def delete(self, key: str) -> None:
-        """Remove a file, and its folders when they are empty."""
+        """Remove a file, and its directories when they are empty."""
         if not keys.is_key(key):
             raise missing(key)
         path = self.path(key)
@@ -289,21 +289,21 @@ class Efs(Storage):
                 os.unlink(path)
             except (FileNotFoundError, NotADirectoryError):
                 raise missing(key) from None
-            _sync_folder(inner)
+            _sync_directory(inner)
             with contextlib.suppress(OSError):  # it is not empty: the server decides that, at once
                 os.rmdir(inner)
                 os.rmdir(os.path.dirname(inner))
 
     def previews(self) -> Efs:
-        """Files in the folder .previews of this one's: no key begins with a dot."""
-        return type(self)(os.path.join(self._folder, ".previews"), self._mount)
+        """Files in the directory .previews of this one's: no key begins with a dot."""
+        return type(self)(os.path.join(self._directory, ".previews"), self._mount)
 
     def tidy(self, age: float) -> None:
         """Remove temporary files that nobody has written to for age seconds."""
         with self.explained("Cleaning up"):
-            folder = os.path.join(self._folder, ".tmp")
-            for name in _names(folder):
-                path = os.path.join(folder, name)
+            directory = os.path.join(self._directory, ".tmp")
+            for name in _names(directory):
+                path = os.path.join(directory, name)
                 found = _open_file(path) if _TEMPORARY.fullmatch(name) else None
                 if found is None:
                     continue

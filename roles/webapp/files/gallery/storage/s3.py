@@ -246,10 +246,12 @@ class S3(Storage):
             where = self.place.outside()
             # nobody may ask for other headers without a signature
             if self._settings.public_access and not self._small and not download:
-                return presign.Link(presign.plain_url(where, self.object(key)), int(self._settings.link_life / 2))
+                return presign.Link(
+                    presign.plain_url(where, self.object(key)), int(self._settings.download_url_ttl / 2)
+                )
             signer = presign.Signer(*self.place.signer())
         name = keys.name_of(key) if download else ""
-        return presign.link(where, signer, method, self.object(key), self._settings.link_life, name)
+        return presign.link(where, signer, method, self.object(key), self._settings.download_url_ttl, name)
 
     # what was left behind
 

@@ -15,7 +15,7 @@ from tests.support.efs_host import FS, want
         ("mount.nfs4: access denied by server while mounting x:/", f"{FS} refuses this client (access denied)"),
         (
             "mount.nfs4: mounting x:/a failed, reason given by server: No such file or directory",
-            f"{FS} has no folder /a",
+            f"{FS} has no directory /a",
         ),
         ('Failed to resolve "fs-1.efs.x.amazonaws.com" - check', "does not resolve: see its id and region"),
         ("mount.nfs4: Connection refused", "see whether its tunnel runs"),

@@ -66,7 +66,7 @@ def test_lines_that_are_not_ours_are_byte_identical(lines, newline, draw):
 
 
 @given(st.text(st.characters(min_codepoint=32, exclude_characters="/\x7f", exclude_categories=["Cs"]), min_size=1))
-def test_any_name_of_a_folder_survives_fstab(name):
+def test_any_name_of_a_directory_survives_fstab(name):
     if name in (".", ".."):
         return
     item = want({"path": f"/srv/{name}"})[0]

@@ -133,7 +133,7 @@ def owner_changed(host):
 
 
 def guard_lost(host):
-    host.facts.points["/srv/files"] = Point("folder", guarded=False, how="immutable")
+    host.facts.points["/srv/files"] = Point("directory", guarded=False, how="immutable")
 
 
 def retry_removed(host):
@@ -174,7 +174,7 @@ def test_one_break(broken, steps, interrupts):
     assert host.plan(items).steps == []
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, timeout=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([case[0] for case in BREAKS]), max_size=6, unique=True), st.booleans())
 def test_any_breaks_together_are_mended_or_reported(breaks, safe):
     host, items = converged(SITE, {"path": "/srv/other", "file_system": OTHER})
@@ -256,7 +256,7 @@ def other_file_system(host):
 
 def files_below(host):
     host.unmount("/srv/files")
-    host.facts.points["/srv/files"] = Point("folder", ("a.jpg", "b.jpg"), guarded=False, how="immutable")
+    host.facts.points["/srv/files"] = Point("directory", ("a.jpg", "b.jpg"), guarded=False, how="immutable")
 
 
 def frozen(host):
@@ -454,7 +454,7 @@ def test_a_known_port_is_kept_and_a_taken_one_avoided():
 
 def test_warns_about_files_that_a_right_mount_hides():
     host, items = converged({})
-    host.facts.points["/srv/files"] = Point("folder", ("old.jpg",), how="immutable")
+    host.facts.points["/srv/files"] = Point("directory", ("old.jpg",), how="immutable")
     plan = host.plan(items)
     assert (plan.steps, plan.problems) == ([], [])
     assert "hides files of the server's own disk (old.jpg)" in plan.warnings[0]

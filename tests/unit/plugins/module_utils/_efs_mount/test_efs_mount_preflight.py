@@ -71,7 +71,7 @@ def test_a_server_that_hangs_up_wants_tls(server):
 
 
 def test_a_server_that_says_nothing(server, monkeypatch):
-    monkeypatch.setattr(preflight, "ANSWER_DEADLINE", 0.3)
+    monkeypatch.setattr(preflight, "ANSWER_TIMEOUT", 0.3)
     server(None)
     assert "does not answer within" in preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
 

@@ -20,7 +20,10 @@ def faults(*mounts, region="eu-central-1", transport="stunnel"):
     [
         ({"path": "data"}, "mounts[0].path must be absolute, got 'data'"),
         ({"path": ""}, "mounts[0].path must be absolute, got ''"),
-        ({"path": "/"}, "mounts[0].path must not be '/', the root of the server: choose a folder such as /srv/files"),
+        (
+            {"path": "/"},
+            "mounts[0].path must not be '/', the root of the server: choose a directory such as /srv/files",
+        ),
         (
             {"path": "/srv/../etc"},
             "mounts[0].path must be written without '.', '..', double and trailing slashes, got '/srv/../etc': use '/etc'",

@@ -55,7 +55,7 @@ def test_a_command_that_ignores_the_polite_signal_is_killed(monkeypatch):
     done = process.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], 0.3)
     assert done.code is None
     assert time.monotonic() - started < 30
-    assert process.run(["sleep", "60"], 0.1).said() == "nothing before its deadline"
+    assert process.run(["sleep", "60"], 0.1).said() == "nothing before its timeout"
 
 
 def test_a_child_that_stays_behind_is_not_waited_for():

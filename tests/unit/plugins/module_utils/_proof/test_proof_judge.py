@@ -87,7 +87,7 @@ def test_a_mount_that_only_some_hosts_have_is_proved_among_them():
     assert (proof["agree"], [len(mount["pairs"]) for mount in proof["mounts"]]) == (True, [9, 1])
 
 
-def test_two_mounts_of_one_folder_have_tokens_of_their_own():
+def test_two_mounts_of_one_directory_have_tokens_of_their_own():
     assert judge.token_name("/a", "web-01") != judge.token_name("/b", "web-01")
 
 

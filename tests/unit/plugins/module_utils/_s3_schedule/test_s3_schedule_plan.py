@@ -109,7 +109,7 @@ def test_a_pull_may_write():
             _plan.Schedule("logs", "daily", OPTIONS, delay=-1),
             "schedules[0].delay must be a number of seconds, got -1",
         ),
-        (_plan.Schedule("logs", "daily", OPTIONS, deadline=0), "schedules[0].deadline must be"),
+        (_plan.Schedule("logs", "daily", OPTIONS, timeout=0), "schedules[0].timeout must be"),
         (_plan.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
         (_plan.Schedule("logs", "daily", OPTIONS, side="controller"), "schedules[0].side must be host, for timers"),
         (

@@ -55,22 +55,22 @@ def test_which_files_take_part(include, exclude, path, taken):
 
 
 @pytest.mark.parametrize(
-    ("exclude", "folder", "entered"),
+    ("exclude", "directory", "entered"),
     [
         ("a/**", "a", False), ("a/**", "a/b", False), ("a/", "a", False), ("a/x**/**", "a", True), ("a/x**/**", "a/x1", False),
         ("a/b", "a", True), ("**/tmp/", "a/tmp", False), ("**/tmp/", "tmp/b", False), ("**/x/*", "x", True), ("?//", "a", True), ("*.d", "a.d/b", False),
     ],
 )  # fmt: skip
-def test_which_folders_are_entered(exclude, folder, entered):
-    assert Chooser(Rules(exclude=(exclude,))).enters(folder) is entered
+def test_which_directories_are_entered(exclude, directory, entered):
+    assert Chooser(Rules(exclude=(exclude,))).enters(directory) is entered
 
 
 @given(
-    exclude=st.text(st.sampled_from("ab/*x?"), min_size=1, max_size=6), folder=st.text(st.sampled_from("abx/"), min_size=1, max_size=5),
+    exclude=st.text(st.sampled_from("ab/*x?"), min_size=1, max_size=6), directory=st.text(st.sampled_from("abx/"), min_size=1, max_size=5),
     name=st.text(st.sampled_from("abxy/"), min_size=1, max_size=3),
 )  # fmt: skip
-def test_no_folder_is_passed_by_that_holds_what_takes_part(exclude, folder, name):
-    path = f"{folder}/{name}"
+def test_no_directory_is_passed_by_that_holds_what_takes_part(exclude, directory, name):
+    path = f"{directory}/{name}"
     assume(not _plan.unsafe(path))
     choose = Chooser(Rules(exclude=(exclude,)))
     if choose.takes(path):

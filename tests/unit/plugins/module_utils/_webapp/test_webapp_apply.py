@@ -22,14 +22,14 @@ from ansible_collections.samefiles.aws.plugins.module_utils._webapp.steps import
 def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
     told = []
 
-    def run(argv, _deadline):
+    def run(argv, _timeout):
         told.append(argv[:2])
         if argv[0] == "journalctl":
             return process.Done(0, "no room", "")
         return process.Done(code, "", "Job failed")
 
     monkeypatch.setattr(apply.process, "run", run)
-    given = {"archive": "", "environment": {}, "health": "/", "start_deadline": 1, "port": 80}
+    given = {"archive": "", "environment": {}, "health_path": "/", "start_timeout": 1, "port": 80}
     step = ReloadUnit("reload the front", "webapp-front.service")
     with pytest.raises(executor.Failed) as fault:
         apply.Executor(1, given).run([step])

@@ -24,9 +24,9 @@ def hostile(name, **attributes):
         (hostile("/etc/cron.d/x"), "lies outside it"),
         (hostile("link", type=tarfile.SYMTYPE, linkname="/etc/shadow"), "outside it: remove the link"),
         (hostile("a/link", type=tarfile.SYMTYPE, linkname="../../x"), "outside it: remove the link"),
-        (hostile("pipe", type=tarfile.FIFOTYPE), "neither file nor folder nor link"),
-        (hostile("device", type=tarfile.CHRTYPE), "neither file nor folder nor link"),
-        (hostile("hard", type=tarfile.LNKTYPE, linkname="/etc/shadow"), "neither file nor folder nor link"),
+        (hostile("pipe", type=tarfile.FIFOTYPE), "neither file nor directory nor link"),
+        (hostile("device", type=tarfile.CHRTYPE), "neither file nor directory nor link"),
+        (hostile("hard", type=tarfile.LNKTYPE, linkname="/etc/shadow"), "neither file nor directory nor link"),
     ],
 )
 def test_an_archive_that_reaches_out_is_refused(tmp_path, member, said):

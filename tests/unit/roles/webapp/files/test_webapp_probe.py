@@ -37,12 +37,14 @@ UNDER = "40 30 0:51 / /srv/files/deep rw - nfs4 fs:/deep rw\n"
 class Running:
     """A probe that looks five times a second."""
 
-    def __init__(self, home: pathlib.Path, mount: str, folder: str | None, textfile: str, **environment: str) -> None:
-        self.home, self.folder = home, home / "share"
-        self.folder.mkdir()
+    def __init__(
+        self, home: pathlib.Path, mount: str, directory: str | None, textfile: str, **environment: str
+    ) -> None:
+        self.home, self.directory = home, home / "share"
+        self.directory.mkdir()
         self.say(ROOT + NFS)
         self.status, self.ready, self.textfile = home / "status.json", home / "ready", pathlib.Path(textfile)
-        arguments = [mount, str(self.folder) if folder is None else folder, "web-01", "0.2", "0.5"]
+        arguments = [mount, str(self.directory) if directory is None else directory, "web-01", "0.2", "0.5"]
         with open(home / "journal", "wb") as journal:
             self.process = subprocess.Popen(
                 [sys.executable, "-B", "-c", PROGRAM, str(home), *arguments, str(self.status), textfile],
@@ -64,7 +66,7 @@ class Running:
             assert self.process.poll() is None
             with contextlib.suppress(FileNotFoundError):
                 told = json.loads(self.status.read_text())
-                # a round may wait its whole deadline before it speaks
+                # a round may wait its whole timeout before it speaks
                 if told["at"] - 0.5 * (not told["ok"]) > since:
                     time.sleep(0.1)  # the other files follow
                     return told
@@ -72,8 +74,8 @@ class Running:
         raise AssertionError("the probe says nothing")
 
     def up(self) -> str:
-        """The gauge samefiles_share_up."""
-        return next(line for line in self.textfile.read_text().splitlines() if line.startswith("samefiles_share_up "))
+        """The gauge samefiles_mount_up."""
+        return next(line for line in self.textfile.read_text().splitlines() if line.startswith("samefiles_mount_up "))
 
     def children(self) -> list[str]:
         """The probe's children."""
@@ -89,8 +91,10 @@ def start(tmp_path):
     """A function that starts a probe; it is ended after the test, with what it left."""
     running = []
 
-    def begin(mount: str = "/srv/files", folder: str | None = None, textfile: str = "", **environment: str) -> Running:
-        running.append(Running(tmp_path, mount, folder, textfile or str(tmp_path / "webapp.prom"), **environment))
+    def begin(
+        mount: str = "/srv/files", directory: str | None = None, textfile: str = "", **environment: str
+    ) -> Running:
+        running.append(Running(tmp_path, mount, directory, textfile or str(tmp_path / "webapp.prom"), **environment))
         return running[-1]
 
     yield begin
@@ -102,7 +106,7 @@ def start(tmp_path):
 def is_up(probed: Running) -> None:
     told = probed.told()
     assert (told["ok"], told["problem"], told["every"]) == (True, "", 0.2)
-    assert probed.up() == "samefiles_share_up 1"
+    assert probed.up() == "samefiles_mount_up 1"
     assert probed.ready.exists()
 
 
@@ -110,19 +114,19 @@ def is_down(probed: Running, said: str) -> None:
     told = probed.told()
     assert told["ok"] is False
     assert said in told["problem"]
-    assert probed.up() == "samefiles_share_up 0"
+    assert probed.up() == "samefiles_mount_up 0"
     assert not probed.ready.exists()
 
 
 def test_a_share_that_answers(start):
     probed = start()
     is_up(probed)
-    assert float((probed.folder / ".probe/web-01").read_text()) == pytest.approx(time.time(), abs=5)
+    assert float((probed.directory / ".probe/web-01").read_text()) == pytest.approx(time.time(), abs=5)
     assert {path.stat().st_mode & 0o777 for path in (probed.status, probed.textfile, probed.ready)} == {0o644}
     # as Prometheus reads it
     lines = probed.textfile.read_text().splitlines()
     names = [line.split()[0] for line in lines if not line.startswith("#")]
-    assert names == ["samefiles_share_up", "samefiles_share_probe_seconds", "samefiles_share_probe_time_seconds"]
+    assert names == ["samefiles_mount_up", "samefiles_mount_probe_seconds", "samefiles_mount_probe_time_seconds"]
     assert [line.split()[2] for line in lines if line.startswith("# TYPE")] == names
 
 
@@ -139,7 +143,7 @@ def test_a_share_that_is_unmounted_and_mounted_again(start):
     assert [line[:12] for line in probed.journal()] == ["the share an", "no share is ", "a file syste", "the share an"]
 
 
-def test_a_share_that_hangs_costs_one_process_and_its_deadline(start):
+def test_a_share_that_hangs_costs_one_process_and_its_timeout(start):
     probed = start()
     is_up(probed)
     (probed.home / "frozen").touch()
@@ -154,8 +158,8 @@ def test_a_share_that_hangs_costs_one_process_and_its_deadline(start):
 def test_a_share_that_fails(start):
     probed = start()
     is_up(probed)
-    probed.folder.rename(probed.home / "away")
-    probed.folder.write_text("no folder")
+    probed.directory.rename(probed.home / "away")
+    probed.directory.write_text("no directory")
     is_down(probed, "the share at /srv/files fails: Not a directory")
 
 
@@ -173,27 +177,27 @@ def test_a_child_that_dies_is_no_good_word(start):
     assert not probed.ready.exists()
 
 
-def test_without_a_folder_nothing_is_left_on_the_share(start, tmp_path):
-    probed = start(mount="", folder="")
+def test_without_a_directory_nothing_is_left_on_the_share(start, tmp_path):
+    probed = start(mount="", directory="")
     is_up(probed)
-    assert list(probed.folder.iterdir()) == []
+    assert list(probed.directory.iterdir()) == []
     (probed.home / "frozen").touch()
-    is_down(probed, "the folder / does not answer")
+    is_down(probed, "the directory / does not answer")
 
 
 def test_a_share_that_is_only_asked_may_fail_too(start, tmp_path):
-    probed = start(mount=f"{tmp_path}/gone", folder="")
+    probed = start(mount=f"{tmp_path}/gone", directory="")
     is_down(probed, "no share is mounted")
     probed.say(ROOT + NFS.replace("/srv/files", f"{tmp_path}/gone"))
     is_down(probed, f"the share at {tmp_path}/gone fails: No such file or directory")
 
 
 def test_metrics_that_cannot_be_written_are_told_once_and_are_no_fault_of_the_share(start, tmp_path):
-    probed = start(textfile="/no/such/folder/webapp.prom")
+    probed = start(textfile="/no/such/directory/webapp.prom")
     for _ in range(3):
         assert probed.told()["ok"] is True
     assert probed.ready.exists()
-    said = "the metrics cannot be written to /no/such/folder/webapp.prom: No such file or directory"
+    said = "the metrics cannot be written to /no/such/directory/webapp.prom: No such file or directory"
     assert probed.journal() == [said, "the share answers"]
 
 
