@@ -66,7 +66,7 @@ def set_up(server, root: pathlib.Path, tree: dict, bucket: dict, prefix: str) ->
         server.seed(key, b"neighbour")
 
 
-@settings(timeout=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=SIDE, bucket=SIDE, options=OPTIONS, fault=FAULTS)
 def test_check_mode_is_the_run_and_an_error_deletes_nothing(double, tree, bucket, options, fault):
     with tempfile.TemporaryDirectory() as directory:

@@ -189,7 +189,7 @@ def test_absent_needs_nothing_but_the_name(run):
     [
         ({"exlude": ["*.env"]}, "schedules.exlude. Supported parameters include: access_key, "),
         ({"max_delete": {"percnt": 5}}, "schedules.max_delete.percnt. Supported parameters include: count, percent."),
-        ({"schedule": {"wen": "daily"}}, "schedules.schedule.wen. Supported parameters include: timeout, delay, "),
+        ({"schedule": {"wen": "daily"}}, "schedules.schedule.wen. Supported parameters include: delay, "),
         ({"schedule": {"when": "daily", "state": "gone"}}, "value of state must be one of: present, absent, got: gone"),
         ({"mode": "both"}, "value of mode must be one of: push, pull, got: both found in schedules"),
         ({"name": ...}, "missing required arguments: name found in schedules"),

@@ -330,7 +330,7 @@ STATES = st.builds(
 WISHES = st.sampled_from([{}, OPEN, {"public_prefix": "public"}, {"cors_origins": []}, {**OPEN, "versioning": False}])
 
 
-@settings(max_examples=500, timeout=None)
+@settings(max_examples=500, deadline=None)
 @given(STATES, WISHES)
 def test_every_bucket_converges_safely_or_is_refused(state, options):
     wanted = wish(**options)

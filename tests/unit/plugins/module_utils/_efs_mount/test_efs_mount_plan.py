@@ -174,7 +174,7 @@ def test_one_break(broken, steps, interrupts):
     assert host.plan(items).steps == []
 
 
-@settings(max_examples=200, timeout=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([case[0] for case in BREAKS]), max_size=6, unique=True), st.booleans())
 def test_any_breaks_together_are_mended_or_reported(breaks, safe):
     host, items = converged(SITE, {"path": "/srv/other", "file_system": OTHER})
