@@ -44,7 +44,7 @@ BREAKS = [
     (double_line, "/etc/fstab is not what it should be"),
     (stop_tunnel, "does not answer|through a tunnel that does not run"),
     (disable_tunnel, "is not enabled, so it would not start at boot"),
-    (lead_tunnel_astray, "it leads to"),
+    (lead_tunnel_astray, "it is connected to"),
 ]
 
 

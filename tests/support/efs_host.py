@@ -14,7 +14,13 @@ from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import (
     tunnel_unit,
 )
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
-from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import Facts, Listener, Point, Root, State
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import (
+    Facts,
+    Listener,
+    Mountpoint,
+    Root,
+    State,
+)
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from ansible_collections.samefiles.aws.plugins.module_utils._host.steps import (
     EnableUnit,
@@ -61,9 +67,11 @@ class Host:
             facts.addresses.setdefault(item.host, (item.host,) if item.mount_target else ())
             parents = [mount for mount in facts.mounts if item.path.startswith(mount.path + "/") and mount.path != "/"]
             if parents:
-                facts.points[item.path] = Point("shared", how="shared", guarded=item.path in facts.points)
+                facts.mountpoints[item.path] = Mountpoint(
+                    "shared", how="shared", guarded=item.path in facts.mountpoints
+                )
             else:
-                facts.points.setdefault(item.path, Point("missing", guarded=False, how="immutable"))
+                facts.mountpoints.setdefault(item.path, Mountpoint("missing", guarded=False, how="immutable"))
         return facts
 
     def plan(self, items, safe: bool = False) -> _plan.Plan:
@@ -146,15 +154,15 @@ class Host:
         self.do_start(step)
 
     def do_guard(self, step):
-        assert not self.facts.points.get(step.path, Point("missing")).names
-        self.facts.points[step.path] = Point("directory", how=step.how)
+        assert not self.facts.mountpoints.get(step.path, Mountpoint("missing")).names
+        self.facts.mountpoints[step.path] = Mountpoint("directory", how=step.how)
 
     def do_nest(self, step):
-        self.facts.points[step.path] = Point("shared", how="shared")
+        self.facts.mountpoints[step.path] = Mountpoint("shared", how="shared")
 
     def do_unguard(self, step):
         assert not self.facts.at(step.path)
-        self.facts.points[step.path] = Point("directory", guarded=False, how="immutable")
+        self.facts.mountpoints[step.path] = Mountpoint("directory", guarded=False, how="immutable")
 
     def do_mount(self, step):
         item = step.item
@@ -173,8 +181,8 @@ class Host:
             port = self.next_port = self.next_port + 1
             self.listen(port, f"{system}.efs.{REGION}.amazonaws.com", "", "efs-proxy")
             listener = self.facts.listeners[port]
-            point = options.get("accesspoint")
-            self.facts.states.append(State(system, point, entry.path, port, True, listener.peers))
+            access_point = options.get("accesspoint")
+            self.facts.states.append(State(system, access_point, entry.path, port, True, listener.peers))
             source, options["port"] = f"127.0.0.1:{directory}", str(port)
         elif "port" in options:
             assert int(options["port"]) in self.facts.listeners, "the tunnel does not listen"

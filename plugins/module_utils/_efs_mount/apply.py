@@ -30,7 +30,7 @@ _LISTEN_TIMEOUT = 10.0  # seconds until a started tunnel must listen
 
 def _holders(path: str) -> list[str]:
     """Processes that use a mount, found without touching it."""
-    found = []
+    holders = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root"]
         try:
@@ -43,9 +43,9 @@ def _holders(path: str) -> list[str]:
             except OSError:
                 continue
             if target == path or target.startswith(path + "/"):
-                found.append(f"{files.read_text(f'/proc/{pid}/comm').strip()} ({pid})")
+                holders.append(f"{files.read_text(f'/proc/{pid}/comm').strip()} ({pid})")
                 break
-    return found
+    return holders
 
 
 class Executor(executor.Executor):
@@ -83,10 +83,10 @@ class Executor(executor.Executor):
     # units
 
     def _stop(self, step: StopUnit) -> None:
-        self.undo.append(lambda: self._revive(step.unit))
+        self.undo.append(lambda: self._restore_unit(step.unit))
         self._systemctl("disable", "--quiet", "--no-reload", "--now", step.unit)
 
-    def _revive(self, unit: str) -> None:
+    def _restore_unit(self, unit: str) -> None:
         self._systemctl("daemon-reload")
         if tunnel_unit.file_system_of(unit):
             self._systemctl("enable", "--quiet", "--now", unit)
@@ -110,7 +110,7 @@ class Executor(executor.Executor):
         self._await_listening(step.unit, step.port)
 
     def _restart_tunnel(self, step: RestartTunnel) -> None:
-        # taken back once the files are: with the former configuration
+        # undone once the files are: with the former configuration
         self.undo.insert(0, lambda: self._systemctl("restart", step.unit))
         self._systemctl("restart", step.unit)
         self._await_listening(step.unit, step.port)
@@ -124,7 +124,7 @@ class Executor(executor.Executor):
     def _unmount(self, path: str) -> None:
         until = time.monotonic() + _BUSY
         while self._at(path):  # whatever was stacked there
-            # no look at the path itself: its server may be gone
+            # the path itself is not read: its server may be gone
             done = process.run(["umount", "--no-canonicalize", path], self.timeout)
             if done.code is None:
                 raise Failed(f"unmounting {path} did not end within {self.timeout:.0f} s: its server does not answer")
@@ -146,18 +146,18 @@ class Executor(executor.Executor):
         item = step.item
         self.undo.append(lambda: process.run(["umount", "--no-canonicalize", item.path], self.timeout))
         done = process.run(["mount", item.path], self.timeout)
-        there = self._at(item.path)
-        if done.code is None and not there:
+        mounted = self._at(item.path)
+        if done.code is None and not mounted:
             raise Failed(
-                f"{item.where}: mounting {item.file_system} at {item.path} did not end within {self.timeout:.0f} s: "
+                f"{item.label}: mounting {item.file_system} at {item.path} did not end within {self.timeout:.0f} s: "
                 f"{done.said()}"
             )
-        if done.code and not there:
+        if done.code and not mounted:
             raise Failed(diagnosis.explain(item, done.said()))
-        if not there:
+        if not mounted:
             said = f" and said: {done.said()}" if done.error or done.out else ""
             raise Failed(
-                f"{item.where}: mount ended with code 0{said}, but nothing is mounted at {item.path} (mount.efs does this "
+                f"{item.label}: mount ended with code 0{said}, but nothing is mounted at {item.path} (mount.efs does this "
                 "when network.target is not active)"
             )
 
@@ -176,7 +176,7 @@ class Executor(executor.Executor):
     # mountpoints
 
     def _nest(self, step: MakeNestedMountpoint) -> None:
-        answer = process.call(lambda: _make_on_share(step.path), self.timeout)
+        answer = process.call(lambda: _make_nested(step.path), self.timeout)
         if "error" in answer:
             raise Failed(f"{step.text} failed: {answer['error']}")
         if answer["value"]["made"]:
@@ -192,24 +192,24 @@ class Executor(executor.Executor):
         mountpoint.guard(step.path, mounts, step.how)
 
     def _open(self, step: OpenMountpoint) -> None:
-        how = mountpoint.look(step.path, collect.mount_table()).how
+        how = mountpoint.inspect(step.path, collect.mount_table()).how
         self.undo.append(lambda: mountpoint.guard(step.path, collect.mount_table(), how))
         mountpoint.unguard(step.path, how)
 
 
 def _set_root(step: SetRoot) -> None:
     """Set owner, group and mode of a mounted root where they differ; -1 leaves one as it is."""
-    about = os.stat(step.path)
-    uid = -1 if step.owner in (None, about.st_uid) else step.owner
-    gid = -1 if step.group in (None, about.st_gid) else step.group
+    status = os.stat(step.path)
+    uid = -1 if step.owner in (None, status.st_uid) else step.owner
+    gid = -1 if step.group in (None, status.st_gid) else step.group
     if (uid, gid) != (-1, -1):
         os.chown(step.path, uid, gid)
-    if step.mode is not None and about.st_mode & 0o7777 != step.mode:
+    if step.mode is not None and status.st_mode & 0o7777 != step.mode:
         os.chmod(step.path, step.mode)
 
 
-def _make_on_share(path: str) -> dict:
-    """Make a mountpoint on a share where it is missing; returns whether it had to be made, and what lies in it."""
+def _make_nested(path: str) -> dict:
+    """Make a mountpoint inside another mount where it is missing; returns whether it had to be made, and what lies in it."""
     made = not os.path.isdir(path)
     os.makedirs(path, mode=0o755, exist_ok=True)
     return {"made": made, "names": sorted(os.listdir(path))[:10]}

@@ -18,7 +18,7 @@ import stat
 from .._host import process, systemd
 from .._host.files import read_text
 from . import fstab, mountpoint, nfs, read_ahead, tables, tunnel_conf
-from .facts import Facts, Listener, Point, Root, State
+from .facts import Facts, Listener, Mountpoint, Root, State
 from .spec import Wanted
 
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -77,18 +77,18 @@ def listeners() -> dict[int, Listener]:
         for row in table
         if row.state == "LISTEN" and row.local in local and (row.local_port in ours or row.local_port in helper)
     }
-    found: dict[int, Listener] = {}
+    result: dict[int, Listener] = {}
     if not listening:
-        return found
-    away = {row.inode: row.remote for row in table if row.state == "ESTABLISHED" and row.remote_port == nfs.PORT}
+        return result
+    peers = {row.inode: row.remote for row in table if row.state == "ESTABLISHED" and row.remote_port == nfs.PORT}
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        held = _descriptors(pid)
-        for inode in held & set(listening):
+        inodes = _descriptors(pid)
+        for inode in inodes & set(listening):
             command = read_text(f"/proc/{pid}/comm").strip()
             unit = tables.unit_of(read_text(f"/proc/{pid}/cgroup"))
-            peers = sorted({away[other] for other in held & set(away)})
-            found[listening[inode]] = Listener(int(pid), command, unit, tuple(peers))
-    return found
+            addresses = sorted({peers[other] for other in inodes & set(peers)})
+            result[listening[inode]] = Listener(int(pid), command, unit, tuple(addresses))
+    return result
 
 
 def _states(ports: dict[int, Listener]) -> list[State]:
@@ -100,14 +100,14 @@ def _states(ports: dict[int, Listener]) -> list[State]:
             if not port.isdigit() or not os.path.isfile(path):
                 continue
             try:
-                told = json.loads(read_text(path))
+                record = json.loads(read_text(path))
                 listener = ports.get(int(port))
-                alive = listener is not None and listener.pid == told.get("pid")
+                alive = listener is not None and listener.pid == record.get("pid")
                 states.append(
                     State(
-                        told.get("fsId") or os.path.basename(path).partition(".")[0],
-                        told.get("accessPoint"),
-                        told.get("mountpoint") or "",
+                        record.get("fsId") or os.path.basename(path).partition(".")[0],
+                        record.get("accessPoint"),
+                        record.get("mountpoint") or "",
                         int(port),
                         alive,
                         listener.peers if listener and alive else (),
@@ -118,21 +118,21 @@ def _states(ports: dict[int, Listener]) -> list[State]:
     return states
 
 
-def _points(items: list[Wanted], mounts: list[tables.Mount], timeout: float) -> dict[str, Point]:
-    points, calls = {}, {}
+def _mountpoints(items: list[Wanted], mounts: list[tables.Mount], timeout: float) -> dict[str, Mountpoint]:
+    mountpoints, calls = {}, {}
     for item in items:
         on = mountpoint.home(item.path, mounts)
         if not mountpoint.is_remote(on):
-            points[item.path] = mountpoint.look(item.path, mounts)
+            mountpoints[item.path] = mountpoint.inspect(item.path, mounts)
         elif any(mount.path == item.path for mount in mounts):
-            points[item.path] = Point("shared", how="shared")
+            mountpoints[item.path] = Mountpoint("shared", how="shared")
         else:
             calls[item.path] = functools.partial(_list, item.path)
     for path, answer in process.call_all(calls, timeout).items():
-        # below a share that hangs, the problem is the share's; below a healthy one a missing directory is made
+        # inside a mount that hangs, the problem is that mount; inside a healthy one a missing directory is made
         names = answer.get("value")
-        points[path] = Point("shared", tuple(names or ()), guarded=names is not None, how="shared")
-    return points
+        mountpoints[path] = Mountpoint("shared", tuple(names or ()), guarded=names is not None, how="shared")
+    return mountpoints
 
 
 def _list(path: str) -> list[str]:
@@ -141,8 +141,8 @@ def _list(path: str) -> list[str]:
 
 def _root(path: str) -> list[int]:
     os.statvfs(path)  # asks the server; a stat alone may be answered from memory
-    about = os.stat(path)
-    return [about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)]
+    status = os.stat(path)
+    return [status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)]
 
 
 def _roots(paths: list[str], timeout: float) -> dict[str, Root]:
@@ -153,29 +153,29 @@ def _roots(paths: list[str], timeout: float) -> dict[str, Root]:
 
 
 def _resolve(host: str) -> list[str]:
-    found = socket.getaddrinfo(host, nfs.PORT, type=socket.SOCK_STREAM)
-    return sorted({str(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found})
+    entries = socket.getaddrinfo(host, nfs.PORT, type=socket.SOCK_STREAM)
+    return sorted({str(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in entries})
 
 
 def resolve(hosts: set[str], timeout: float) -> dict[str, tuple[str, ...]]:
     """The addresses of hosts; none for a name that does not resolve within the timeout."""
-    answers = process.call_all({host: functools.partial(_resolve, host) for host in sorted(hosts)}, timeout)
-    return {host: tuple(answer.get("value") or ()) for host, answer in answers.items()}
+    responses = process.call_all({host: functools.partial(_resolve, host) for host in sorted(hosts)}, timeout)
+    return {host: tuple(response.get("value") or ()) for host, response in responses.items()}
 
 
 def _ids(items: list[Wanted]) -> dict[str, int]:
     ids = {}
     for item in items:
-        for kind, name in (("user", item.owner), ("group", item.group)):
+        for database, name in (("user", item.owner), ("group", item.group)):
             if not name:
                 continue
             try:
-                number = pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+                number = pwd.getpwnam(name).pw_uid if database == "user" else grp.getgrnam(name).gr_gid
             except KeyError:
                 if not name.isdigit():
                     continue
                 number = int(name)
-            ids[f"{kind}:{name}"] = number
+            ids[f"{database}:{name}"] = number
     return ids
 
 
@@ -197,11 +197,11 @@ def read(items: list[Wanted], timeout: float) -> Facts:
     wanted = [item for item in items if item.state == "mounted"]
     live = {item.path: facts.at(item.path) for item in items}
     facts.addresses = resolve({item.host for item in wanted}, timeout)
-    # before the connections are looked at: a mount that nobody used may have none
+    # before the connections are read: a mount that nobody used may have none
     facts.roots = _roots([path for path, mount in live.items() if mount and mount.fstype in ("nfs", "nfs4")], timeout)
     facts.listeners = listeners()
     facts.states = _states(facts.listeners)
-    facts.points = _points(items, mounts, timeout)
+    facts.mountpoints = _mountpoints(items, mounts, timeout)
     facts.read_ahead = {path: read_ahead.current(mount) for path, mount in live.items() if mount}
     facts.ids = _ids(items)
     facts.ca_file = next((path for path in _BUNDLES if os.path.exists(path)), _BUNDLES[0])

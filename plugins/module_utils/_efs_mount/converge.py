@@ -21,7 +21,7 @@ from .steps import Mount, Unmount
 
 @dataclasses.dataclass
 class Outcome:
-    """What a call found and did."""
+    """What a call read and did."""
 
     plan: Plan
     before: Facts
@@ -30,11 +30,11 @@ class Outcome:
 
 
 def _preflight(plan: Plan, facts: Facts, programs: bool) -> list[str]:
-    """Whether the mounts and tunnels that the plan makes will work; everything is asked at once.
+    """Whether the mounts and tunnels that the plan makes will work; all checks run at once.
 
     Without programs (check mode on a bare host) the system's CA bundle may be missing as well: it comes with them.
     """
-    items = {item.path: item for item in plan.fresh + plan.tunnelled}
+    items = {item.path: item for item in plan.to_mount + plan.tunnelled}
     if not programs and not os.path.exists(facts.ca_file):
         items = {path: item for path, item in items.items() if item.ca_file or item.transport == "plain"}
     calls = {
@@ -54,8 +54,8 @@ def inspect(items: list[Wanted], safe: bool, timeout: float, programs: bool) -> 
     facts = collect.read(items, timeout)
     plan = make_plan(items, facts, safe)
     problems = list(plan.problems)
-    if programs and not problems and plan.fresh:
-        used = {item.transport for item in plan.fresh}
+    if programs and not problems and plan.to_mount:
+        used = {item.transport for item in plan.to_mount}
         problems += [facts.missing[transport] for transport in sorted(used & set(facts.missing))]
     if not problems:
         problems += _preflight(plan, facts, programs)
@@ -65,7 +65,7 @@ def inspect(items: list[Wanted], safe: bool, timeout: float, programs: bool) -> 
 def apply(items: list[Wanted], safe: bool, timeout: float) -> Outcome:
     """Read, plan, do, and prove: after the last step the plan must have nothing left to do.
 
-    When a step fails, or the proof does, everything that was done is taken back; the problem says what failed.
+    When a step fails, or the proof does, everything that was done is rolled back; the problem says what failed.
     """
     outcome = inspect(items, safe, timeout, programs=True)
     if outcome.problems or not outcome.plan.steps:
@@ -78,21 +78,21 @@ def apply(items: list[Wanted], safe: bool, timeout: float) -> Outcome:
         return outcome
     outcome.after = collect.read(items, timeout)
     rest = make_plan(items, outcome.after, safe)
-    left = rest.problems + _lies(outcome.plan, rest)
+    left = rest.problems + _not_mounted(outcome.plan, rest)
     left = left or [f"{step.text} did not take effect" for step in rest.steps]
     if left:
-        outcome.problems = left + executor.take_back()
+        outcome.problems = left + executor.roll_back()
     outcome.plan.verdicts = rest.verdicts
     return outcome
 
 
-def _lies(done: Plan, rest: Plan) -> list[str]:
+def _not_mounted(done: Plan, rest: Plan) -> list[str]:
     """Mounts that were reported as made and are something else."""
-    fresh = {item.path: item for item in done.fresh}
+    mounted = {item.path: item for item in done.to_mount}
     return [
-        f"{fresh[path].where}: mount ended with code 0, but {path} is not {fresh[path].file_system}: {verdict.why}"
+        f"{mounted[path].label}: mount ended with code 0, but {path} is not {mounted[path].file_system}: {verdict.why}"
         for path, verdict in rest.verdicts.items()
-        if path in fresh and verdict.what != "right" and verdict.why
+        if path in mounted and verdict.what != "right" and verdict.why
     ]
 
 
@@ -100,7 +100,7 @@ def _row(item: Wanted, facts: Facts) -> str:
     mount = facts.at(item.path)
     if not mount:
         return f"{item.path} not mounted\n"
-    live = identify.look(mount, facts)
+    live = identify.inspect(mount, facts)
     options = ",".join(key if value is None else f"{key}={value}" for key, value in mount.options)
     return f"{item.path} {live.says} {options}\n"
 
@@ -123,12 +123,12 @@ def diff(items: list[Wanted], outcome: Outcome) -> list[dict]:
 
 def describe(items: list[Wanted], facts: Facts, plan: Plan) -> list[dict]:
     """The mounts as they are, for the module's result."""
-    told = []
+    rows = []
     for item in items:
         mount = facts.at(item.path)
         verdict = plan.verdicts.get(item.path)
-        point = facts.points.get(item.path)
-        told.append(
+        mountpoint = facts.mountpoints.get(item.path)
+        rows.append(
             {
                 "path": item.path,
                 "file_system": item.file_system,
@@ -138,9 +138,9 @@ def describe(items: list[Wanted], facts: Facts, plan: Plan) -> list[dict]:
                 "options": [key if value is None else f"{key}={value}" for key, value in mount.options]
                 if mount
                 else [],
-                "addresses": list(identify.look(mount, facts).peers) if mount else [],
-                "guard": point.how if point else "unknown",
+                "addresses": list(identify.inspect(mount, facts).peers) if mount else [],
+                "guard": mountpoint.how if mountpoint else "unknown",
                 "read_ahead_kb": facts.read_ahead.get(item.path),
             }
         )
-    return told
+    return rows

@@ -33,5 +33,5 @@ def explain(item: Wanted, said: str) -> str:
     for sign, meaning in _SAID:
         if sign in said:
             text = meaning.format(system=item.file_system, host=item.host, directory=item.directory)
-            return f"{item.where}: {text} (mount said: {said})"
-    return f"{item.where}: mounting {item.file_system} at {item.path} failed, mount said: {said}"
+            return f"{item.label}: {text} (mount said: {said})"
+    return f"{item.label}: mounting {item.file_system} at {item.path} failed, mount said: {said}"

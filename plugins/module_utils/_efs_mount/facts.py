@@ -12,7 +12,7 @@ from .tables import Mount
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """The process that listens on a local port, and where its other connections lead."""
+    """The process that listens on a local port, and where its other connections go."""
 
     pid: int
     command: str
@@ -33,10 +33,10 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class Mountpoint:
     """The directory at a path on the server's own disk, below whatever is mounted there."""
 
-    kind: str  # directory, missing, other (a file, say), symlink, shared (on another share), unknown (cannot be looked at)
+    file_type: str  # directory, missing, other (a file, say), symlink, shared (on a network file system), unknown (cannot be read)
     names: tuple[str, ...] = ()  # what lies in it: some names, the last may be "and N more"; of a symlink its real path
     guarded: bool = True  # root-owned, mode 0, immutable where the file system can
     how: str = "unknown"  # immutable, mode (the file system has no such flag), shared, unknown
@@ -62,7 +62,7 @@ class Facts:
     enabled: set[str] = dataclasses.field(default_factory=set)  # units of ours that start at boot
     listeners: dict[int, Listener] = dataclasses.field(default_factory=dict)  # on 127.0.0.1, by port
     states: list[State] = dataclasses.field(default_factory=list)
-    points: dict[str, Point] = dataclasses.field(default_factory=dict)  # by path
+    mountpoints: dict[str, Mountpoint] = dataclasses.field(default_factory=dict)  # by path
     roots: dict[str, Root] = dataclasses.field(default_factory=dict)  # by path, of what is mounted
     read_ahead: dict[str, int] = dataclasses.field(default_factory=dict)  # KiB, by path
     addresses: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # by host; none: does not resolve

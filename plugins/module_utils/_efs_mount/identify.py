@@ -38,8 +38,8 @@ class Live:
 class Verdict:
     """What a live mount is, and why.
 
-    right; wrong (ours, but to be mounted anew); stray (ours, but led to another server); foreign (not ours);
-    dead (its tunnel does not run); unproven; absent.
+    right; wrong (ours, but to be mounted anew); wrong_server (ours, but connected to another server); unmanaged (not
+    ours); tunnel_down (its tunnel does not run); unproven; absent.
     """
 
     what: str
@@ -72,7 +72,7 @@ def _through_port(mount: Mount, port: int, directory: str, facts: Facts) -> Live
     return Live("", None, None, directory, (), f"something through port {port}, where nothing listens", False)
 
 
-def look(mount: Mount, facts: Facts) -> Live:
+def inspect(mount: Mount, facts: Facts) -> Live:
     """Find out what a mount is."""
     if mount.fstype not in ("nfs4", "nfs"):
         return Live("", None, None, mount.root, (), f"{mount.fstype} from {mount.source}")
@@ -112,22 +112,22 @@ def _differs(item: Wanted, live: Live) -> str:
 
 
 def _peer_fault(item: Wanted, live: Live, facts: Facts) -> Verdict | None:
-    """Whether the connection leads where the file system is; None when it does."""
+    """Whether the mount is connected to the file system's addresses; None when it is."""
     addresses = facts.addresses.get(item.host, ())
     if not addresses:
         return Verdict("unproven", f"{item.host} does not resolve, so nothing proves that it is {item.file_system}")
     if not live.peers:
         return Verdict("unproven", "its tunnel has no connection to port 2049")
-    strays = [peer for peer in live.peers if peer not in addresses]
-    if strays:
-        where = f"{item.host} ({', '.join(addresses)})" if item.host not in addresses else item.host
-        return Verdict("stray", f"it leads to {', '.join(strays)}, not to {where}")
+    wrong = [peer for peer in live.peers if peer not in addresses]
+    if wrong:
+        expected = f"{item.host} ({', '.join(addresses)})" if item.host not in addresses else item.host
+        return Verdict("wrong_server", f"it is connected to {', '.join(wrong)}, not to {expected}")
     return None
 
 
 def judge(item: Wanted, mount: Mount, facts: Facts) -> Verdict:
     """Whether a live mount is the wanted one."""
-    live = look(mount, facts)
+    live = inspect(mount, facts)
     system = live.file_system
     if system is None and live.transport == "plain":
         # mounted by address: it is the wanted one when the address is its mount target
@@ -135,7 +135,7 @@ def judge(item: Wanted, mount: Mount, facts: Facts) -> Verdict:
         system = item.file_system if set(live.peers) & set(known) else None
     if system != item.file_system:
         ours = made_by_our_line(mount, live, facts)
-        return Verdict("wrong" if ours else "foreign", f"it is {live.says}")
+        return Verdict("wrong" if ours else "unmanaged", f"it is {live.says}")
     difference = _differs(item, live)
     if difference:
         return Verdict("wrong", difference)
@@ -144,7 +144,7 @@ def judge(item: Wanted, mount: Mount, facts: Facts) -> Verdict:
     drift = nfs.option_drift(nfs.nfs_options(item.options), mount)
     options = Verdict("wrong", f"its options differ: {', '.join(drift)}") if drift else None
     if not live.alive:
-        return options or Verdict("dead", live.says)
+        return options or Verdict("tunnel_down", live.says)
     if item.transport == "efs-utils" and not live.peers:
         # the proxy was found by its state file; an idle one may have no connection
         return options or Verdict("right")

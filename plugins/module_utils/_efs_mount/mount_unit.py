@@ -16,7 +16,7 @@ def unit_name(path: str) -> str:
 
 
 def unit_text(item: Wanted) -> str:
-    """The unit that makes a mount come by itself when its file system was away at boot."""
+    """The unit that makes a mount come automatically when its file system was out of reach at boot."""
     # in a unit's command line % and $ begin something, backslash and quote escape it
     path = item.path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     read_ahead = ""

@@ -1,8 +1,8 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The directory below a mount: looks at it, guards it and frees it, also while something is mounted there.
+"""The directory below a mount: inspects it, guards it and frees it, also while something is mounted on it.
 
-An absent mount must not be written under. The guard is the directory's own: root-owned, mode 0, and immutable where the
+Nothing must be written under an absent mount. The guard is the directory's own: root-owned, mode 0, and immutable where the
 file system has the flag, which stops root too.
 """
 
@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 
-from .facts import Point
+from .facts import Mountpoint
 from .tables import Mount
 
 _GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
@@ -37,7 +37,7 @@ def home(path: str, mounts: list[Mount]) -> Mount | None:
 
 
 def is_remote(mount: Mount | None) -> bool:
-    """True when a directory on this mount belongs to a share, whose server may hang. The root is the server's own."""
+    """True when a directory on this mount belongs to a network file system, whose server may hang. The root never does."""
     return mount is not None and mount.path != "/" and mount.fstype.split(".")[0] in REMOTE
 
 
@@ -86,27 +86,27 @@ def _names(descriptor: int) -> tuple[str, ...]:
     return tuple(names[:_MOST_NAMES] + ([f"and {more} more"] if more > 0 else []))
 
 
-def look(path: str, mounts: list[Mount]) -> Point:
+def inspect(path: str, mounts: list[Mount]) -> Mountpoint:
     """The directory at a path; it must lie on the server's own disk."""
     real = os.path.realpath(os.path.dirname(path)).rstrip("/") + "/" + os.path.basename(path)
     if real != path:
-        return Point("symlink", (real,))
+        return Mountpoint("symlink", (real,))
     on = home(path, mounts)
     how = "immutable" if _may_set_flag(on) else "mode"
     try:
         descriptor = _open_below(path, any(mount.path == path for mount in mounts))
     except FileNotFoundError:
-        return Point("missing", guarded=False, how=how)
+        return Mountpoint("missing", guarded=False, how=how)
     except OSError:
         if os.path.islink(path):
-            return Point("symlink", (os.path.realpath(path),))
-        return Point("other" if os.path.lexists(path) and not os.path.isdir(path) else "unknown")
+            return Mountpoint("symlink", (os.path.realpath(path),))
+        return Mountpoint("other" if os.path.lexists(path) and not os.path.isdir(path) else "unknown")
     try:
-        about = os.fstat(descriptor)
-        guarded = about.st_uid == 0 and about.st_gid == 0 and stat.S_IMODE(about.st_mode) == 0
+        status = os.fstat(descriptor)
+        guarded = status.st_uid == 0 and status.st_gid == 0 and stat.S_IMODE(status.st_mode) == 0
         if how == "immutable":
             guarded = guarded and bool(_flags(descriptor) & _IMMUTABLE)
-        return Point("directory", _names(descriptor), guarded, how)
+        return Mountpoint("directory", _names(descriptor), guarded, how)
     finally:
         os.close(descriptor)
 
@@ -146,6 +146,6 @@ def unguard(path: str, how: str) -> None:
 
 
 def free(path: str, how: str) -> None:
-    """Take the guard away and remove the directory, which must be empty."""
+    """Remove the guard and the directory, which must be empty."""
     unguard(path, how)
     os.rmdir(path)

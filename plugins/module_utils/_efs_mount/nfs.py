@@ -84,7 +84,7 @@ REFUSED = {
     "v3": "EFS speaks 4.1 and 4.0: leave it out",
     "x-samefiles.aws": "it is the mark of this module's own lines: leave it out",
 }
-# What the kernel shares between mounts of one file system, whatever each of them asks for.
+# What the kernel uses for all mounts of one file system, whatever each of them asks for.
 SHARED = ("timeo", "retrans")
 # Options that are switches, not values.
 SWITCHES = {"hard", "soft", "ro", "rw", "noresvport", "resvport", "noac", "nocto", "bg", "fg"}
@@ -127,7 +127,7 @@ _NEGOTIATED = {"rsize", "wsize"}
 
 
 def comparable(option: str) -> bool:
-    """True when the kernel's mount table tells whether a mount has this option."""
+    """True when the kernel's mount table shows whether a mount has this option."""
     key = option.partition("=")[0]
     if option_key(option) in _FLAGS or key == "actimeo":
         return True
@@ -159,8 +159,8 @@ def _value_drift(key: str, value: str, mount: Mount) -> str:
 def _drift(option: str, mount: Mount) -> str:
     key, equals, value = option.partition("=")
     if key == "actimeo":
-        parts = ("acregmin", "acregmax", "acdirmin", "acdirmax")
-        return next(filter(None, (_value_drift(part, value, mount) for part in parts)), "")
+        limits = ("acregmin", "acregmax", "acdirmin", "acdirmax")
+        return next(filter(None, (_value_drift(limit, value, mount) for limit in limits)), "")
     if equals:
         return _value_drift(key, value, mount)
     return _flag_drift(key, mount) if option_key(key) in _FLAGS else ""

@@ -9,7 +9,7 @@ import dataclasses
 from .._host import systemd
 from .._host.steps import EnableUnit, ReloadSystemd, RemoveFile, Step, StopUnit, WriteFile
 from . import fstab, identify, mount_unit, nfs, read_ahead, tunnel_conf, tunnel_unit
-from .facts import Facts, Point
+from .facts import Facts, Mountpoint
 from .fstab import Entry, Fstab, Line
 from .spec import Wanted
 from .steps import (
@@ -35,7 +35,7 @@ class Plan:
     pending: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
-    fresh: list[Wanted] = dataclasses.field(default_factory=list)  # those that will be mounted: worth a preflight
+    to_mount: list[Wanted] = dataclasses.field(default_factory=list)  # the preflight checks them
     tunnelled: list[Wanted] = dataclasses.field(
         default_factory=list
     )  # one for each tunnel that starts with another conf
@@ -56,14 +56,14 @@ def _same_file_system(entry: Entry, item: Wanted, facts: Facts) -> bool:
 
 
 def _entries(item: Wanted, facts: Facts) -> tuple[list[Entry], list[Entry]]:
-    """The lines of fstab for an item's path: those that are ours to change, and foreign ones."""
+    """The lines of fstab for an item's path: those that are ours to change, and unmanaged ones."""
     ours: list[Entry] = []
-    foreign: list[Entry] = []
+    unmanaged: list[Entry] = []
     for entry in facts.fstab.entries:
         if entry.path == item.path:
             mine = entry.file_system is not None or _same_file_system(entry, item, facts)
-            (ours if mine or item.replace else foreign).append(entry)
-    return ours, foreign
+            (ours if mine or item.replace else unmanaged).append(entry)
+    return ours, unmanaged
 
 
 def _judge(item: Wanted, facts: Facts) -> identify.Verdict:
@@ -75,29 +75,29 @@ def _judge(item: Wanted, facts: Facts) -> identify.Verdict:
         if verdict.what == "right" and _line_forces_remount(item, facts):
             return identify.Verdict("wrong", "its options in fstab differ in one that the mount table does not show")
         return verdict
-    live = identify.look(mount, facts)
+    live = identify.inspect(mount, facts)
     ours = live.file_system == item.file_system or identify.made_by_our_line(mount, live, facts)
-    return identify.Verdict("right" if ours else "foreign", f"it is {live.says}")
+    return identify.Verdict("right" if ours else "unmanaged", f"it is {live.says}")
 
 
 def _line_forces_remount(item: Wanted, facts: Facts) -> bool:
-    """True when our line has other options than wanted of a kind that only the line tells."""
+    """True when our line has other options than wanted that only the line shows."""
     for entry in _entries(item, facts)[0]:
         if entry.file_system is None:
             continue
-        there = _pairs(entry.options)
+        current = _pairs(entry.options)
         silent = {option for option in item.options if not nfs.comparable(option)}
-        if silent - there or (item.transport == "efs-utils" and _asks_otherwise(item, there)):
+        if silent - current or (item.transport == "efs-utils" and _asks_otherwise(item, current)):
             return True
     return False
 
 
-def _asks_otherwise(item: Wanted, there: set[str]) -> bool:
-    """True when a line asks mount.efs for another certificate, or another way, than is wanted."""
+def _asks_otherwise(item: Wanted, current: set[str]) -> bool:
+    """True when a line asks mount.efs for another certificate, or another route, than is wanted."""
     keys = ("tls", "iam", "region", "accesspoint", "mounttargetip", "cafile")
     wanted = fstab.our_line(item, None).options
     return {pair for pair in _pairs(wanted) if pair.partition("=")[0] in keys} != {
-        pair for pair in there if pair.partition("=")[0] in keys
+        pair for pair in current if pair.partition("=")[0] in keys
     }
 
 
@@ -106,7 +106,7 @@ def _pairs(options: Options) -> set[str]:
 
 
 class Planner:
-    """Builds one plan; its methods read as the chapters of it."""
+    """Builds one plan: the problems, what waits, and the steps."""
 
     def __init__(self, items: list[Wanted], facts: Facts, safe: bool):
         self.items = sorted(items, key=lambda item: item.path.count("/"))  # parents first
@@ -117,15 +117,15 @@ class Planner:
         self.verdicts = {item.path: _judge(item, facts) for item in items}
         self.plan.verdicts = self.verdicts
         self.replaced: set[str] = set()  # paths to be unmounted
-        self.held: set[str] = set()  # paths of which nothing is done now
-        self.revived: set[str] = set()  # units that are started before anything else
+        self.deferred: set[str] = set()  # paths of which nothing is done now
+        self.started: set[str] = set()  # units that are started before anything else
 
     def make(self) -> Plan:
         """The plan; with problems it has no steps."""
         for item in self.items:
             self._problems(item)
         self._choose_replaced()
-        self._choose_held()
+        self._choose_deferred()
         self._report_unlisted()
         if not self.plan.problems:
             self._steps()
@@ -135,9 +135,9 @@ class Planner:
 
     def _problems(self, item: Wanted) -> None:
         verdict = self.verdicts[item.path]
-        at = f"{item.where}: {item.path}"
+        at = f"{item.label}: {item.path}"
         say = self.plan.problems.append
-        if verdict.what == "foreign" and not item.replace:
+        if verdict.what == "unmanaged" and not item.replace:
             say(
                 f"{at} already holds a mount that is not ours ({verdict.why}): unmount it, or set replace: true for this mount"
             )
@@ -148,22 +148,22 @@ class Planner:
                     "remove it, or set replace: true for this mount"
                 )
         if item.state == "mounted":
-            self._point_problems(item, verdict)
+            self._mountpoint_problems(item, verdict)
             self._host_problems(item, verdict)
 
-    def _point_problems(self, item: Wanted, verdict: identify.Verdict) -> None:
-        point = self.facts.points.get(item.path, Point("unknown"))
-        at = f"{item.where}: {item.path}"
-        listing = ", ".join(point.names)
-        if point.kind == "other":
+    def _mountpoint_problems(self, item: Wanted, verdict: identify.Verdict) -> None:
+        mountpoint = self.facts.mountpoints.get(item.path, Mountpoint("unknown"))
+        at = f"{item.label}: {item.path}"
+        listing = ", ".join(mountpoint.names)
+        if mountpoint.file_type == "other":
             self.plan.problems.append(f"{at} is not a directory: move it away")
-        elif point.kind == "symlink":
+        elif mountpoint.file_type == "symlink":
             self.plan.problems.append(f"{at} is reached through a symbolic link: write its real path {listing}")
-        elif point.names and verdict.what in ("absent", "foreign"):
+        elif mountpoint.names and verdict.what in ("absent", "unmanaged"):
             self.plan.problems.append(
                 f"{at} holds files that the mount would hide ({listing}): move them away, nothing was touched"
             )
-        elif point.names:
+        elif mountpoint.names:
             self.plan.warnings.append(f"{at}: the mount hides files of the server's own disk ({listing})")
 
     def _host_problems(self, item: Wanted, verdict: identify.Verdict) -> None:
@@ -172,20 +172,20 @@ class Planner:
         tunnel = self.tunnels.get(item.file_system)
         if verdict.what in ("right", "wrong", "unproven") and root and root.fault == "hung":
             say(
-                f"{item.where}: {item.file_system} at {item.path} does not answer: see whether its mount target can be "
+                f"{item.label}: {item.file_system} at {item.path} does not answer: see whether its mount target can be "
                 "reached and works; processes that use it wait until it does"
             )
         elif verdict.what == "unproven":
-            say(f"{item.where}: {item.path} cannot be proved to be {item.file_system}: {verdict.why}")
+            say(f"{item.label}: {item.path} cannot be proved to be {item.file_system}: {verdict.why}")
         if tunnel and tunnel.blocked:
             say(
-                f"{item.where}: the port {tunnel.port} of the tunnel of {item.file_system} is held by {tunnel.blocked}: stop it"
+                f"{item.label}: the port {tunnel.port} of the tunnel of {item.file_system} is held by {tunnel.blocked}: stop it"
             )
-        for kind, name in (("user", item.owner), ("group", item.group)):
-            if name and f"{kind}:{name}" not in self.facts.ids:
-                word = "owner" if kind == "user" else "group"
+        for database, name in (("user", item.owner), ("group", item.group)):
+            if name and f"{database}:{name}" not in self.facts.ids:
+                word = "owner" if database == "user" else "group"
                 say(
-                    f"{item.where}.{word} is {name!r}, which this server does not know: create it first, or give its number"
+                    f"{item.label}.{word} is {name!r}, which this server does not know: create it first, or give its number"
                 )
         if item.transport in self.facts.missing:
             self.plan.warnings.append(self.facts.missing[item.transport])
@@ -195,8 +195,8 @@ class Planner:
     def _choose_replaced(self) -> None:
         for item in self.items:
             verdict = self.verdicts[item.path]
-            away = item.state == "absent" and verdict.what != "absent"
-            if away or verdict.what in ("wrong", "stray", "foreign"):
+            unwanted = item.state == "absent" and verdict.what != "absent"
+            if unwanted or verdict.what in ("wrong", "wrong_server", "unmanaged"):
                 self.replaced.add(item.path)
         managed = {item.path for item in self.items}
         for path in sorted(self.replaced):
@@ -209,11 +209,12 @@ class Planner:
                     )
 
     def _restarts(self, tunnel: Tunnel) -> bool:
-        # a process that leads elsewhere runs with a configuration that is on no disk any more
-        stray = any(
-            item.file_system == tunnel.file_system and self.verdicts[item.path].what == "stray" for item in self.items
+        # a process that is connected to another server runs with a configuration that is on no disk any more
+        wrong_server = any(
+            item.file_system == tunnel.file_system and self.verdicts[item.path].what == "wrong_server"
+            for item in self.items
         )
-        return tunnel.running and (tunnel.drift or stray)
+        return tunnel.running and (tunnel.drift or wrong_server)
 
     def _why(self, item: Wanted) -> str:
         """Why the item interrupts, "" when it does not."""
@@ -228,21 +229,22 @@ class Planner:
             return f"restart the tunnel of {item.file_system}, which {item.path} uses: its configuration differs"
         return ""
 
-    def _choose_held(self) -> None:
+    def _choose_deferred(self) -> None:
         if not self.safe:
             return
         for item in self.items:
             why = self._why(item)
             if why:
-                self.held.add(item.path)
+                self.deferred.add(item.path)
                 self.plan.pending.append(why)
-        for item in self.items:  # what uses a part that waits, waits with it
-            shares = any(
-                other.path in self.held and (_inside(item.path, other.path) or other.file_system == item.file_system)
+        for item in self.items:  # what uses a deferred mount or its tunnel is deferred, too
+            depends = any(
+                other.path in self.deferred
+                and (_inside(item.path, other.path) or other.file_system == item.file_system)
                 for other in self.items
             )
-            if shares and item.path not in self.held and self.verdicts[item.path].what != "right":
-                self.held.add(item.path)
+            if depends and item.path not in self.deferred and self.verdicts[item.path].what != "right":
+                self.deferred.add(item.path)
                 self.plan.pending.append(f"mount {item.file_system} at {item.path}, after the above")
 
     def _report_unlisted(self) -> None:
@@ -259,15 +261,15 @@ class Planner:
     # the steps
 
     def _now(self, state: str) -> list[Wanted]:
-        return [item for item in self.items if item.state == state and item.path not in self.held]
+        return [item for item in self.items if item.state == state and item.path not in self.deferred]
 
     def _steps(self) -> None:
         edited = self._new_fstab()
         files = self._wanted_files()
-        revived = self._revive()
+        written = self._start_tunnels()
         self._unmounts()
         self._stops(self._orphans(edited))
-        self._writes({path: text for path, text in files.items() if path not in revived}, edited)
+        self._writes({path: text for path, text in files.items() if path not in written}, edited)
         changed = any(isinstance(step, (StopUnit, WriteFile, RemoveFile)) for step in self.plan.steps)
         starts = self._enables_and_starts()
         mounts = self._mounts()
@@ -278,12 +280,12 @@ class Planner:
     def _add(self, step: Step) -> None:
         self.plan.steps.append(step)
 
-    def _revive(self) -> set[str]:
+    def _start_tunnels(self) -> set[str]:
         """Start, before anything else, the tunnels that do not run and that live mounts wait for.
 
-        A dead mount can neither be unmounted nor can systemd read its units again while it is there (its fstab generator
-        looks at every mountpoint). To start what is dead interrupts nobody, so this waits for no switch. Returns the files
-        that are written for that.
+        A mount without its tunnel cannot be unmounted, and systemd cannot read its units again while it exists (the fstab
+        generator reads every mountpoint). To start a tunnel interrupts nobody, so `safe` does it as well. Returns the
+        files that are written for that.
         """
         done: set[str] = set()
         ports = {mount.option("port") for mount in self.facts.mounts}
@@ -294,7 +296,7 @@ class Planner:
                 self._write(path, text)
                 done.add(path)
             self._add(StartTunnel(f"start {tunnel.unit}", tunnel.unit, tunnel.port))
-            self.revived.add(tunnel.unit)
+            self.started.add(tunnel.unit)
         return done
 
     def _used_tunnels(self) -> list[Tunnel]:
@@ -305,13 +307,13 @@ class Planner:
         self._add(ReloadSystemd("have systemd read its units and fstab again"))
 
     def _write(self, path: str, text: str) -> None:
-        there = self.facts.files.get(path)
-        if there != text:
-            self._add(WriteFile(f"{'change' if there is not None else 'write'} {path}", path, text))
+        current = self.facts.files.get(path)
+        if current != text:
+            self._add(WriteFile(f"{'change' if current is not None else 'write'} {path}", path, text))
 
     def _unmounts(self) -> None:
         for item in reversed(self.items):
-            if item.path in self.replaced and item.path not in self.held:
+            if item.path in self.replaced and item.path not in self.deferred:
                 why = self.verdicts[item.path].why
                 self._add(Unmount(f"unmount {item.path}" + (f" ({why})" if why else ""), item.path))
 
@@ -349,7 +351,7 @@ class Planner:
         """Units of ours that this run leaves without a mount."""
         before = {entry.file_system for entry in self.facts.fstab.entries if entry.file_system is not None}
         listed = {item.file_system for item in self.items}
-        waiting = {item.file_system for item in self.items if item.path in self.held}
+        waiting = {item.file_system for item in self.items if item.path in self.deferred}
         after = {
             entry.file_system
             for entry in after_edit.entries
@@ -383,7 +385,7 @@ class Planner:
             if unit not in self.facts.enabled:
                 steps.append(EnableUnit(f"enable {unit}", unit))
         for tunnel in used:
-            if not tunnel.running and tunnel.unit not in self.revived:
+            if not tunnel.running and tunnel.unit not in self.started:
                 steps.append(StartTunnel(f"start {tunnel.unit}", tunnel.unit, tunnel.port))
             elif self._restarts(tunnel):
                 steps.append(RestartTunnel(f"restart {tunnel.unit}", tunnel.unit, tunnel.port))
@@ -394,55 +396,64 @@ class Planner:
     def _mounts(self) -> list[Step]:
         steps: list[Step] = []
         for item in self._now("mounted"):
-            fresh = item.path in self.replaced or self.verdicts[item.path].what == "absent"
-            steps += self._point_steps(item, fresh)
-            if fresh:
-                self.plan.fresh.append(item)
+            to_mount = item.path in self.replaced or self.verdicts[item.path].what == "absent"
+            steps += self._mountpoint_steps(item, to_mount)
+            if to_mount:
+                self.plan.to_mount.append(item)
                 what = (
                     f"access point {item.access_point} of {item.file_system}" if item.access_point else item.file_system
                 )
                 directory = "" if item.directory == "/" else f" (its directory {item.directory})"
                 text = f"mount {what}{directory} at {item.path} over {item.transport}"
                 steps.append(Mount(text, item.path, item))
-            steps += self._read_ahead_steps(item, fresh) + self._root_steps(item, fresh)
+            steps += self._read_ahead_steps(item, to_mount) + self._root_steps(item, to_mount)
         for item in self._now("absent"):
-            point = self.facts.points.get(item.path)
-            if point and point.kind == "directory" and point.how in ("immutable", "mode") and point.guarded:
+            mountpoint = self.facts.mountpoints.get(item.path)
+            if (
+                mountpoint
+                and mountpoint.file_type == "directory"
+                and mountpoint.how in ("immutable", "mode")
+                and mountpoint.guarded
+            ):
                 steps.append(OpenMountpoint(f"open the empty mountpoint {item.path} (mode 0755)", item.path))
         return steps
 
-    def _point_steps(self, item: Wanted, fresh: bool) -> list[Step]:
-        point = self.facts.points.get(item.path, Point("unknown"))
+    def _mountpoint_steps(self, item: Wanted, to_mount: bool) -> list[Step]:
+        mountpoint = self.facts.mountpoints.get(item.path, Mountpoint("unknown"))
         nested = any(_inside(item.path, other.path) for other in self.items if other.state == "mounted")
-        if nested or point.kind == "shared":
-            if fresh and not (point.kind == "shared" and point.guarded):
-                text = f"make the mountpoint {item.path} on the share unless it is there"
+        if nested or mountpoint.file_type == "shared":
+            if to_mount and not (mountpoint.file_type == "shared" and mountpoint.guarded):
+                text = f"make the mountpoint {item.path} inside the other mount unless it exists"
                 return [MakeNestedMountpoint(text, item.path)]
             return []
-        if point.kind not in ("directory", "missing") or (point.guarded and point.kind == "directory") or point.names:
+        if (
+            mountpoint.file_type not in ("directory", "missing")
+            or (mountpoint.guarded and mountpoint.file_type == "directory")
+            or mountpoint.names
+        ):
             return []
-        how = "mode 0, immutable" if point.how != "mode" else "mode 0"
-        make = "make the mountpoint" if point.kind == "missing" else "guard the mountpoint"
-        return [GuardMountpoint(f"{make} {item.path}: root-owned, {how}", item.path, point.how)]
+        how = "mode 0, immutable" if mountpoint.how != "mode" else "mode 0"
+        make = "make the mountpoint" if mountpoint.file_type == "missing" else "guard the mountpoint"
+        return [GuardMountpoint(f"{make} {item.path}: root-owned, {how}", item.path, mountpoint.how)]
 
-    def _read_ahead_steps(self, item: Wanted, fresh: bool) -> list[Step]:
+    def _read_ahead_steps(self, item: Wanted, to_mount: bool) -> list[Step]:
         if item.transport == "efs-utils" or (
-            not fresh and self.facts.read_ahead.get(item.path) == read_ahead.DEFAULT_KIB
+            not to_mount and self.facts.read_ahead.get(item.path) == read_ahead.DEFAULT_KIB
         ):
             return []
         text = f"set the read-ahead of {item.path} to {read_ahead.DEFAULT_KIB} KiB"
         return [SetReadAhead(text, item.path, read_ahead.DEFAULT_KIB)]
 
-    def _root_steps(self, item: Wanted, fresh: bool) -> list[Step]:
+    def _root_steps(self, item: Wanted, to_mount: bool) -> list[Step]:
         uid = self.facts.ids.get(f"user:{item.owner}") if item.owner else None
         gid = self.facts.ids.get(f"group:{item.group}") if item.group else None
         wanted = {"owner": uid, "group": gid, "mode": item.mode}
         if all(value is None for value in wanted.values()):
             return []
         root = self.facts.roots.get(item.path)
-        if not fresh and root and not root.fault:
-            there = {"owner": root.uid, "group": root.gid, "mode": root.mode}
-            if all(value in (None, there[name]) for name, value in wanted.items()):
+        if not to_mount and root and not root.fault:
+            current = {"owner": root.uid, "group": root.gid, "mode": root.mode}
+            if all(value in (None, current[name]) for name, value in wanted.items()):
                 return []
         names = [
             f"{name} {value:04o}" if name == "mode" else f"{name} {value}"

@@ -19,7 +19,7 @@ ANSWER_TIMEOUT = 10.0  # seconds for the TLS handshake and for NFS's answer
 def unresolved(item: Wanted) -> str:
     """The file system's name has no address."""
     return (
-        f"{item.where}: {item.host} does not resolve: see that the file system's id and region are right, that it has a "
+        f"{item.label}: {item.host} does not resolve: see that the file system's id and region are right, that it has a "
         "mount target in this server's zone, and that the VPC has enableDnsSupport and enableDnsHostnames"
     )
 
@@ -30,7 +30,7 @@ def _null_call() -> bytes:
     return struct.pack(">I", 0x80000000 | len(body)) + body
 
 
-def _answers(connection: socket.socket) -> bool:
+def _responds(connection: socket.socket) -> bool:
     connection.sendall(_null_call())
     head = connection.recv(4)
     return len(head) > 0
@@ -57,7 +57,7 @@ def _connect(item: Wanted, address: str) -> tuple[socket.socket | None, str]:
     except OSError as fault:
         said = "no answer within 5 s" if isinstance(fault, socket.timeout) else (fault.strerror or str(fault))
         return None, (
-            f"{item.where}: no connection to {item.file_system} at {address}, TCP port {nfs.PORT} ({said}): let the web "
+            f"{item.label}: no connection to {item.file_system} at {address}, TCP port {nfs.PORT} ({said}): let the web "
             "servers' security group in with a rule on the mount target's security group"
         )
 
@@ -68,20 +68,20 @@ def _talk(item: Wanted, connection: socket.socket, ca_file: str) -> str:
     try:
         if item.transport != "plain":
             connection = _context(ca_file).wrap_socket(connection, server_hostname=item.dns_name)
-        if _answers(connection):
+        if _responds(connection):
             return ""
-        return f"{item.where}: {item.file_system} closed the connection: see whether it requires TLS (transport: stunnel or efs-utils)"
+        return f"{item.label}: {item.file_system} closed the connection: see whether it requires TLS (transport: stunnel or efs-utils)"
     except ssl.SSLCertVerificationError as fault:
         return (
-            f"{item.where}: the certificate of {item.file_system} is refused ({fault.verify_message}): see that {ca_file} "
+            f"{item.label}: the certificate of {item.file_system} is refused ({fault.verify_message}): see that {ca_file} "
             f"holds the CA that signed it, and that the server is {item.dns_name}"
         )
     except socket.timeout:
-        return f"{item.where}: {item.file_system} takes connections and does not answer within {ANSWER_TIMEOUT:.0f} s: it hangs, try again when it works"
+        return f"{item.label}: {item.file_system} takes connections and does not answer within {ANSWER_TIMEOUT:.0f} s: it hangs, try again when it works"
     except ssl.SSLError as fault:
-        return f"{item.where}: {item.file_system} does not speak TLS on port {nfs.PORT} ({fault.reason}): see mount_target, or use transport: plain"
+        return f"{item.label}: {item.file_system} does not speak TLS on port {nfs.PORT} ({fault.reason}): see mount_target, or use transport: plain"
     except OSError as fault:
-        return f"{item.where}: the connection to {item.file_system} broke ({fault.strerror or fault}): try again"
+        return f"{item.label}: the connection to {item.file_system} broke ({fault.strerror or fault}): try again"
     finally:
         connection.close()
 
@@ -96,16 +96,16 @@ def preflight(item: Wanted, addresses: tuple[str, ...], ca_file: str) -> str:
     ca_file = item.ca_file or ca_file
     if item.transport != "plain":
         if not os.path.exists(ca_file):
-            return f"{item.where}.ca_file {ca_file} is not there: copy the CA's certificate to this server, or leave ca_file out"
+            return f"{item.label}.ca_file {ca_file} is not there: copy the CA's certificate to this server, or leave ca_file out"
         if item.transport == "stunnel" and not _readable_by_all(ca_file):
             return (
-                f"{item.where}.ca_file {ca_file} cannot be read by the tunnel, which runs as a user of its own: put it where "
+                f"{item.label}.ca_file {ca_file} cannot be read by the tunnel, which runs as a user of its own: put it where "
                 "everybody may read it (mode 0644, not below /root or /home)"
             )
         try:
             _context(ca_file)
         except (ssl.SSLError, OSError) as error:
-            return f"{item.where}.ca_file {ca_file} cannot be read as certificates ({error}): see that it is a PEM file"
+            return f"{item.label}.ca_file {ca_file} cannot be read as certificates ({error}): see that it is a PEM file"
     fault = ""
     for address in addresses:
         connection, fault = _connect(item, address)

@@ -38,9 +38,9 @@ ARGUMENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """One mount as it should be; where is its place in the user's list, for messages."""
+    """One mount as it should be; label is its place in the user's list, for messages."""
 
-    where: str
+    label: str
     file_system: str
     path: str
     directory: str
@@ -76,7 +76,7 @@ class Wanted:
 def _item(raw: dict, number: int, region: str | None, transport: str) -> Wanted:
     mode = raw.get("mode")
     return Wanted(
-        where=f"mounts[{number}]",
+        label=f"mounts[{number}]",
         file_system=raw["file_system"],
         path=raw["path"],
         directory=raw.get("directory") or "/",
@@ -95,23 +95,23 @@ def _item(raw: dict, number: int, region: str | None, transport: str) -> Wanted:
     )
 
 
-def _path_faults(where: str, path: str) -> list[str]:
+def _path_faults(label: str, path: str) -> list[str]:
     if not path.startswith("/"):
-        return [f"{where} must be absolute, got {path!r}"]
+        return [f"{label} must be absolute, got {path!r}"]
     if posixpath.normpath(path) != path or path.startswith("//"):
         normal = "/" + posixpath.normpath(path).lstrip("/")
-        return [f"{where} must be written without '.', '..', double and trailing slashes, got {path!r}: use {normal!r}"]
+        return [f"{label} must be written without '.', '..', double and trailing slashes, got {path!r}: use {normal!r}"]
     if any(ord(char) < 32 or ord(char) == 127 for char in path):
-        return [f"{where} must not contain control characters, got {path!r}"]
+        return [f"{label} must not contain control characters, got {path!r}"]
     return []
 
 
-def _option_faults(where: str, options: tuple[str, ...]) -> list[str]:
+def _option_faults(label: str, options: tuple[str, ...]) -> list[str]:
     faults: list[str] = []
     seen: dict[str, str] = {}
     for option in options:
         key = option.partition("=")[0]
-        name = f"{where}.options"
+        name = f"{label}.options"
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*(=[^\s,]+)?", option):
             faults.append(f"{name} must hold single options such as 'ro' or 'timeo=300', got {option!r}")
         elif key in nfs.REFUSED:
@@ -126,25 +126,25 @@ def _option_faults(where: str, options: tuple[str, ...]) -> list[str]:
             first = seen[nfs.option_key(option)]
             faults.append(f"{name} has {first!r} and {option!r}, which decide the same thing: keep one of them")
         seen.setdefault(nfs.option_key(option), option)
-    parts = sorted(key for key in seen if key.startswith(("acreg", "acdir")))
-    if "actimeo" in seen and parts:
+    limits = sorted(key for key in seen if key.startswith(("acreg", "acdir")))
+    if "actimeo" in seen and limits:
         faults.append(
-            f"{where}.options has {seen['actimeo']!r} and {seen[parts[0]]!r}, which decide the same thing: keep one"
+            f"{label}.options has {seen['actimeo']!r} and {seen[limits[0]]!r}, which decide the same thing: keep one"
         )
     return faults
 
 
 def _shared_faults(item: Wanted, first: Wanted) -> list[str]:
-    """Options that the kernel shares between two mounts of one file system."""
+    """Options that two mounts of one file system must have in common: the kernel uses one value for both."""
     faults = []
     for key in nfs.SHARED:
         mine, other = (
-            next((option for option in nfs.nfs_options(one.options) if option.startswith(f"{key}=")), "")
-            for one in (item, first)
+            next((option for option in nfs.nfs_options(mount.options) if option.startswith(f"{key}=")), "")
+            for mount in (item, first)
         )
         if mine != other:
             faults.append(
-                f"{item.where}.options asks for {mine}, {first.where} mounts {item.file_system} with {other}: the kernel "
+                f"{item.label}.options asks for {mine}, {first.label} mounts {item.file_system} with {other}: the kernel "
                 "uses one for both, make them equal"
             )
     return faults
@@ -152,59 +152,59 @@ def _shared_faults(item: Wanted, first: Wanted) -> list[str]:
 
 def _name_faults(raw: dict, item: Wanted) -> list[str]:
     faults = []
-    where = item.where
+    label = item.label
     if not nfs.FILE_SYSTEM.fullmatch(item.file_system):
         faults.append(
-            f"{where}.file_system must be 'fs-' and 8 or 17 hexadecimal digits, got {item.file_system!r}: "
+            f"{label}.file_system must be 'fs-' and 8 or 17 hexadecimal digits, got {item.file_system!r}: "
             "see the EFS console or `aws efs describe-file-systems`"
         )
     if item.state == "mounted" and not nfs.REGION.fullmatch(item.region):
-        faults.append(f"{where}.region must be a region such as 'eu-central-1', got {item.region!r}")
+        faults.append(f"{label}.region must be a region such as 'eu-central-1', got {item.region!r}")
     if item.mount_target:
         try:
             ipaddress.ip_address(item.mount_target)
         except ValueError:
-            faults.append(f"{where}.mount_target must be the IP address of a mount target, got {item.mount_target!r}")
+            faults.append(f"{label}.mount_target must be the IP address of a mount target, got {item.mount_target!r}")
     if raw.get("mode") and item.mode is None:
-        faults.append(f"{where}.mode must be an octal number in quotes such as '0750', got {raw['mode']!r}")
+        faults.append(f"{label}.mode must be an octal number in quotes such as '0750', got {raw['mode']!r}")
     if item.ca_file and not item.ca_file.startswith("/"):
-        faults.append(f"{where}.ca_file must be absolute, got {item.ca_file!r}")
+        faults.append(f"{label}.ca_file must be absolute, got {item.ca_file!r}")
     return faults
 
 
 def _transport_faults(item: Wanted) -> list[str]:
     faults = []
-    where = item.where
+    label = item.label
     if item.transport != "efs-utils":
         for name, given in (("iam", item.iam), ("access_point", item.access_point)):
             if given:
                 faults.append(
-                    f"{where}.{name} needs transport: efs-utils, got {item.transport!r}: "
+                    f"{label}.{name} needs transport: efs-utils, got {item.transport!r}: "
                     "it travels in the client certificate that only mount.efs makes"
                 )
     if item.access_point and not nfs.ACCESS_POINT.fullmatch(item.access_point):
-        faults.append(f"{where}.access_point must be 'fsap-' and 17 hexadecimal digits, got {item.access_point!r}")
+        faults.append(f"{label}.access_point must be 'fsap-' and 17 hexadecimal digits, got {item.access_point!r}")
     if item.access_point and item.directory != "/":
         faults.append(
-            f"{where}.directory must be left out with an access point, which has its own, got {item.directory!r}"
+            f"{label}.directory must be left out with an access point, which has its own, got {item.directory!r}"
         )
     if item.transport == "plain" and item.ca_file:
-        faults.append(f"{where}.ca_file is of no use with transport: plain, which has no TLS: leave it out")
+        faults.append(f"{label}.ca_file is of no use with transport: plain, which has no TLS: leave it out")
     if item.access_point and (item.owner or item.group or item.mode is not None):
         faults.append(
-            f"{where}.owner, group and mode cannot be set through an access point: set them in its CreationInfo"
+            f"{label}.owner, group and mode cannot be set through an access point: set them in its CreationInfo"
         )
     return faults
 
 
 def _item_faults(raw: dict, item: Wanted) -> list[str]:
-    faults = _path_faults(f"{item.where}.path", item.path)
+    faults = _path_faults(f"{item.label}.path", item.path)
     if item.path == "/":
         faults.append(
-            f"{item.where}.path must not be '/', the root of the server: choose a directory such as /srv/files"
+            f"{item.label}.path must not be '/', the root of the server: choose a directory such as /srv/files"
         )
-    faults += _path_faults(f"{item.where}.directory", item.directory)
-    return faults + _name_faults(raw, item) + _transport_faults(item) + _option_faults(item.where, item.options)
+    faults += _path_faults(f"{item.label}.directory", item.directory)
+    return faults + _name_faults(raw, item) + _transport_faults(item) + _option_faults(item.label, item.options)
 
 
 def _pair_faults(items: list[Wanted]) -> list[str]:
@@ -214,14 +214,14 @@ def _pair_faults(items: list[Wanted]) -> list[str]:
     systems: dict[str, Wanted] = {}
     for item in items:
         if item.path in paths:
-            faults.append(f"{item.where}.path is {item.path!r}, which {paths[item.path].where} has already: remove one")
+            faults.append(f"{item.label}.path is {item.path!r}, which {paths[item.path].label} has already: remove one")
         paths.setdefault(item.path, item)
         if item.state != "mounted":
             continue
         first = systems.setdefault(item.file_system, item)
         if item.transport != first.transport:
             faults.append(
-                f"{item.where}.transport is {item.transport!r}, {first.where} mounts {item.file_system} with "
+                f"{item.label}.transport is {item.transport!r}, {first.label} mounts {item.file_system} with "
                 f"{first.transport!r}: use one, the kernel would put both on one connection"
             )
             continue
@@ -231,7 +231,7 @@ def _pair_faults(items: list[Wanted]) -> list[str]:
             for name in ("region", "mount_target", "ca_file"):
                 if getattr(item, name) != getattr(first, name):
                     faults.append(
-                        f"{item.where}.{name} is {getattr(item, name)!r}, {first.where}.{name} is "
+                        f"{item.label}.{name} is {getattr(item, name)!r}, {first.label}.{name} is "
                         f"{getattr(first, name)!r}: both use the one tunnel of {item.file_system}, make them equal"
                     )
     return faults

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel's tables: mountinfo, TCP sockets, cgroups; and the escapes and options that fstab shares with them. Pure."""
+"""The kernel's tables: mountinfo, TCP sockets, cgroups; and the escapes and options that fstab uses as well. Pure."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def mounts(text: str) -> list[Mount]:
 
     The options are those of the mount (ro, nosuid) followed by those of its file system (vers, hard).
     """
-    found = []
+    rows = []
     for line in text.split("\n"):
         fields, _dash, rest = line.partition(" - ")
         head, tail = fields.split(" "), rest.split(" ")
         if len(head) < 6 or len(tail) < 3:
             continue
         options = split_options(head[5]) + split_options(tail[2])
-        found.append(Mount(head[2], unescape(head[3]), unescape(head[4]), tail[0], unescape(tail[1]), options))
-    return found
+        rows.append(Mount(head[2], unescape(head[3]), unescape(head[4]), tail[0], unescape(tail[1]), options))
+    return rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +100,15 @@ def _address(word: str) -> tuple[str, int]:
 
 def sockets(text: str) -> list[Socket]:
     """The TCP sockets of this network namespace that listen or are connected."""
-    found = []
+    rows = []
     for line in text.splitlines():
         fields = line.split()
         if len(fields) < 10 or fields[3] not in _STATES:
             continue
         local, local_port = _address(fields[1])
         remote, remote_port = _address(fields[2])
-        found.append(Socket(local, local_port, remote, remote_port, _STATES[fields[3]], int(fields[9])))
-    return found
+        rows.append(Socket(local, local_port, remote, remote_port, _STATES[fields[3]], int(fields[9])))
+    return rows
 
 
 def unit_of(cgroup: str) -> str:

@@ -40,7 +40,7 @@ ProtectHome=yes
 PrivateDevices=yes
 NoNewPrivileges=yes
 CapabilityBoundingSet=
-# a killed tunnel stalls every process that uses the share
+# a killed tunnel stalls every process that uses the mount
 OOMScoreAdjust=-900
 
 [Install]

@@ -59,10 +59,10 @@ def _tunnel(item: Wanted, facts: Facts, taken: set[int]) -> Tunnel:
 
 def tunnels(items: Sequence[Wanted], facts: Facts) -> dict[str, Tunnel]:
     """The tunnels of the mounts with transport stunnel, by file system."""
-    found: dict[str, Tunnel] = {}
+    result: dict[str, Tunnel] = {}
     taken = {port for port in map(tunnel_conf.conf_port, facts.files.values()) if port}
     for item in items:
-        if item.state == "mounted" and item.transport == "stunnel" and item.file_system not in found:
-            found[item.file_system] = _tunnel(item, facts, taken)
-            taken.add(found[item.file_system].port)
-    return found
+        if item.state == "mounted" and item.transport == "stunnel" and item.file_system not in result:
+            result[item.file_system] = _tunnel(item, facts, taken)
+            taken.add(result[item.file_system].port)
+    return result

@@ -9,7 +9,7 @@ from tests.support.efs_host import FS, want
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "meaning"),
     [
         # mount.nfs4 of nfs-utils 2.6 and mount.efs of efs-utils 3.2
         ("mount.nfs4: access denied by server while mounting x:/", f"{FS} refuses this client (access denied)"),
@@ -27,8 +27,8 @@ from tests.support.efs_host import FS, want
         ("mount: something new", "mount said: mount: something new"),
     ],
 )
-def test_what_mount_says_in_words(said, told):
+def test_what_mount_says_in_words(said, meaning):
     text = diagnosis.explain(want({"directory": "/a"})[0], said)
     assert text.startswith("mounts[0]: ")
-    assert told in text
+    assert meaning in text
     assert "{" not in text

@@ -78,7 +78,7 @@ def test_any_name_of_a_directory_survives_fstab(name):
 
 
 @pytest.mark.parametrize(
-    ("mount", "transport", "source", "there"),
+    ("mount", "transport", "source", "options"),
     [
         ({}, "stunnel", "127.0.0.1:/", f"port=21100,x-systemd.after=samefiles-tunnel-{FS}.service"),
         ({}, "plain", f"{FS}.efs.eu-central-1.amazonaws.com:/", "hard,"),
@@ -90,9 +90,9 @@ def test_any_name_of_a_directory_survives_fstab(name):
         ({"mount_target": "10.0.0.10"}, "efs-utils", f"{FS}:/", "mounttargetip=10.0.0.10,"),
     ],
 )
-def test_lines(mount, transport, source, there):
+def test_lines(mount, transport, source, options):
     fields = our_line(want(mount, transport=transport)[0], 21100).render().split()
     assert fields[0] == source
-    assert there in fields[3]
+    assert options in fields[3]
     assert fields[3].endswith(f"_netdev,nofail,{MARK}={FS}") or "_netdev" in fields[3]
     assert fields[4:] == ["0", "0"]

@@ -37,7 +37,7 @@ def test_dns_name(region, name):
 
 
 @pytest.mark.parametrize(
-    ("given", "there", "gone"),
+    ("given", "included", "left_out"),
     [
         ((), "hard lookupcache=positive nfsvers=4.1 noresvport", ""),
         (("soft",), "soft", "hard"),
@@ -47,10 +47,10 @@ def test_dns_name(region, name):
         (("resvport",), "resvport", "noresvport"),
     ],
 )
-def test_options_override_the_defaults_key_by_key(given, there, gone):
+def test_options_override_the_defaults_key_by_key(given, included, left_out):
     options = nfs.nfs_options(given)
-    assert set(there.split()) <= set(options)
-    assert not set(gone.split()) & set(options)
+    assert set(included.split()) <= set(options)
+    assert not set(left_out.split()) & set(options)
     assert len(options) == len(set(map(nfs.option_key, options)))
 
 

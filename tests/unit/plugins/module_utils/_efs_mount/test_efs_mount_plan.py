@@ -12,7 +12,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import (
     tunnel_unit,
 )
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import plan as _plan
-from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import Listener, Point, Root
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.facts import Listener, Mountpoint, Root
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.steps import Mount, Unmount
 from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +26,7 @@ RETRY = mount_unit.unit_name("/srv/files")
 CONF = tunnel_conf.conf_path(FS)
 
 
-def kinds(plan: _plan.Plan) -> str:
+def step_names(plan: _plan.Plan) -> str:
     return " ".join(kind(step) for step in plan.steps)
 
 
@@ -61,13 +61,13 @@ def converged(*mounts: dict, transport: str = "stunnel") -> tuple[Host, list]:
 def test_a_virgin_host(mounts, transport, steps):
     host, items = Host(), want(*mounts, transport=transport)
     plan = host.converge(items)
-    assert (plan.problems, plan.pending, kinds(plan)) == ([], [], steps)
+    assert (plan.problems, plan.pending, step_names(plan)) == ([], [], steps)
     assert host.plan(items).steps == []
 
 
 def test_a_new_mount_interrupts_nobody():
     host, items = Host(), want(SITE)
-    assert kinds(host.plan(items, safe=True)) == kinds(host.plan(items))
+    assert step_names(host.plan(items, safe=True)) == step_names(host.plan(items))
 
 
 # One thing broken by hand on a converged host: what the next run does, what it leaves pending when it must not interrupt.
@@ -103,7 +103,7 @@ def tunnel_disabled(host):
     host.facts.enabled.discard(TUNNEL)
 
 
-def tunnel_led_astray(host):
+def tunnel_to_wrong_server(host):
     host.facts.files[CONF] = host.facts.files[CONF].replace(FS, OTHER)
     port = next(iter(host.facts.listeners))
     host.facts.listeners[port] = dataclasses.replace(host.facts.listeners[port], peers=("10.0.0.20",))
@@ -114,10 +114,10 @@ def tunnel_conf_edited(host):
 
 
 def options_differ(host):
-    share = host.facts.at("/srv/files")
-    words = tuple(("soft", None) if key == "hard" else (key, value) for key, value in share.options)
-    host.facts.mounts = [mount for mount in host.facts.mounts if mount is not share]
-    host.facts.mounts.append(dataclasses.replace(share, options=words))
+    mounted = host.facts.at("/srv/files")
+    words = tuple(("soft", None) if key == "hard" else (key, value) for key, value in mounted.options)
+    host.facts.mounts = [mount for mount in host.facts.mounts if mount is not mounted]
+    host.facts.mounts.append(dataclasses.replace(mounted, options=words))
 
 
 def handle_stale(host):
@@ -133,7 +133,7 @@ def owner_changed(host):
 
 
 def guard_lost(host):
-    host.facts.points["/srv/files"] = Point("directory", guarded=False, how="immutable")
+    host.facts.mountpoints["/srv/files"] = Mountpoint("directory", guarded=False, how="immutable")
 
 
 def retry_removed(host):
@@ -149,7 +149,7 @@ BREAKS = [
     (line_doubled, "write reload", False),
     (tunnel_stopped, "start root", False),
     (tunnel_disabled, "enable", False),
-    (tunnel_led_astray, "unmount write reload restart mount read_ahead root", True),
+    (tunnel_to_wrong_server, "unmount write reload restart mount read_ahead root", True),
     (tunnel_conf_edited, "write reload restart", True),
     (options_differ, "unmount reload mount read_ahead root", True),
     (handle_stale, "unmount reload mount read_ahead root", True),
@@ -165,9 +165,9 @@ def test_one_break(broken, steps, interrupts):
     host, items = converged(SITE)
     broken(host)
     plan = host.plan(items)
-    assert (plan.problems, kinds(plan)) == ([], steps)
+    assert (plan.problems, step_names(plan)) == ([], steps)
     safe = host.plan(items, safe=True)
-    assert (kinds(safe), len(safe.pending)) == (("", 1) if interrupts else (steps, 0))
+    assert (step_names(safe), len(safe.pending)) == (("", 1) if interrupts else (steps, 0))
     host.converge(items)
     if broken is tunnel_stopped:
         host.facts.roots["/srv/files"] = Root(5000, 5000, 0o750)  # it answers again
@@ -176,7 +176,7 @@ def test_one_break(broken, steps, interrupts):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([case[0] for case in BREAKS]), max_size=6, unique=True), st.booleans())
-def test_any_breaks_together_are_mended_or_reported(breaks, safe):
+def test_any_breaks_together_are_repaired_or_reported(breaks, safe):
     host, items = converged(SITE, {"path": "/srv/other", "file_system": OTHER})
     for broken in breaks:
         try:
@@ -221,15 +221,15 @@ def test_a_changed_wish_is_mounted_anew(before, after, transport):
     items = want(after, transport=transport)
     assert host.plan(items, safe=True).pending
     plan = host.converge(items)
-    assert {"unmount", "mount"} <= set(kinds(plan).split())
+    assert {"unmount", "mount"} <= set(step_names(plan).split())
     assert host.plan(items).steps == []
 
 
-def test_a_tunnel_process_that_leads_elsewhere_is_restarted_although_its_file_is_right():
+def test_a_tunnel_to_a_wrong_server_is_restarted_although_its_file_is_right():
     host, items = converged({})
     port = next(iter(host.facts.listeners))
     host.facts.listeners[port] = dataclasses.replace(host.facts.listeners[port], peers=("10.0.0.20",))
-    assert "restart" in kinds(host.converge(items)).split()
+    assert "restart" in step_names(host.converge(items)).split()
     assert host.plan(items).steps == []
 
 
@@ -256,7 +256,7 @@ def other_file_system(host):
 
 def files_below(host):
     host.unmount("/srv/files")
-    host.facts.points["/srv/files"] = Point("directory", ("a.jpg", "b.jpg"), guarded=False, how="immutable")
+    host.facts.mountpoints["/srv/files"] = Mountpoint("directory", ("a.jpg", "b.jpg"), guarded=False, how="immutable")
 
 
 def frozen(host):
@@ -267,7 +267,7 @@ def name_gone(host):
     host.facts.addresses = {}
 
 
-def foreign_line(host):
+def unmanaged_line(host):
     host.unmount("/srv/files")
     host.fstab = FSTAB + "10.9.9.9:/x /srv/files nfs defaults 0 0\n"
 
@@ -309,7 +309,7 @@ STOPS = [
         f"nothing proves that it is {FS}",
     ),
     (
-        foreign_line,
+        unmanaged_line,
         "mounts[0]: /srv/files has a line in fstab that is not ours (line 2, 10.9.9.9:/x): remove it, or set replace: true "
         "for this mount",
     ),
@@ -333,7 +333,7 @@ def test_what_stops_a_run(broken, sentence, safe):
         assert plan.problems == [sentence]
 
 
-@pytest.mark.parametrize("broken", [tmpfs_over, other_file_system, foreign_line])
+@pytest.mark.parametrize("broken", [tmpfs_over, other_file_system, unmanaged_line])
 def test_the_way_out_is_a_switch(broken):
     host, _ = converged(SITE)
     broken(host)
@@ -368,7 +368,7 @@ def test_a_change_of_mind_unmounts_once_and_leaves_no_leftover(change):
     safe = host.plan(items, safe=True)
     assert (safe.steps, len(safe.pending)) == ([], 1)
     plan = host.converge(items)
-    assert kinds(plan).count("unmount") == 1
+    assert step_names(plan).count("unmount") == 1
     assert host.plan(items).steps == []
     units = {tunnel_unit.file_system_of(listener.unit) for listener in host.facts.listeners.values()}
     wanted = {item.file_system for item in items if item.transport == "stunnel"}
@@ -379,9 +379,9 @@ def test_a_change_of_mind_unmounts_once_and_leaves_no_leftover(change):
 def test_absent_takes_everything_away_but_the_files():
     host, _ = converged(SITE)
     items = want({"state": "absent"})
-    assert kinds(host.plan(items, safe=True)) == ""
+    assert step_names(host.plan(items, safe=True)) == ""
     plan = host.converge(items)
-    assert kinds(plan) == "unmount stop stop remove remove remove write reload unguard"
+    assert step_names(plan) == "unmount stop stop remove remove remove write reload unguard"
     assert (host.fstab, host.facts.files, host.facts.enabled, host.facts.listeners) == (FSTAB, {}, set(), {})
     assert host.plan(items).steps == []
 
@@ -416,7 +416,7 @@ def test_parents_first_and_children_down_first():
     ]
 
 
-def test_safe_holds_everything_that_shares_a_held_tunnel():
+def test_safe_defers_everything_that_uses_a_deferred_tunnel():
     host, _ = converged({})
     tunnel_conf_edited(host)
     items = want({}, {"path": "/srv/new", "directory": "/new"})
@@ -425,7 +425,7 @@ def test_safe_holds_everything_that_shares_a_held_tunnel():
     assert len(plan.pending) == 2
 
 
-def test_a_held_mount_whose_line_is_gone_keeps_its_tunnel():
+def test_a_deferred_mount_whose_line_is_gone_keeps_its_tunnel():
     host, items = converged({})
     options_differ(host)
     line_removed(host)
@@ -437,7 +437,7 @@ def test_the_proof_of_efs_utils_is_its_state_file():
     assert f"accesspoint={AP}" in host.fstab
     host.facts.states = [dataclasses.replace(host.facts.states[0], access_point=None)]
     plan = host.plan(items)
-    assert kinds(plan).startswith("unmount")
+    assert step_names(plan).startswith("unmount")
     host.facts.states = [dataclasses.replace(host.facts.states[0], file_system=OTHER)]
     assert "not ours" in host.plan(items).problems[0]
 
@@ -454,7 +454,7 @@ def test_a_known_port_is_kept_and_a_taken_one_avoided():
 
 def test_warns_about_files_that_a_right_mount_hides():
     host, items = converged({})
-    host.facts.points["/srv/files"] = Point("directory", ("old.jpg",), how="immutable")
+    host.facts.mountpoints["/srv/files"] = Mountpoint("directory", ("old.jpg",), how="immutable")
     plan = host.plan(items)
     assert (plan.steps, plan.problems) == ([], [])
     assert "hides files of the server's own disk (old.jpg)" in plan.warnings[0]

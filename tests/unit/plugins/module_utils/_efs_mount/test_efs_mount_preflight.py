@@ -1,4 +1,4 @@
-"""What is found before anything is mounted. It meets real servers in tests/faults/test_causes.py."""
+"""What the preflight finds before anything is mounted. It meets real servers in tests/faults/test_causes.py."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from tests.support.efs_host import want
 
 def test_a_name_without_address():
     item = want({})[0]
-    told = preflight.preflight(item, (), "/ca.pem")
-    assert told.startswith(f"mounts[0]: {item.dns_name} does not resolve")
-    assert "mount target in this server's zone" in told
+    problem = preflight.preflight(item, (), "/ca.pem")
+    assert problem.startswith(f"mounts[0]: {item.dns_name} does not resolve")
+    assert "mount target in this server's zone" in problem
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [(None, "is not there"), ("no certificate", "cannot be read as certificates")]
+    ("text", "fault"), [(None, "is not there"), ("no certificate", "cannot be read as certificates")]
 )
-def test_a_ca_file_that_is_none(tmp_path, text, told):
+def test_a_ca_file_that_is_none(tmp_path, text, fault):
     path = tmp_path / "ca.pem"
     if text:
         path.write_text(text)
     item = want({"ca_file": str(path)}, transport="efs-utils")[0]
-    assert told in preflight.preflight(item, ("127.0.0.1",), "/unused")
+    assert fault in preflight.preflight(item, ("127.0.0.1",), "/unused")
 
 
 def test_a_ca_file_that_the_tunnel_could_not_read(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("x")
     path.chmod(0o600)
-    told = preflight.preflight(want({"ca_file": str(path)})[0], ("127.0.0.1",), "/unused")
-    assert "cannot be read by the tunnel, which runs as a user of its own" in told
+    problem = preflight.preflight(want({"ca_file": str(path)})[0], ("127.0.0.1",), "/unused")
+    assert "cannot be read by the tunnel, which runs as a user of its own" in problem
 
 
 @pytest.fixture
 def server(monkeypatch):
-    """A TCP server on loopback in the place of a mount target: answers(bytes or None) for one connection."""
+    """A TCP server on loopback in the place of a mount target: respond(bytes or None) for one connection."""
     listener = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setattr(nfs, "PORT", listener.getsockname()[1])
 
-    def answers(data: bytes | None) -> None:
+    def respond(data: bytes | None) -> None:
         def serve():
             with listener.accept()[0] as connection:
                 received = connection.recv(100)
@@ -55,7 +55,7 @@ def server(monkeypatch):
         threading.Thread(target=serve, daemon=True).start()
 
     hold = threading.Event()
-    yield answers
+    yield respond
     hold.set()
     listener.close()
 
@@ -78,9 +78,9 @@ def test_a_server_that_says_nothing(server, monkeypatch):
 
 def test_a_port_that_is_closed(server, monkeypatch):
     monkeypatch.setattr(nfs, "PORT", 1)
-    told = preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
-    assert "TCP port 1 (Connection refused)" in told
-    assert "security group" in told
+    problem = preflight.preflight(want({}, transport="plain")[0], ("127.0.0.1",), "")
+    assert "TCP port 1 (Connection refused)" in problem
+    assert "security group" in problem
 
 
 def test_one_mount_target_that_works_is_enough(server):

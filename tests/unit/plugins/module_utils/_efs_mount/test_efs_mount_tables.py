@@ -26,11 +26,11 @@ def test_unescape(field, text):
 
 def test_mountinfo_of_the_lab():
     table = tables.mounts(data("mountinfo.lab-stunnel"))
-    share = next(mount for mount in table if mount.path == "/srv/files")
-    assert (share.fstype, share.source, share.device, share.root) == ("nfs4", "127.0.0.1:/", "0:29", "/")
-    assert share.option("vers") == "4.1"
-    assert share.option("port") == "21245"
-    assert share.option("noresvport") == ""
+    mount = next(row for row in table if row.path == "/srv/files")
+    assert (mount.fstype, mount.source, mount.device, mount.root) == ("nfs4", "127.0.0.1:/", "0:29", "/")
+    assert mount.option("vers") == "4.1"
+    assert mount.option("port") == "21245"
+    assert mount.option("noresvport") == ""
 
 
 def test_mountinfo_without_optional_fields_and_with_blanks():
