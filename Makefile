@@ -54,8 +54,12 @@ guests: .venv/.ok
 	@(for stage in molecule-default store; do $(MAKE) --no-print-directory stage-$$stage || exit; done) \
 	  >.cache/guests.log 2>&1 || { cat .cache/guests.log; exit 1; }
 
-lint: .venv/.ok ## style, types, and whether the modules run on Python 3.9
+lint: .venv/.ok ## style, words, types, and whether the modules run on Python 3.9
 	yamllint --strict .
+	python tests/words.py
+	check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema -q --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	pre-commit validate-config
 	ruff check . && ruff format --check .
 	mypy
 	vermin --quiet --no-tips --target=3.9- --violations plugins/modules plugins/module_utils roles/webapp/files

@@ -90,6 +90,10 @@ notes:
   - The default encryption is set anew only where it differs. A botocore older than 1.41 does not know C(BlockedEncryptionTypes)
     and then sends it no more.
 attributes:
+  action_group:
+    description: Use C(group/samefiles.aws.s3) in C(module_defaults) to set the S3 options of all modules of this group.
+    support: full
+    membership: [samefiles.aws.s3]
   check_mode:
     description: Reads all and tells the same actions; nothing is set, and nothing proved.
     support: full

@@ -26,6 +26,10 @@ description:
 requirements:
   - botocore, where credentials, region or endpoint are not all given
 attributes:
+  action_group:
+    description: Use C(group/samefiles.aws.s3) in C(module_defaults) to set the S3 options of all modules of this group.
+    support: full
+    membership: [samefiles.aws.s3]
   check_mode:
     description: Makes the whole plan, with reads only.
     support: full
