@@ -92,7 +92,7 @@ def names(path: str, text: str) -> Iterator[str]:
         given = [
             (number, match[1])
             for number, line in enumerate(text.splitlines(), 1)
-            for match in re.finditer(r"(?:^\s*(?:- )?|register: )(\w+)(?=:(?:\s|$)|$)", line)
+            for match in re.finditer(r"^\s*(?:- )?(?:(?:register|loop_var|index_var): )?(\w+)(?=: |:?$)", line)
         ]
     for line, name in given:
         bad = [part for part in split(name) if part in NAMES]
