@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Releases, units and answers of the web app, asked from outside with the host's own tools."""
+"""Releases, units and responses of the web app, checked from outside with the host's own tools."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def test_gallery_answers_and_wants_its_password(gallery):
 def test_the_password_is_in_one_file_that_others_cannot_read(gallery):
     file = gallery.file("/etc/webapp/upload-password")
     assert (file.user, file.group, file.mode) == ("root", "webapp", 0o640)
-    found = gallery.run(
+    search = gallery.run(
         "grep -rl 'open sesame 42' /etc /opt /run /var/log /var/lib 2>/dev/null; journalctl | grep 'open sesame 42'"
     )
-    assert found.stdout.split() == ["/etc/webapp/upload-password"]
+    assert search.stdout.split() == ["/etc/webapp/upload-password"]
 
 
 def test_an_app_of_the_user_s_own_gets_its_environment(own):
@@ -91,15 +91,15 @@ def test_a_client_cannot_say_who_it_is(own):
     assert json.loads(own.check_output("python3 -c %s", code))["from"] == "127.0.0.1"
 
 
-def test_an_app_is_not_ready_while_its_share_is_not_mounted(own):
+def test_an_app_is_not_ready_while_its_file_system_is_not_mounted(own):
     status, name, body = ask(own, "/readyz").split(" ", 2)
     assert (status, name) == ("503", OWN)
     assert "webapp-probe" in json.loads(body)["error"]
-    assert "no share is mounted at /srv/files" in own.check_output("cat /run/webapp-probe/status.json")
+    assert "no file system is mounted at /srv/files" in own.check_output("cat /run/webapp-probe/status.json")
     assert ask(own, "/healthz").startswith("200 ")
 
 
-def test_a_probe_that_hangs_is_no_word_that_the_share_answers(gallery):
+def test_a_probe_that_hangs_does_not_leave_the_host_ready(gallery):
     ready = "/run/webapp-probe/ready"
     assert gallery.file(ready).exists
     gallery.check_output("systemctl kill --kill-whom=main --signal=STOP webapp-probe")
@@ -111,8 +111,8 @@ def test_another_release_serves_and_the_last_three_stay(converge, own):
     before = own.check_output("readlink /opt/webapp/current")
     workers = own.check_output("ps -o pid= -C nginx")
     for greeting in ("two", "three", "four"):
-        told = converge("--extra-vars", json.dumps({"webapp_environment": {"GREETING": greeting}}), hosts=OWN)[OWN]
-        assert told.failure == ""
+        converged = converge("--extra-vars", json.dumps({"webapp_environment": {"GREETING": greeting}}), hosts=OWN)[OWN]
+        assert converged.failure == ""
         assert json.loads(ask(own, "/").split(" ", 2)[2])["greeting"] == greeting
     # no nginx was reloaded
     assert own.check_output("ps -o pid= -C nginx") == workers
@@ -130,9 +130,9 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(converge, own)
     state = "readlink /opt/webapp/current; ls /opt/webapp/releases; find /etc/systemd/system /etc/webapp | sort"
     files = own.check_output(state)
     broken = {"webapp_environment": {"GREETING": "five", "BROKEN": "1"}, "webapp_start_timeout": 60}
-    told = converge("--extra-vars", json.dumps(broken), hosts=OWN)[OWN]
-    assert "does not answer GET /healthz (" in told.failure
-    assert "this release is broken" in told.failure
+    failed = converge("--extra-vars", json.dumps(broken), hosts=OWN)[OWN]
+    assert "does not answer GET /healthz (" in failed.failure
+    assert "this release is broken" in failed.failure
     assert ask(own, "/") == before
     assert own.check_output(state) == files
 
@@ -154,10 +154,9 @@ def test_bad_input_changes_nothing(converge, own, settings, said):
     state = "readlink /opt/webapp/current; ls /opt/webapp/releases; find /etc/systemd/system /etc/webapp -printf '%p %s\\n' | sort; cat /etc/webapp/*"
     before, files = ask(own, "/"), own.check_output(state)
     greeting = json.loads(before.split(" ", 2)[2])["greeting"]
-    told = converge("--extra-vars", json.dumps({"webapp_environment": {"GREETING": greeting}, **settings}), hosts=OWN)[
-        OWN
-    ]
-    assert said in told.failure
+    variables = {"webapp_environment": {"GREETING": greeting}, **settings}
+    refused = converge("--extra-vars", json.dumps(variables), hosts=OWN)[OWN]
+    assert said in refused.failure
     assert ask(own, "/") == before
     assert own.check_output(state) == files
 
@@ -165,8 +164,8 @@ def test_bad_input_changes_nothing(converge, own, settings, said):
 def test_sandboxes(gallery, capsys):
     release = gallery.check_output("readlink /opt/webapp/current").rpartition("/")[2]
     for unit in ("webapp-front", "webapp-files", "webapp-probe", f"webapp@{release}"):
-        told = gallery.check_output(f"systemd-analyze security {unit}.service --no-pager | tail -n 1")
-        level = float(re.search(r": ([0-9.]+) ", told).group(1))
+        rating = gallery.check_output(f"systemd-analyze security {unit}.service --no-pager | tail -n 1")
+        level = float(re.search(r": ([0-9.]+) ", rating).group(1))
         with capsys.disabled():
             print(f"\nsystemd-analyze security {unit}: {level} (at most 3.0)", end="")
         assert level <= 3.0
@@ -185,11 +184,11 @@ def test_a_killed_app_comes_back_and_no_request_is_refused(own):
 # Requests that do not end hold a few workers of each generation, until there is no room for another one.
 MANY_RELOADS = r"""
 import json, socket, subprocess, time, urllib.request
-held, reloads = [], 0
+connections, reloads = [], 0
 for _ in range(70):
     for _ in range(4):
-        held.append(socket.create_connection(("127.0.0.1", 80), 20))
-        held[-1].sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 6\r\n\r\nabc")
+        connections.append(socket.create_connection(("127.0.0.1", 80), 20))
+        connections[-1].sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 6\r\n\r\nabc")
     time.sleep(0.15)
     refused = subprocess.run(["systemctl", "reload", "webapp-front"], capture_output=True).returncode
     if refused:
@@ -197,19 +196,19 @@ for _ in range(70):
     reloads += 1
     time.sleep(0.15)
 status = urllib.request.urlopen("http://127.0.0.1/", timeout=20).status
-answers = []
-for one in held:
-    one.sendall(b"def")
-    answers.append(one.recv(100)[9:12].decode())
-print(json.dumps([reloads, refused, status, sorted(set(answers))]))
+statuses = []
+for connection in connections:
+    connection.sendall(b"def")
+    statuses.append(connection.recv(100)[9:12].decode())
+print(json.dumps([reloads, refused, status, sorted(set(statuses))]))
 """
 
 
 def test_many_reloads_under_load_leave_workers_that_serve(own):
-    reloads, refused, status, answers = json.loads(own.check_output("python3 -c %s", MANY_RELOADS))
+    reloads, refused, status, statuses = json.loads(own.check_output("python3 -c %s", MANY_RELOADS))
     assert reloads >= 12  # more where there are fewer than four cores
     assert refused != 0
-    assert (status, answers) == (200, ["200"])
+    assert (status, statuses) == (200, ["200"])
     assert "too many former workers" in own.check_output("journalctl --unit=webapp-front --lines=20 --output=cat")
     # the master and its workers, of both nginx
     workers = min(4, int(own.check_output("nproc")))
@@ -224,8 +223,8 @@ def test_an_app_may_come_as_an_archive(converge, own, tmp_path):
     # as people pack it: every name begins with ./
     subprocess.run(["tar", "-czf", archive, "-C", app, ".", "-C", tmp_path, "./from-the-archive"], check=True)
     given = {"webapp_source": archive, "webapp_environment": {"GREETING": "packed"}}
-    told = converge("--extra-vars", json.dumps(given), hosts=OWN)[OWN]
-    assert told.failure == ""
+    first = converge("--extra-vars", json.dumps(given), hosts=OWN)[OWN]
+    assert first.failure == ""
     assert json.loads(ask(own, "/").split(" ", 2)[2])["greeting"] == "packed"
     assert own.file("/opt/webapp/current/app/from-the-archive").exists
     again = converge("--extra-vars", json.dumps(given), hosts=OWN)[OWN]

@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The web app with its files in S3, on a host without any mount: units, the way of the bytes, and a change of the storage."""
+"""The web app with its files in S3, on a host without any mount: units, the path of the bytes, and a change of the storage."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NAME = "samefiles-molecule-webapp-s3"
 ROOT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 LAB = pathlib.Path.home() / ".local/state/samefiles/webapp"
 BUCKET = "samefiles-webapp-site"
-SHARE = {"webapp_storage": "efs", "webapp_mount": "", "webapp_directory": "/var/lib/gallery"}
-# of a host whose files are on the share
-PARTS = (
+EFS = {"webapp_storage": "efs", "webapp_mount": "", "webapp_directory": "/var/lib/gallery"}
+# files of a host that keeps its uploads on a file system
+MOUNT_FILES = (
     "/etc/systemd/system/webapp-files.service",
     "/etc/systemd/system/webapp-probe.service",
     "/etc/webapp/files.conf",
+    "/opt/webapp/probe",
 )
-PARTS += ("/opt/webapp/probe",)
 
-# Asks again and again, each time on a new connection, until it is told to end; what failed is printed.
+# Sends requests, each on a new connection, until its file is removed; prints the failures.
 LOOP = r"""
 import json, os, time, urllib.request
 done, failed = 0, []
@@ -57,7 +57,7 @@ if int(size):
     head["Content-Type"] = "multipart/form-data; boundary=x"
 print(urllib.request.urlopen(urllib.request.Request("http://127.0.0.1" + path, body, head, method=method), timeout=120).read().decode())
 """
-# Reads a file through the front, and waits in the middle until it is told to go on.
+# Reads a file through the front, and waits in the middle until its file is removed.
 SLOW = r"""
 import hashlib, json, os, sys, time, urllib.request
 answer = urllib.request.urlopen("http://127.0.0.1/files/" + sys.argv[1], timeout=600)
@@ -83,17 +83,17 @@ def host(server):
 @pytest.fixture(scope="module")
 def s3():
     """boto3 as the lab's own user: the witness."""
-    told = json.loads((LAB / "s3/store.json").read_text())
-    session = boto3.session.Session(told["access_key"], told["secret_key"], region_name=told["region"])
-    found = session.client("s3", endpoint_url="https://10.77.15.6", verify=str(LAB / "tls/ca.pem"))
-    yield found
-    found.close()
+    account = json.loads((LAB / "s3/store.json").read_text())
+    session = boto3.session.Session(account["access_key"], account["secret_key"], region_name=account["region"])
+    client = session.client("s3", endpoint_url="https://10.77.15.6", verify=str(LAB / "tls/ca.pem"))
+    yield client
+    client.close()
 
 
 def ask(host, method: str, path: str, size: int = 0):
     """A request with the host's own Python; with a size an upload of so many bytes."""
-    told = host.check_output("python3 -c %s %s %s %s", ASK, method, path, str(size))
-    return json.loads(told) if told else None
+    body = host.check_output("python3 -c %s %s %s %s", ASK, method, path, str(size))
+    return json.loads(body) if body else None
 
 
 def until(condition, seconds: float = 60) -> None:
@@ -104,14 +104,14 @@ def until(condition, seconds: float = 60) -> None:
 
 
 def start(host, code: str, sign: str, *arguments: str) -> None:
-    """Run a program in the background, until it has made its sign."""
+    """Run a program in the background, and wait until it has made its file."""
     host.check_output("rm -f /run/loop-done /run/slow-done")
     host.check_output("systemd-run --quiet --collect python3 -c %s %s", code, *(arguments or [""]))
     until(lambda: host.file(sign).exists)
 
 
 def outcome(host, sign: str, file: str):
-    """Tell the program to go on, and read what it says at its end."""
+    """Let the program go on, and read its result."""
     host.check_output("rm -f %s", sign)
     until(lambda: host.run("grep -q . %s", file).rc == 0)
     return json.loads(host.check_output("cat %s", file))
@@ -131,12 +131,12 @@ def converge_with(converge, settings: dict, *options: str):
     return converge("--extra-vars", json.dumps(settings), *options, hosts=NAME)[NAME]
 
 
-def test_nothing_on_the_host_reads_a_share(host):
+def test_nothing_on_the_host_reads_a_mount(host):
     release = host.check_output("readlink /opt/webapp/current").rpartition("/")[2]
     for unit in ("webapp-front", f"webapp@{release}"):
         assert host.service(unit).is_running, unit
         assert host.service(unit).is_enabled, unit
-    assert [path for path in PARTS if host.file(path).exists] == []
+    assert [path for path in MOUNT_FILES if host.file(path).exists] == []
     assert host.run("systemctl list-units --all --no-legend 'webapp-files*' 'webapp-probe*'").stdout.strip() == ""
     assert host.run("grep -rl -e files.sock /etc/webapp").stdout == ""
     assert host.check_output("ps -o user= -C nginx | sort -u") == "webapp"
@@ -155,15 +155,15 @@ def test_no_setting_is_a_key(host):
 
 def test_what_is_uploaded_lies_in_the_bucket_and_goes_with_its_file(host, s3):
     key = ask(host, "POST", "/files", 160_000)[0]["key"]
-    found = s3.get_object(Bucket=BUCKET, Key=f"gallery/files/{key}")
-    assert found["Body"].read() == b"sixteen letters\n" * 10_000
-    assert (found["ContentType"], "attachment" in found["ContentDisposition"]) == ("application/octet-stream", True)
+    stored = s3.get_object(Bucket=BUCKET, Key=f"gallery/files/{key}")
+    assert stored["Body"].read() == b"sixteen letters\n" * 10_000
+    assert (stored["ContentType"], "attachment" in stored["ContentDisposition"]) == ("application/octet-stream", True)
     ask(host, "DELETE", f"/files/{key}")
     listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="gallery/files/").get("Contents", [])
     assert key not in [item["Key"].rpartition("/")[2] for item in listed]
 
 
-def test_the_front_leads_to_s3_and_sends_no_bytes_itself(host):
+def test_the_front_redirects_to_s3_and_sends_no_bytes_itself(host):
     key = ask(host, "POST", "/files", 1_600_000)[0]["key"]
     code = "import hashlib, sys, urllib.request as u; print(len(u.urlopen('http://127.0.0.1/files/' + sys.argv[1]).read()))"
     assert host.check_output("python3 -c %s %s", code, key) == "1600000"
@@ -179,8 +179,8 @@ def test_a_site_without_mounts_converges_and_is_proved(tmp_path):
     environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    told = json.loads(done.stdout[done.stdout.index("{") :])
-    assert told["stats"][NAME]["changed"] == 0
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert report["stats"][NAME]["changed"] == 0
     proof = json.loads((tmp_path / "proof.json").read_text())
     assert (proof["agree"], proof["mounts"], proof["problems"]) == (True, [], [])
     assert (proof["site"]["storage"], proof["site"]["bucket"]) == ("s3", BUCKET)
@@ -190,8 +190,8 @@ def test_a_site_without_mounts_converges_and_is_proved(tmp_path):
 def test_the_sandbox(host):
     release = host.check_output("readlink /opt/webapp/current").rpartition("/")[2]
     for unit in ("webapp-front", f"webapp@{release}"):
-        told = host.check_output(f"systemd-analyze security {unit}.service --no-pager | tail -n 1")
-        assert float(re.search(r": ([0-9.]+) ", told).group(1)) <= 3.0
+        rating = host.check_output(f"systemd-analyze security {unit}.service --no-pager | tail -n 1")
+        assert float(re.search(r": ([0-9.]+) ", rating).group(1)) <= 3.0
 
 
 @pytest.mark.parametrize(
@@ -201,13 +201,13 @@ def test_the_sandbox(host):
         ({"webapp_max_upload_mib": 5121}, f"webapp_max_upload_mib of {NAME} is 5121: a browser sends a file to S3 in"),
         (
             {"webapp_cleanup_after": 4499},
-            f"webapp_cleanup_after of {NAME} is 4499, and webapp_upload_url_ttl is 900: what has",
+            f"webapp_cleanup_after of {NAME} is 4499, and webapp_upload_url_ttl is 900: an upload",
         ),
         ({"webapp_environment": {"HTTP_PROXY": "x"}}, f"webapp_environment of {NAME} names HTTP_PROXY: gallery takes"),
         ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix"),
         (
             {"webapp_download_url_ttl": 1000000},
-            f"webapp_download_url_ttl of {NAME} is 1000000: S3 takes links of 2 seconds to 7 days",
+            f"webapp_download_url_ttl of {NAME} is 1000000: S3 accepts links of 2 seconds to 7 days",
         ),
         (
             {"webapp_key_prefix": ""},
@@ -218,17 +218,17 @@ def test_the_sandbox(host):
 )
 def test_bad_input_is_refused_in_one_sentence(converge, host, settings, said):
     before = host.check_output("readlink /opt/webapp/current; ls /opt/webapp/releases")
-    told = converge_with(converge, settings)
-    assert said in told.failure
-    assert told.changed == 0
+    refused = converge_with(converge, settings)
+    assert said in refused.failure
+    assert refused.changed == 0
     assert host.check_output("readlink /opt/webapp/current; ls /opt/webapp/releases") == before
 
 
 def test_the_storage_changes_there_and_back_and_no_request_fails(converge, host):
     with visitors(host):
-        told = converge_with(converge, SHARE)
-        assert told.failure == ""
-        assert [path for path in PARTS if not host.file(path).exists] == []
+        converged = converge_with(converge, EFS)
+        assert converged.failure == ""
+        assert [path for path in MOUNT_FILES if not host.file(path).exists] == []
         for unit in ("webapp-files", "webapp-probe"):
             assert host.service(unit).is_running, unit
             assert host.service(unit).is_enabled, unit
@@ -241,11 +241,11 @@ def test_the_storage_changes_there_and_back_and_no_request_fails(converge, host)
 
     start(host, SLOW, "/run/slow-reads", entry["key"])
     with visitors(host):
-        told = converge_with(converge, {})
-        assert told.failure == ""
-    assert [path for path in PARTS if host.file(path).exists] == []
+        converged = converge_with(converge, {})
+        assert converged.failure == ""
+    assert [path for path in MOUNT_FILES if host.file(path).exists] == []
     assert host.run("ls /etc/systemd/system/multi-user.target.wants | grep -e files -e probe").stdout == ""
-    # who reads a file from the share may end
+    # a download from the file system may finish
     assert host.check_output("systemctl show --property=ActiveState --value webapp-files") == "deactivating"
     assert converge_with(converge, {}).changed == 0
     assert outcome(host, "/run/slow-reads", "/run/slow-done") == entry["sha256"]

@@ -53,7 +53,7 @@ def test_break_is_found_and_mended(fleet, web, broken, sentence):
     broken(fleet, web)
     found = fleet.play("playbooks/verify.yml", check=False)
     assert found.code != 0
-    problems = found.results("Fail in words where the servers do not agree")
+    problems = found.results("Fail if the servers do not agree")
     said = "\n".join(str(result.get("msg")) for result in problems.values())
     assert any(
         f"{web.name}: " in line and any(part in line for part in sentence.split("|")) for line in said.splitlines()

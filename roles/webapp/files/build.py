@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes gallery and all that it needs one file: build.py OUT.tar.gz. Prints its SHA-256.
+"""Packs gallery and all that it needs into one file: build.py OUT.tar.gz. Prints its SHA-256.
 
 Unpacked into a directory, `python3 DIRECTORY` runs it on any Python from 3.9 on: nothing in it is compiled. The same inputs
 give the same bytes, whenever and wherever it is built with the same Python and zlib.
@@ -67,7 +67,7 @@ def add_library(directory: str) -> None:
 
 
 def _is_wanted(name: str) -> bool:
-    """Whether a file, named from the top of the tree, belongs into it; what nobody expects there stops the build."""
+    """Whether a file, named from the top of the tree, belongs into it; an unexpected file stops the build."""
     directories, base = os.path.split(name)
     if set(directories.split(os.sep)) & set(_DROPPED_DIRECTORIES) or base in _DROPPED_NAMES:
         return False
@@ -80,10 +80,10 @@ def _is_wanted(name: str) -> bool:
 
 def names(directory: str) -> list[str]:
     """The files that belong into the tree, in order."""
-    found = []
+    paths = []
     for place, _directories, files in os.walk(directory):
-        found += [os.path.relpath(os.path.join(place, file), directory) for file in files]
-    return [name for name in sorted(found) if _is_wanted(name)]
+        paths += [os.path.relpath(os.path.join(place, file), directory) for file in files]
+    return [name for name in sorted(paths) if _is_wanted(name)]
 
 
 def pack(directory: str) -> bytes:
@@ -97,9 +97,9 @@ def pack(directory: str) -> bytes:
                 raise CannotBuild(
                     f"{name} holds binary data: gallery must run on every machine, so find a pure version."
                 )
-            about = tarfile.TarInfo(name)
-            about.size, about.mode = len(data), 0o644
-            archive.addfile(about, io.BytesIO(data))
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o644
+            archive.addfile(member, io.BytesIO(data))
     return gzip.compress(raw.getvalue(), 9, mtime=0)
 
 

@@ -1,14 +1,14 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks the share of the web app, again and again, whether it answers; the app's /readyz and monitoring read the outcome.
+"""Checks at intervals whether the web app's file system answers; the app's /readyz and monitoring read the result.
 
-Called as: probe MOUNT DIRECTORY HOST EVERY TIMEOUT STATUS TEXTFILE. Every EVERY seconds a child of its own writes a small file
-in DIRECTORY and reads it back; without a DIRECTORY it asks the share how full it is, and leaves nothing there. A child that does not
-end within TIMEOUT seconds is left alone - a process that waits for a dead server cannot be ended - and no other is started
-before it has ended, so that nothing piles up.
-STATUS is JSON: {"ok", "at": epoch seconds, "every": seconds, "problem": sentence or ""}. Beside it lies the file `ready` while
-the share answers, which nginx can look for. TEXTFILE is for Prometheus. Each round is told to systemd's watchdog: a probe that
-hangs is ended, and its directory with `ready` goes.
+Called as: probe MOUNT DIRECTORY HOST EVERY TIMEOUT STATUS TEXTFILE. Every EVERY seconds a child process writes a small file in
+DIRECTORY and reads it back; without a DIRECTORY it calls statvfs on the mount, and writes nothing there. A child that does not
+end within TIMEOUT seconds is left alone - a process that waits for a dead server cannot be killed - and no other is started
+before it has ended, so that processes do not pile up.
+STATUS is JSON: {"ok", "at": epoch seconds, "every": seconds, "problem": sentence or ""}. The file `ready` is beside it while the
+file system answers, so that nginx can check for it. TEXTFILE is for Prometheus. Each round notifies systemd's watchdog: systemd
+ends a probe that hangs, and removes its runtime directory with `ready`.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
 def mounted_type(path: str, table: str) -> str:
     """The file system type of what is mounted at a path, by the text of a mountinfo table; "" for nothing.
 
-    gallery/mounts.py has the same rule; this program runs where there is no gallery, too, and so has its own.
+    gallery/mounts.py has the same rule; this program also runs where gallery is not installed, so it has its own copy.
     """
     wanted = "".join(BLANKS.get(char, char) for char in path)
-    found = ""
+    fstype = ""
     for line in table.split("\n"):
         head, _dash, tail = line.partition(" - ")
         fields = head.split(" ")
         if len(fields) > 4 and fields[4] == wanted:
-            found = tail.split(" ")[0]  # of two at one path the last is on top
-    return found
+            fstype = tail.split(" ")[0]  # of two mounts at one path the last is on top
+    return fstype
 
 
 def missing(mount: str) -> str:
-    """Why the share at a path is not there, "" when it is; the kernel's table never hangs."""
+    """Why no NFS file system is mounted at a path, "" when one is; reading the kernel's table never hangs."""
     if not mount:
         return ""
     with open(TABLE, encoding="utf-8", errors="surrogateescape") as table:
-        found = mounted_type(mount, table.read())
-    if found == "nfs4":
+        fstype = mounted_type(mount, table.read())
+    if fstype == "nfs4":
         return ""
-    what = f"a file system of type {found}, not the share," if found else "no share"
+    what = f"a file system of type {fstype}, not nfs4," if fstype else "no file system"
     return f"{what} is mounted at {mount}: see `systemctl status samefiles-mount-*`"
 
 
 def use(mount: str, directory: str, host: str) -> None:
-    """Have the share answer: it is asked over the network each time, whatever the kernel remembers."""
+    """Read from the file system; this sends a request to the server each time, whatever the kernel has cached."""
     if not directory:
         os.statvfs(mount or "/")
         return
@@ -71,11 +71,11 @@ def use(mount: str, directory: str, host: str) -> None:
         os.close(file)
     with open(path, "rb") as again:
         if again.read() != said:
-            raise OSError("it gave back other bytes than were written")
+            raise OSError("it returned other bytes than were written")
 
 
 def child(mount: str, directory: str, host: str, pipe: int) -> NoReturn:
-    """Use the share and report; never returns."""
+    """Use the file system and report; never returns."""
     try:
         use(mount, directory, host)
         said = b"ok"
@@ -86,15 +86,15 @@ def child(mount: str, directory: str, host: str, pipe: int) -> NoReturn:
 
 
 class Probe:
-    """One share, looked at again and again."""
+    """One file system, checked again and again."""
 
     def __init__(self, mount: str, directory: str, host: str, timeout: float) -> None:
         self.mount, self.directory, self.host, self.timeout = mount, directory, host, timeout
-        self.share = f"share at {mount}" if mount else f"directory {directory or '/'}"
-        self.asked: tuple[int, int] | None = None  # the child that has not ended yet, and the pipe that it answers by
+        self.name = f"file system at {mount}" if mount else f"directory {directory or '/'}"
+        self.asked: tuple[int, int] | None = None  # the child that has not ended yet, and the pipe on which it answers
 
     def ask(self) -> tuple[int, int]:
-        """Start a child; returns its process id and the pipe that it answers by."""
+        """Start a child; returns its process id and the pipe on which it answers."""
         pipe, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -102,8 +102,8 @@ class Probe:
         os.close(writer)
         return pid, pipe
 
-    def look(self) -> str:
-        """What is wrong with the share, "" when it answers."""
+    def check(self) -> str:
+        """What is wrong with the file system, "" when it answers."""
         absent = missing(self.mount)
         if absent:
             return absent
@@ -111,16 +111,16 @@ class Probe:
             self.asked = self.ask()
         pid, pipe = self.asked
         if not select.select([pipe], [], [], self.timeout)[0]:
-            return f"the {self.share} does not answer within {self.timeout:g} s"
+            return f"the {self.name} does not answer within {self.timeout:g} s"
         said = os.read(pipe, 1000).decode(errors="replace")
         os.close(pipe)
         os.waitpid(pid, 0)
         self.asked = None
-        return "" if said == "ok" else f"the {self.share} fails: {said or 'the probe died'}"
+        return "" if said == "ok" else f"the {self.name} fails: {said or 'the probe died'}"
 
 
 def put(path: str, text: str) -> None:
-    """Replace a file at one stroke."""
+    """Replace a file atomically."""
     part = path + ".part"
     with open(part, "w", encoding="utf-8") as file:
         file.write(text)
@@ -128,20 +128,20 @@ def put(path: str, text: str) -> None:
     os.rename(part, path)
 
 
-def tell(status: str, every: float, problem: str) -> None:
-    """The outcome for gallery and for nginx; what they must not believe too long goes first, what they may comes last."""
+def publish(status: str, every: float, problem: str) -> None:
+    """Write the result for gallery and for nginx; `ready` is removed first and created last, so it never outlives "ok"."""
     ready = os.path.join(os.path.dirname(status), "ready")
     if problem:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(ready)
-    told = {"ok": not problem, "at": time.time(), "every": every, "problem": problem}
-    put(status, json.dumps(told) + "\n")
+    result = {"ok": not problem, "at": time.time(), "every": every, "problem": problem}
+    put(status, json.dumps(result) + "\n")
     if not problem:
         put(ready, "")
 
 
 def wake() -> None:
-    """Tell systemd's watchdog that the probe goes on; nothing where nobody listens."""
+    """Notify systemd's watchdog that the probe runs; does nothing without a watchdog."""
     place = os.environ.get("NOTIFY_SOCKET", "")
     if place:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as plain, contextlib.suppress(OSError):
@@ -149,11 +149,11 @@ def wake() -> None:
 
 
 def metrics(problem: str, took: float) -> str:
-    """The outcome as Prometheus' node exporter reads it."""
+    """The result as Prometheus' node exporter reads it."""
     rows = (
-        ("up", "Whether the share of the web app answers.", f"{int(not problem)}"),
-        ("probe_seconds", "How long the share took to answer.", f"{took:.3f}"),
-        ("probe_time_seconds", "When the share was asked.", f"{time.time():.0f}"),
+        ("up", "Whether the web app's file system answers.", f"{int(not problem)}"),
+        ("probe_seconds", "How long the file system took to answer.", f"{took:.3f}"),
+        ("probe_time_seconds", "When the file system was checked.", f"{time.time():.0f}"),
     )
     return "".join(
         f"# HELP samefiles_mount_{name} {words}\n# TYPE samefiles_mount_{name} gauge\nsamefiles_mount_{name} {value}\n"
@@ -162,26 +162,26 @@ def metrics(problem: str, took: float) -> str:
 
 
 def main(mount: str, directory: str, host: str, every: str, timeout: str, status: str, textfile: str) -> NoReturn:
-    """Look and tell until somebody ends it."""
+    """Check and publish the result until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     probe = Probe(mount, directory, host, float(timeout))
     before = unwritten = None
     while True:
         begin = time.monotonic()
-        problem = probe.look()
+        problem = probe.check()
         took = time.monotonic() - begin
-        tell(status, float(every), problem)
+        publish(status, float(every), problem)
         wake()
         failed = ""
         try:
             put(textfile, metrics(problem, took))
-        except OSError as fault:  # a full or missing directory of the monitoring is not the share's fault
+        except OSError as fault:  # a full or missing directory of the monitoring does not make the file system fail
             failed = f"the metrics cannot be written to {textfile}: {fault.strerror}"
         if failed and failed != unwritten:
             print(failed, flush=True)
         unwritten = failed
         if problem != before:
-            print(problem or "the share answers", flush=True)
+            print(problem or "the file system answers", flush=True)
             before = problem
         time.sleep(max(0.2, float(every) - took))
 

@@ -324,7 +324,7 @@ def test_an_app_that_answers_everything_is_not_ready_while_its_share_is_away(own
         own.files.write_text("no directory")
         until(lambda: own.get("/readyz", **named).status == 503)
         check(own.get("/readyz", **named), 503, "webapp-probe")
-        assert b"<p>The share does not answer on this server" in own.get("/readyz", **BROWSER, **named).body
+        assert b"<p>The file system does not answer on this server" in own.get("/readyz", **BROWSER, **named).body
         for path in ("/", "/healthz"):
             assert own.get(path, **named).status == 200
         own.files.unlink()

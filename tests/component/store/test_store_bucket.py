@@ -409,4 +409,4 @@ def test_what_the_playbook_refuses(lab, tmp_path):
     assert "there is no bucket to set up" in none["text"]
     apart = play(lab, tmp_path, second={"webapp_public_prefix": "public"})
     assert apart["code"] != 0
-    assert "share the bucket" in apart["text"]
+    assert "use the same bucket" in apart["text"]

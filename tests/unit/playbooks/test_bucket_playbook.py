@@ -13,7 +13,7 @@ from tests.support import ROOT
 
 @pytest.fixture
 def play(moto, tmp_path):
-    """Runs playbooks/bucket.yml in check mode for two servers that share a bucket; what it says."""
+    """Runs playbooks/bucket.yml in check mode for two servers that use the same bucket; returns its output."""
 
     def run(first: dict, second: dict, *flags: str) -> str:
         words = {
@@ -53,7 +53,7 @@ BOTH = "for pages of https://a.example, https://b.example"
         ({"bucket_origins": ["https://a.example"]}, {}, ("--limit", "w1"), BOTH),
     ],
 )
-def test_pages_of_all_sites_that_share_a_bucket_upload(play, first, second, flags, pages):
+def test_pages_of_all_sites_of_a_bucket_may_upload(play, first, second, flags, pages):
     said = play(first, second, *flags)
     assert pages in said
     assert said.count("make the bucket shared-site") == 1
@@ -76,13 +76,13 @@ def test_a_default_that_is_said_is_no_other_value(play, second):
     assert BOTH in play({}, second)
 
 
-def test_servers_that_share_a_bucket_want_the_same_of_it(play):
+def test_servers_of_one_bucket_must_have_the_same_settings(play):
     other = {
         "webapp_key_prefix": "other", "webapp_public_prefix": "public", "webapp_public_access_confirmed": True, "bucket_versioning": False,
         "bucket_keep_deleted_days": 0, "bucket_encryption": "aws:kms", "bucket_kms_key_id": KEY, "webapp_region": "eu-west-1",
         "bucket_create": False, "webapp_browser_endpoint_url": "https://s3.example",
     }  # fmt: skip
-    differ = "w1, w2 share the bucket shared-site, but have different values: set it for the whole group"
+    differ = "w1, w2 use the same bucket shared-site, but have different values: set it for the whole group"
     said = play({}, other, "--limit", "w2")
     for name in other:
         assert f"{name}: {differ}" in said
@@ -112,8 +112,8 @@ def test_no_site_is_left_without_uploads_by_the_other_one(play):
     ],
 )
 def test_a_bucket_that_no_browser_could_upload_to_is_not_set_up(tmp_path, settings, empty):
-    told = {"webapp_storage": "s3", "webapp_bucket": "example-site", "webapp_region": "eu-central-1", **settings}
-    (tmp_path / "hosts.yml").write_text(json.dumps({"web": {"hosts": {"web-01": told, "web-02": told}}}))
+    variables = {"webapp_storage": "s3", "webapp_bucket": "example-site", "webapp_region": "eu-central-1", **settings}
+    (tmp_path / "hosts.yml").write_text(json.dumps({"web": {"hosts": {"web-01": variables, "web-02": variables}}}))
     argv = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "playbooks/bucket.yml"]
     # were it set up, it would fail in other words
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}

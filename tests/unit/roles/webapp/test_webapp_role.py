@@ -1,4 +1,4 @@
-"""What the role webapp tells nginx is what gallery means."""
+"""The role webapp configures nginx as gallery expects it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
 
 def test_nginx_finds_files_by_gallery_s_own_pattern():
     text = (ROLE / "templates/files.conf.j2").read_text().replace("{{ __webapp_digit }}", VARS["__webapp_digit"])
-    found = re.search(r'location ~ "\^/files/\(\?<key>(.*)\)\$"', text).group(1)
-    assert found.replace("(?<", "(?P<") == keys.PATTERN
+    location = re.search(r'location ~ "\^/files/\(\?<key>(.*)\)\$"', text).group(1)
+    assert location.replace("(?<", "(?P<") == keys.PATTERN
     assert "alias {{ webapp_directory }}/$outer/$inner/$key;" in text
 
 
@@ -33,7 +33,7 @@ def test_every_setting_of_the_role_is_one_of_gallery():
     assert set(VARS["__webapp_gallery_environment"]) <= known
 
 
-def test_the_readme_tells_the_limits_that_gallery_has():
+def test_the_readme_states_the_limits_that_gallery_has():
     said = re.search(
         r"\*\*What public uploads can cost\.\*\*(.*?)\n\n\*\*", (ROLE / "README.md").read_text(), re.DOTALL
     ).group(1)
@@ -45,13 +45,13 @@ def test_the_readme_tells_the_limits_that_gallery_has():
     assert f"every {app._TIDY // 60} minutes" in said
 
 
-def told(expression: str, **settings):
-    """What an expression is for a host with these settings, as Ansible reads the role's variables."""
+def rendered(expression: str, **settings):
+    """The value of an expression for a host with these settings, as Ansible reads the role's variables."""
     loader = DataLoader()
-    found = {"role_path": str(ROLE), "inventory_hostname": "web-01"}
+    variables = {"role_path": str(ROLE), "inventory_hostname": "web-01"}
     for name in ("defaults", "vars"):
-        found.update(loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True))
-    return Templar(loader=loader, variables={**found, **settings}).template(trust_as_template(expression))
+        variables.update(loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True))
+    return Templar(loader=loader, variables={**variables, **settings}).template(trust_as_template(expression))
 
 
 S3 = {"webapp_storage": "s3", "webapp_bucket": "example-site", "webapp_region": "eu-central-1"}
@@ -65,19 +65,19 @@ WAYS = {
 
 def test_gallery_learns_from_the_environment_how_s3_is_reached():
     expression = "{{ __webapp_environment }}"
-    assert told(expression, **S3, webapp_environment=WAYS) == {**told(expression, **S3), **WAYS}
-    # with its files on the share it asks nobody
-    assert not set(told(expression, webapp_environment=WAYS)) & set(WAYS)
+    assert rendered(expression, **S3, webapp_environment=WAYS) == {**rendered(expression, **S3), **WAYS}
+    # with its files on EFS it connects to nothing
+    assert not set(rendered(expression, webapp_environment=WAYS)) & set(WAYS)
     own = {"webapp_source": "/home/me/shop", "webapp_environment": {"UPLOADS": "/srv/files"}}
-    assert told(expression, **own) == own["webapp_environment"]
+    assert rendered(expression, **own) == own["webapp_environment"]
 
 
 def refusal(**settings) -> str:
-    """The sentence with which tasks/check.yml refuses what does not do for S3; "" where all of it does."""
+    """The sentence with which tasks/check.yml refuses settings that do not work with S3; "" where all of them do."""
     tasks = yaml.safe_load((ROLE / "tasks/check.yml").read_text())
     (check,) = (task["ansible.builtin.assert"] for task in tasks if "__webapp_s3_" in str(task))
-    said = told(check["fail_msg"], **settings)
-    assert told(f"{{{{ {check['that']} }}}}", **settings) is (said == "")
+    said = rendered(check["fail_msg"], **settings)
+    assert rendered(f"{{{{ {check['that']} }}}}", **settings) is (said == "")
     return said
 
 
@@ -93,7 +93,7 @@ def test_gallery_takes_no_other_environment(given, names):
 
 SECONDS = "set 1 to 43200 seconds."
 WORDS = "write words of letters, digits, _, . and -, none with a . in front, joined by /, such as gallery."
-HOST = "write http:// or https:// and a host, with a port if it needs one, and nothing behind it."
+HOST = "write http:// or https:// and a host, with a port if it needs one, and nothing after it."
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,17 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
         ({}, ""),
         ({"webapp_bucket": ""}, "webapp_bucket of web-01 is empty: webapp_storage: s3 needs the name of a bucket."),
         ({"webapp_max_upload_mib": 5121}, "webapp_max_upload_mib of web-01 is 5121: a browser sends a file to S3 in one"),
-        ({"webapp_cleanup_after": 900}, "webapp_cleanup_after of web-01 is 900, and webapp_upload_url_ttl is 900: what has begun"),
+        ({"webapp_cleanup_after": 900}, "webapp_cleanup_after of web-01 is 900, and webapp_upload_url_ttl is 900: an upload that"),
         ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix of the"),
         ({"webapp_public_prefix": "gallery/public"}, "neither may lie in the other, choose another prefix."),
         ({"webapp_download_url_ttl": 2}, ""),
         ({"webapp_download_url_ttl": 604800}, ""),
-        ({"webapp_download_url_ttl": 1}, "webapp_download_url_ttl of web-01 is 1: S3 takes links of 2 seconds to 7 days"),
-        ({"webapp_download_url_ttl": 1_000_000}, "webapp_download_url_ttl of web-01 is 1000000: S3 takes links of 2 seconds to 7 days"),
+        ({"webapp_download_url_ttl": 1}, "webapp_download_url_ttl of web-01 is 1: S3 accepts links of 2 seconds to 7 days"),
+        ({"webapp_download_url_ttl": 1_000_000}, "webapp_download_url_ttl of web-01 is 1000000: S3 accepts links of 2 seconds to 7 days"),
         ({"webapp_download_url_ttl": "604801"}, ", set 2 to 604800 seconds."),
         ({"webapp_upload_url_ttl": 1}, ""),
         ({"webapp_upload_url_ttl": 43200}, ""),
-        ({"webapp_upload_url_ttl": 0}, f"webapp_upload_url_ttl of web-01 is 0: what became of a ticket is known for a day, {SECONDS}"),
+        ({"webapp_upload_url_ttl": 0}, f"webapp_upload_url_ttl of web-01 is 0: the result of a ticket is kept for a day, {SECONDS}"),
         ({"webapp_upload_url_ttl": 43201}, SECONDS),
         ({"webapp_upload_url_ttl": 43201, "webapp_cleanup_after": 900_000}, SECONDS),
         ({"webapp_key_prefix": "sites/one/"}, ""),
@@ -156,23 +156,23 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
     ],
 )  # fmt: skip
 def test_the_role_refuses_what_gallery_would_not_start_with(given, said):
-    """So that --check tells it, and not the start timeout of a release."""
-    found = refusal(**{**S3, **given})
-    assert (said in found) is True
-    assert (found != "") is (said != "")
+    """So that --check reports it, and not a release that does not start."""
+    sentence = refusal(**{**S3, **given})
+    assert (said in sentence) is True
+    assert (sentence != "") is (said != "")
     assert refusal(**{**given, "webapp_storage": "efs"}) == ""
-    environment = told("{{ __webapp_environment }}", **{**S3, **given})
+    environment = rendered("{{ __webapp_environment }}", **{**S3, **given})
     try:
         settings.from_environment({name: str(value) for name, value in environment.items()})
     except settings.BadSetting as fault:
-        assert found, fault
+        assert sentence, fault
         assert "eim" not in str(fault)
     else:
-        # the role is stricter: an hour for what is on its way; and the proxy is no setting of gallery's own
-        assert found == "" or found.startswith(("webapp_cleanup_after", "webapp_environment.HTTPS_PROXY"))
+        # the role is stricter: an hour for uploads in flight; and the proxy is no setting of gallery's own
+        assert sentence == "" or sentence.startswith(("webapp_cleanup_after", "webapp_environment.HTTPS_PROXY"))
 
 
-def test_the_ranges_are_told():
+def test_the_ranges_are_documented():
     readme, specs = (ROLE / "README.md").read_text(), (ROLE / "meta/argument_specs.yml").read_text()
     for least, most in ((1, 43200), (2, 604800)):
         assert f"{least} to {most}" in readme

@@ -1,4 +1,4 @@
-"""The storage probe as a process of its own: what it says of a share that is there, is not, hangs, or refuses."""
+"""The storage probe as a process of its own: what it reports of a file system that answers, is not mounted, hangs, or fails."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ UNDER = "40 30 0:51 / /srv/files/deep rw - nfs4 fs:/deep rw\n"
 
 
 class Running:
-    """A probe that looks five times a second."""
+    """A probe that checks five times a second."""
 
     def __init__(
         self, home: pathlib.Path, mount: str, directory: str | None, textfile: str, **environment: str
     ) -> None:
-        self.home, self.directory = home, home / "share"
+        self.home, self.directory = home, home / "mount"
         self.directory.mkdir()
         self.say(ROOT + NFS)
         self.status, self.ready, self.textfile = home / "status.json", home / "ready", pathlib.Path(textfile)
@@ -59,19 +59,19 @@ class Running:
         part.write_text(table)
         part.rename(self.home / "mountinfo")
 
-    def told(self) -> dict:
-        """The word of a round that began after this moment."""
+    def result(self) -> dict:
+        """The result of a round that began after this moment."""
         since, until = time.time() + 0.1, time.monotonic() + 10
         while time.monotonic() < until:
             assert self.process.poll() is None
             with contextlib.suppress(FileNotFoundError):
-                told = json.loads(self.status.read_text())
-                # a round may wait its whole timeout before it speaks
-                if told["at"] - 0.5 * (not told["ok"]) > since:
+                result = json.loads(self.status.read_text())
+                # a round may wait its whole timeout before it reports
+                if result["at"] - 0.5 * (not result["ok"]) > since:
                     time.sleep(0.1)  # the other files follow
-                    return told
+                    return result
             time.sleep(0.02)
-        raise AssertionError("the probe says nothing")
+        raise AssertionError("the probe reports nothing")
 
     def up(self) -> str:
         """The gauge samefiles_mount_up."""
@@ -98,27 +98,27 @@ def start(tmp_path):
         return running[-1]
 
     yield begin
-    for one in running:
-        os.killpg(one.process.pid, signal.SIGKILL)
-        one.process.wait()
+    for probed in running:
+        os.killpg(probed.process.pid, signal.SIGKILL)
+        probed.process.wait()
 
 
 def is_up(probed: Running) -> None:
-    told = probed.told()
-    assert (told["ok"], told["problem"], told["every"]) == (True, "", 0.2)
+    result = probed.result()
+    assert (result["ok"], result["problem"], result["every"]) == (True, "", 0.2)
     assert probed.up() == "samefiles_mount_up 1"
     assert probed.ready.exists()
 
 
 def is_down(probed: Running, said: str) -> None:
-    told = probed.told()
-    assert told["ok"] is False
-    assert said in told["problem"]
+    result = probed.result()
+    assert result["ok"] is False
+    assert said in result["problem"]
     assert probed.up() == "samefiles_mount_up 0"
     assert not probed.ready.exists()
 
 
-def test_a_share_that_answers(start):
+def test_a_file_system_that_answers(start):
     probed = start()
     is_up(probed)
     assert float((probed.directory / ".probe/web-01").read_text()) == pytest.approx(time.time(), abs=5)
@@ -130,54 +130,54 @@ def test_a_share_that_answers(start):
     assert [line.split()[2] for line in lines if line.startswith("# TYPE")] == names
 
 
-def test_a_share_that_is_unmounted_and_mounted_again(start):
+def test_a_file_system_that_is_unmounted_and_mounted_again(start):
     probed = start()
     is_up(probed)
     probed.say(ROOT)
-    is_down(probed, "no share is mounted at /srv/files")
+    is_down(probed, "no file system is mounted at /srv/files")
     # something else was mounted over it
     probed.say(ROOT + NFS + "50 30 0:60 / /srv/files rw - tmpfs none rw\n")
-    is_down(probed, "a file system of type tmpfs, not the share, is mounted at /srv/files")
+    is_down(probed, "a file system of type tmpfs, not nfs4, is mounted at /srv/files")
     probed.say(ROOT + NFS)
     is_up(probed)
-    assert [line[:12] for line in probed.journal()] == ["the share an", "no share is ", "a file syste", "the share an"]
+    assert [line[:12] for line in probed.journal()] == ["the file sys", "no file syst", "a file syste", "the file sys"]
 
 
-def test_a_share_that_hangs_costs_one_process_and_its_timeout(start):
+def test_a_file_system_that_hangs_costs_one_process_and_its_timeout(start):
     probed = start()
     is_up(probed)
     (probed.home / "frozen").touch()
     for _ in range(3):
-        is_down(probed, "the share at /srv/files does not answer within 0.5 s")
+        is_down(probed, "the file system at /srv/files does not answer within 0.5 s")
     assert len(probed.children()) == 1
     (probed.home / "frozen").unlink()
     is_up(probed)
     assert len(probed.journal()) == 3
 
 
-def test_a_share_that_fails(start):
+def test_a_file_system_that_fails(start):
     probed = start()
     is_up(probed)
     probed.directory.rename(probed.home / "away")
     probed.directory.write_text("no directory")
-    is_down(probed, "the share at /srv/files fails: Not a directory")
+    is_down(probed, "the file system at /srv/files fails: Not a directory")
 
 
-def test_a_child_that_dies_is_no_good_word(start):
+def test_a_child_that_dies_counts_as_a_failure(start):
     probed = start()
     is_up(probed)
     (probed.home / "frozen").touch()
     is_down(probed, "does not answer")
     os.kill(int(probed.children()[0]), signal.SIGKILL)
-    # told once, by the round that found it dead
+    # reported once, by the round that found it dead
     until = time.monotonic() + 5
     while not any("the probe died" in line for line in probed.journal()) and time.monotonic() < until:
         time.sleep(0.02)
-    assert any("the share at /srv/files fails: the probe died" in line for line in probed.journal())
+    assert any("the file system at /srv/files fails: the probe died" in line for line in probed.journal())
     assert not probed.ready.exists()
 
 
-def test_without_a_directory_nothing_is_left_on_the_share(start, tmp_path):
+def test_without_a_directory_nothing_is_left_on_the_file_system(start, tmp_path):
     probed = start(mount="", directory="")
     is_up(probed)
     assert list(probed.directory.iterdir()) == []
@@ -185,23 +185,23 @@ def test_without_a_directory_nothing_is_left_on_the_share(start, tmp_path):
     is_down(probed, "the directory / does not answer")
 
 
-def test_a_share_that_is_only_asked_may_fail_too(start, tmp_path):
+def test_a_file_system_that_is_only_asked_may_fail_too(start, tmp_path):
     probed = start(mount=f"{tmp_path}/gone", directory="")
-    is_down(probed, "no share is mounted")
+    is_down(probed, "no file system is mounted")
     probed.say(ROOT + NFS.replace("/srv/files", f"{tmp_path}/gone"))
-    is_down(probed, f"the share at {tmp_path}/gone fails: No such file or directory")
+    is_down(probed, f"the file system at {tmp_path}/gone fails: No such file or directory")
 
 
-def test_metrics_that_cannot_be_written_are_told_once_and_are_no_fault_of_the_share(start, tmp_path):
+def test_metrics_that_cannot_be_written_are_reported_once_and_the_file_system_still_counts_as_up(start, tmp_path):
     probed = start(textfile="/no/such/directory/webapp.prom")
     for _ in range(3):
-        assert probed.told()["ok"] is True
+        assert probed.result()["ok"] is True
     assert probed.ready.exists()
     said = "the metrics cannot be written to /no/such/directory/webapp.prom: No such file or directory"
-    assert probed.journal() == [said, "the share answers"]
+    assert probed.journal() == [said, "the file system answers"]
 
 
-def test_each_round_is_told_to_the_watchdog_even_while_the_share_hangs(start, tmp_path):
+def test_each_round_notifies_the_watchdog_even_while_the_file_system_hangs(start, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(5)
@@ -212,14 +212,14 @@ def test_each_round_is_told_to_the_watchdog_even_while_the_share_hangs(start, tm
 
 
 @pytest.mark.parametrize(
-    ("path", "table", "kind"),
+    ("path", "table", "fstype"),
     [
         ("/srv/files", ROOT + NFS, "nfs4"),
         ("/srv/files", ROOT, ""),
         ("/srv/files", "", ""),
         ("/srv/files", ROOT + UNDER, ""),
         ("/srv", ROOT + NFS, ""),
-        # what is on top counts: something mounted over the share, and the share over something
+        # what is on top counts: something mounted over NFS, and NFS over something
         ("/srv/files", ROOT + NFS + "50 30 0:60 / /srv/files rw - tmpfs none rw\n", "tmpfs"),
         ("/srv/files", ROOT + "29 21 0:49 / /srv/files rw - autofs systemd-1 rw\n" + NFS, "nfs4"),
         ("/srv/files", ROOT + NFS.replace("nfs4", "nfs"), "nfs"),
@@ -228,14 +228,14 @@ def test_each_round_is_told_to_the_watchdog_even_while_the_share_hangs(start, tm
         ("/srv/files", ROOT + "garbage\n\n - nfs4\n", ""),
     ],
 )
-def test_gallery_and_the_probe_agree_on_what_is_mounted(path, table, kind, tmp_path, monkeypatch):
-    assert mounts.mounted_type(path, table) == probe.mounted_type(path, table) == kind
+def test_gallery_and_the_probe_agree_on_what_is_mounted(path, table, fstype, tmp_path, monkeypatch):
+    assert mounts.mounted_type(path, table) == probe.mounted_type(path, table) == fstype
     (tmp_path / "mountinfo").write_text(table)
     monkeypatch.setattr(mounts, "_TABLE", str(tmp_path / "mountinfo"))
     monkeypatch.setattr(probe, "TABLE", str(tmp_path / "mountinfo"))
-    if kind == "nfs4":
+    if fstype == "nfs4":
         mounts.require(path)
     else:
         with pytest.raises(errors.Problem):
             mounts.require(path)
-    assert bool(probe.missing(path)) == (kind != "nfs4")
+    assert bool(probe.missing(path)) == (fstype != "nfs4")
