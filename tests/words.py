@@ -46,6 +46,7 @@ KEPT = [
     (r"^tests/words\.py$", r".", "the lists themselves"),
     (r"^CONTRIBUTING\.md$", r".", "the glossary names what not to write"),
     (r"^(roles/\w+/tasks/renamed|playbooks/verify)\.yml$", r"^\w+$", "former names of variables are refused by name"),
+    (r"^\.github/", r"^about$", "a key of GitHub's forms"),
     (r"^changelogs/fragments/names\.yml$", r"^\w+$", "former names, for those who set them"),
     (r"^tests/.*/test_\w+\.py$", r"^deadline$", "an argument of hypothesis"),
     (r"", r"access_points?", "AWS's own name"),
