@@ -177,9 +177,9 @@ class Provider:
         return Keys(f"A{self.asks}", "secret")
 
 
-def held(end: float | None) -> tuple[credentials.Held, Provider, list[float]]:
+def held(end: float | None) -> tuple[credentials.CachedCredentials, Provider, list[float]]:
     provider, now = Provider(end), [1000.0]
-    return credentials.Held(provider, lambda: now[0], lambda work: work()), provider, now
+    return credentials.CachedCredentials(provider, lambda: now[0], lambda work: work()), provider, now
 
 
 @pytest.mark.parametrize(("end", "asked_again"), [(None, 1060.0), (1020.0, 1005.0), (9999.0, 1060.0)])
@@ -209,7 +209,7 @@ def test_credentials_are_used_to_their_end_while_no_others_can_be_had():
 def test_nobody_waits_for_other_credentials_while_there_are_good_ones():
     work = []
     provider, now = Provider(1020.0), [1000.0]
-    keys = credentials.Held(provider, lambda: now[0], work.append)
+    keys = credentials.CachedCredentials(provider, lambda: now[0], work.append)
     keys()
     now[0] = 1010.0
     assert [keys().access_key for _ in range(9)] == ["A1"] * 9

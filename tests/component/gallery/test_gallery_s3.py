@@ -255,9 +255,9 @@ def test_what_the_look_at_s3_learns_is_known_to_all(broken):
     storage, server, _fault, incoming = broken
     server.seed("gallery/files/" + keys.new_key("a.txt"), b"there")
     server.regions["bkt"] = "us-west-2"
-    storage.look()  # by the bucket `watch`
+    storage.check()  # by the bucket `watch`
     server.skew = 3600 * 5
-    storage.look()
+    storage.check()
     before = len(server.log)
     assert len(listed(storage)) == 1
     with storage.place.explained("Reading"):
@@ -320,7 +320,7 @@ def test_what_s3_tells_no_time_of_is_not_cleared_away(broken, no_parts):
 def test_keys_are_made_by_the_clock_of_s3(broken, skew):
     storage, server, _fault, incoming = broken
     server.skew = skew
-    storage.look()
+    storage.check()
     made = [incoming.ticket("a.txt", 5, "")["key"], put(storage, b"small").key, put(storage, LARGE, "a.bin").key]
     assert [abs(keys.made_at(key) - server.now()) < 60 for key in made] == [True] * 3
 
@@ -330,7 +330,7 @@ def test_links_have_the_browsers_address_and_the_region_that_s3_tells(on_double)
     server.regions["bkt"] = "us-west-2"
     place = storage.place
     assert (place.outside().name, place.outside().region) == ("bkt.files.example.com", "eu-central-1")
-    storage.look()
+    storage.check()
     assert (place.outside().name, place.outside().region) == ("bkt.files.example.com", "us-west-2")
     for url in (storage.link("GET", keys.new_key("a.txt")).url, incoming.ticket("a.txt", 5, "")["url"]):
         assert url.startswith("https://bkt.files.example.com/gallery/")

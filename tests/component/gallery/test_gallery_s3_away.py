@@ -70,7 +70,7 @@ def test_s3_that_cannot_be_used(site, weed, how):
         assert time.monotonic() - began < 0.5  # nobody waits for what is known
         assert page.status == 503
         assert SAID[how] in page.body.decode()
-        assert b"Nothing is lost: the files are in S3. This page tries again by itself." in page.body
+        assert b"Nothing is lost: the files are in S3. This page tries again automatically." in page.body
         check(server.get("/files"), 503, "")
         check(server.upload("a.png", DATA), 503, "")
         check(server.upload("a.bin", bytes(6_000_000)), 503, "")

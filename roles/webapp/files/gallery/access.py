@@ -33,10 +33,10 @@ _SECURITY = {
 
 def policy(origin: str) -> str:
     """What pages may load. origin is where files lie that browsers fetch themselves; "" for none but our own."""
-    away = f" {origin}" if origin else ""
+    other = f" {origin}" if origin else ""
     # pictures of uploads that are under way are blobs of the page itself
     return (
-        f"default-src 'self'; img-src 'self' blob:{away}; connect-src 'self'{away}; "
+        f"default-src 'self'; img-src 'self' blob:{other}; connect-src 'self'{other}; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 
@@ -57,7 +57,7 @@ def require_password(headers: Headers, password: str) -> None:
         given = base64.b64decode(code, validate=True).partition(b":")[2] if scheme.lower() == "basic" else b""
     except binascii.Error:
         given = b""
-    # digests have one length, so that the time tells nothing of the password's
+    # digests have one length, so that the time reveals nothing of the password's
     if not hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(password.encode()).digest()):
         raise Problem(401, "Uploading and deleting need the password.", _ASK)
 
@@ -65,7 +65,7 @@ def require_password(headers: Headers, password: str) -> None:
 class Guard:
     """ASGI middleware. password() is asked at each write, so that a changed one holds at once; "" lets everybody write.
 
-    await refuse(request, problem) makes the answer to a refusal; origin() tells where files lie beside this site.
+    await refuse(request, problem) makes the answer to a refusal; origin() is where files lie beside this site.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from gallery import access, keys, previews, readiness, uploads
-from gallery.errors import Problem, away, missing, shown
+from gallery.errors import Problem, missing, shown, unavailable
 from gallery.pages import Pages
 from gallery.readiness_check import Watch
 from gallery.responses import client_of, file_answer, preview_answer, problem_json, wants_page
@@ -35,14 +35,14 @@ if TYPE_CHECKING:  # efs needs nothing of it
 _LOG = logging.getLogger("gallery")
 _THREADS = 16  # calls of the storage at once
 _UPLOADS = 32  # uploads at once: each needs about 2 MB of memory
-_OF_ONE = 16  # of them for one client, so that no one takes them all; people behind one address share them
+_PER_CLIENT = 16  # of them for one client, so that nobody occupies them all; people behind one address are one client
 _PAGE, _MOST = 60, 200  # entries of a page, and the most that a client may ask for
 _LONG = 60.0  # seconds that a clean-up may take
 _TIDY = 600  # seconds from one clean-up to the next
 
 
 class Gallery:
-    """The web application over a storage; password() tells the one for uploading and deleting, "" when there is none."""
+    """The web application over a storage; password() is the one for uploading and deleting, "" when there is none."""
 
     def __init__(self, settings: Settings, storage: Storage, password: Callable[[], str]) -> None:
         self._settings = settings
@@ -103,7 +103,7 @@ class Gallery:
             assert isinstance(self._storage, S3)  # it was made by the same settings
             self._direct = Direct(self._storage, self._calls)
             self._tickets = Tickets(self._settings, Incoming(self._storage, self._settings), self._calls)
-            self._watch = Watch(self._storage.look, self._settings.probe_interval, self._settings.probe_timeout)
+            self._watch = Watch(self._storage.check, self._settings.probe_interval, self._settings.probe_timeout)
             tasks.append(loop.create_task(self._watch.run()))
         yield
         for task in tasks:
@@ -132,19 +132,19 @@ class Gallery:
         return await self._explain(request, Problem(fault.status_code, sentence, dict(fault.headers or {})))
 
     async def _explain_crash(self, request: Request, _fault: Exception) -> Response:
-        return await self._explain(request, Problem(500, "gallery failed by a fault of its own; its log tells more."))
+        return await self._explain(request, Problem(500, "gallery failed by a fault of its own; see its log."))
 
     # pages
 
     async def _index(self, request: Request) -> Response:
         after, page, problem = self._after(request), Page(), None
-        found = self._ready()
+        state = self._ready()
         try:
-            if found.away:  # whoever looks after the storage has waited already: nobody else needs to
-                raise away(found.sentence)
+            if state.unavailable:  # whoever checks the storage has waited already: nobody else needs to
+                raise unavailable(state.sentence)
             page = await self._calls.run(self._storage.list, after, _PAGE)
         except Problem as fault:
-            if not found.away:  # else the log knows it from whoever looks
+            if not state.unavailable:  # else the log has it from the check
                 _LOG.warning("GET /: %s", fault)
             problem = fault
         return self._pages.index(page, after, problem)
@@ -163,10 +163,10 @@ class Gallery:
         return RedirectResponse("/", 303)
 
     async def _static(self, request: Request) -> Response:
-        found = self._pages.static(request.path_params["name"], request.query_params.get("v", ""))
-        if found is None:
+        response = self._pages.static(request.path_params["name"], request.query_params.get("v", ""))
+        if response is None:
             raise HTTPException(404)
-        return found
+        return response
 
     # files
 
@@ -193,8 +193,8 @@ class Gallery:
         return JSONResponse({**answer, "next": page.after} if page.after else answer)
 
     async def _upload(self, request: Request) -> Response:
-        if self._watch and self._watch.found().away:
-            raise away(self._watch.found().sentence)  # a large part would wait a minute for what is known
+        if self._watch and self._watch.readiness().unavailable:
+            raise unavailable(self._watch.readiness().sentence)  # a large part would wait a minute for what is known
         with self._slot(client_of(request)):
             entries = await uploads.receive(request, self._settings, self._calls, self._storage, self._rooms)
         if wants_page(request):
@@ -205,9 +205,9 @@ class Gallery:
     def _slot(self, client: str) -> Iterator[None]:
         """One of the places for uploads, for as long as an upload takes."""
         if sum(self._uploads.values()) >= _UPLOADS:
-            raise away(f"{_UPLOADS} uploads are under way on this server: try again in a moment.")
-        if client and self._uploads[client] >= _OF_ONE:
-            sentence = f"{_OF_ONE} uploads from your address are under way: try again when one of them has ended."
+            raise unavailable(f"{_UPLOADS} uploads are under way on this server: try again in a moment.")
+        if client and self._uploads[client] >= _PER_CLIENT:
+            sentence = f"{_PER_CLIENT} uploads from your address are under way: try again when one of them has ended."
             raise Problem(429, sentence, {"Retry-After": "5"})
         self._uploads[client] += 1
         try:
@@ -230,20 +230,20 @@ class Gallery:
     async def _file(self, request: Request) -> Response:
         key = self._key(request)
         if self._direct:
-            # browsers heed the attribute `download` of a link only within a site
+            # browsers honour the attribute `download` of a link only within a site
             return await self._direct.file(request.method, key, "download" in request.query_params)
         return await file_answer(request, self._calls, self._storage, key)
 
     async def _thumb(self, request: Request) -> Response:
         key = self._key(request)
         if self._direct:
-            there = await self._direct.thumb(request.method, key)
-            if there:
-                return there
+            redirect = await self._direct.thumb(request.method, key)
+            if redirect:
+                return redirect
         else:
-            found = await self._calls.run(previews.read, self._previews, key)
-            if found:
-                return preview_answer(request, *found)
+            preview = await self._calls.run(previews.read, self._previews, key)
+            if preview:
+                return preview_answer(request, *preview)
         # uploaded without a script, or too small to need one
         return self._pages.instead_of_preview(await self._calls.run(self._storage.stat, key))
 
@@ -266,10 +266,10 @@ class Gallery:
         return JSONResponse({"ok": True})
 
     def _ready(self) -> readiness.Readiness:
-        return self._watch.found() if self._watch else readiness.read(self._settings.status)
+        return self._watch.readiness() if self._watch else readiness.read(self._settings.status)
 
     async def _readyz(self, _request: Request) -> Response:
-        found = self._ready()
-        if found.ready:
+        state = self._ready()
+        if state.ready:
             return JSONResponse({"ok": True})
-        return JSONResponse({"ok": False, "error": found.sentence}, 503)
+        return JSONResponse({"ok": False, "error": state.sentence}, 503)

@@ -24,5 +24,5 @@ def for_s3(sha256: str) -> dict[str, str]:
 
 def from_s3(checksums: dict[str, str]) -> str:
     """The SHA-256 of a whole object in hexadecimal; "" when S3 knows none. That of one in parts is none of its bytes."""
-    told = checksums.get("sha256", "")
-    return base64.b64decode(told).hex() if told and "-" not in told else ""
+    checksum = checksums.get("sha256", "")
+    return base64.b64decode(checksum).hex() if checksum and "-" not in checksum else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 class Problem(Exception):
     """A request that cannot be done: the HTTP status that says so, and one sentence that says why.
 
-    As a text it is what the log is told: whole, where the sentence leaves out what is not for visitors.
+    Its text is what the log gets: whole, where the sentence leaves out what is not for visitors.
     """
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None, whole: str = "") -> None:
@@ -23,7 +23,7 @@ def missing(key: str) -> Problem:
     return Problem(404, f"There is no file {shown(key)}: it was deleted, or it never existed.")
 
 
-def away(sentence: str, whole: str = "") -> Problem:
+def unavailable(sentence: str, whole: str = "") -> Problem:
     """The storage cannot be used now; the sentence says why, and whole is for the log."""
     return Problem(503, sentence, {"Retry-After": "5"}, whole)
 

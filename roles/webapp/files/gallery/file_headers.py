@@ -9,7 +9,7 @@ from email.utils import formatdate
 from gallery import keys, media_types
 from gallery.storage.base import Entry
 
-# a file never changes; deleted ones must not live on in caches that many people share
+# a file never changes; deleted ones must not live on in caches that serve many people
 _IMMUTABLE = "max-age=31536000, immutable"
 
 
@@ -37,10 +37,10 @@ def of_response(entry: Entry) -> dict[str, str]:
 def of_object(key: str, public: bool = False) -> dict[str, str]:
     """The headers that an object is stored with in S3, which serves it with them."""
     extension = keys.extension_of(key)
-    told = {
+    headers = {
         "content-type": media_types.media_type(extension),
         "cache-control": f"{'public' if public else 'private'}, {_IMMUTABLE}",
     }
     if not media_types.is_image(extension):
-        told["content-disposition"] = f'attachment; filename="{keys.name_of(key)}"'
-    return told
+        headers["content-disposition"] = f'attachment; filename="{keys.name_of(key)}"'
+    return headers

@@ -25,13 +25,13 @@ class Event(NamedTuple):
     data: bytes = b""
 
 
-class Parts:
+class FormParser:
     """Turns the bytes of a form into events."""
 
     def __init__(self, content_type: str) -> None:
-        kind, options = parse_options_header(content_type)
+        media_type, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
-        if kind.lower() != b"multipart/form-data" or not boundary:
+        if media_type.lower() != b"multipart/form-data" or not boundary:
             raise Problem(415, "Uploads are sent as multipart/form-data with a boundary, as a form sends them.")
         self.complete = False
         self._events: list[Event] = []
@@ -85,7 +85,7 @@ class Parts:
 
     def _on_headers_finished(self) -> None:
         try:
-            _kind, options = parse_options_header(self._disposition)
+            _value, options = parse_options_header(self._disposition)
             field, filename = (options.get(name, b"").decode("utf-8") for name in (b"name", b"filename"))
         except (UnicodeError, ValueError):
             raise Problem(400, "A file name is not UTF-8: rename the file.") from None

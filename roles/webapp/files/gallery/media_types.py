@@ -39,5 +39,5 @@ def is_image(extension: str) -> bool:
 
 
 def fits(extension: str, head: bytes) -> bool:
-    """False for a picture whose first HEAD bytes are not those of its kind. Other files may hold anything."""
+    """False for a picture whose first HEAD bytes are not those of its type. Other files may hold anything."""
     return not is_image(extension) or _MAGIC[IMAGES[extension]](head[:HEAD])

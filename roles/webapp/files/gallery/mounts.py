@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from gallery.errors import away
+from gallery.errors import unavailable
 
 _TABLE = "/proc/self/mountinfo"
 _BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
@@ -13,13 +13,13 @@ _BLANKS = {" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"}
 def mounted_type(path: str, table: str) -> str:
     """The file system type of what is mounted at a path, by the text of a mountinfo table; "" for nothing."""
     wanted = "".join(_BLANKS.get(char, char) for char in path)
-    found = ""
+    mounted = ""
     for line in table.split("\n"):
         head, _dash, tail = line.partition(" - ")
         fields = head.split(" ")
         if len(fields) > 4 and fields[4] == wanted:
-            found = tail.split(" ")[0]  # of two at one path the last is on top
-    return found
+            mounted = tail.split(" ")[0]  # of two at one path the last is on top
+    return mounted
 
 
 def require(path: str) -> None:
@@ -27,7 +27,7 @@ def require(path: str) -> None:
     if not path:
         return
     with open(_TABLE, encoding="utf-8", errors="surrogateescape") as table:
-        found = mounted_type(path, table.read())
-    if found != "nfs4":
-        what = f"a file system of type {found} is mounted" if found else "nothing is mounted"
-        raise away(f"The shared storage is not there: {what} at {path}; gallery works again when it is mounted.")
+        mounted = mounted_type(path, table.read())
+    if mounted != "nfs4":
+        what = f"a file system of type {mounted} is mounted" if mounted else "nothing is mounted"
+        raise unavailable(f"The shared storage is not there: {what} at {path}; gallery works again when it is mounted.")

@@ -39,8 +39,8 @@ def _moment(seconds: float, form: str) -> str:
 
 def taken(types: tuple[str, ...]) -> str:
     """The extensions that may be uploaded, for people: Pictures, pdf, txt."""
-    pictures = [kind for kind in types if media_types.is_image(kind)]
-    others = [kind for kind in types if not media_types.is_image(kind)]
+    pictures = [extension for extension in types if media_types.is_image(extension)]
+    others = [extension for extension in types if not media_types.is_image(extension)]
     return ", ".join((["Pictures"] if set(media_types.IMAGES) <= set(types) else pictures) + others)
 
 
@@ -93,7 +93,7 @@ class Pages:
         return self._page("delete.html", entry=entry)
 
     def instead_of_preview(self, entry: Entry) -> Response:
-        """What the grid shows of a file without a preview: a small picture itself, of others kind and size in words."""
+        """What the grid shows of a file without a preview: a small picture itself, of others type and size in words."""
         headers = {"Cache-Control": _SOON}
         if entry.is_image and entry.size <= previews.SMALL:
             return RedirectResponse(f"/files/{entry.key}", 302, headers)

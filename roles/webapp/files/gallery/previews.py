@@ -21,12 +21,12 @@ FIELD = "preview"
 LARGEST = 64 * 1024  # bytes of a preview; 480 pixels take half of it
 SMALL = 512 * 1024  # bytes of a picture that is shown in the grid itself when it has no preview
 
-# grey that can be read on light and dark pages; browsers that heed no style in a picture take the first
+# grey that can be read on light and dark pages; browsers that apply no style in a picture use the first
 _PLACEHOLDER = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240" fill="#7d7a72" \
 font-family="system-ui, sans-serif" text-anchor="middle">
 <style>svg {{ fill: #66635c }} @media (prefers-color-scheme: dark) {{ svg {{ fill: #a09d96 }} }}</style>
-<text x="160" y="124" font-size="36" font-weight="700" letter-spacing="2">{kind}</text>
+<text x="160" y="124" font-size="36" font-weight="700" letter-spacing="2">{label}</text>
 <text x="160" y="160" font-size="24">{size}</text>
 </svg>
 """
@@ -57,9 +57,10 @@ class Missed:
             self._until.pop(key, None)
 
 
-def kind_of(data: bytes) -> str:
+def media_type_of(data: bytes) -> str:
     """The media type of a preview by its first bytes; "" for what is no preview."""
-    return next((media_types.IMAGES[kind] for kind in ("webp", "jpeg", "png") if media_types.fits(kind, data)), "")
+    candidates = ("webp", "jpeg", "png")
+    return next((media_types.IMAGES[format_] for format_ in candidates if media_types.fits(format_, data)), "")
 
 
 def begin(storage: Storage, name: str, data: bytes) -> Writer:
@@ -108,4 +109,4 @@ def delete(storage: Storage, key: str) -> None:
 
 def placeholder(entry: Entry, size: str) -> str:
     """A picture in words, for a large one without a preview; it fits light and dark pages. size is for people."""
-    return _PLACEHOLDER.format(kind=entry.extension.upper(), size=size)
+    return _PLACEHOLDER.format(label=entry.extension.upper(), size=size)

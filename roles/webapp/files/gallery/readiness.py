@@ -16,7 +16,7 @@ class Readiness:
     """Whether the storage can be used, by the probe's file; sentence says why not."""
 
     ready: bool
-    away: bool = False  # the probe itself says that the storage fails, just now
+    unavailable: bool = False  # the probe itself reports that the storage fails, just now
     sentence: str = ""
 
 
@@ -26,8 +26,13 @@ def read(path: str, now: float | None = None) -> Readiness:
         return Readiness(True)
     try:
         with open(path, encoding="utf-8") as file:
-            told = json.load(file)
-        good, at, every, problem = told["ok"] is True, float(told["at"]), float(told["every"]), str(told["problem"])
+            report = json.load(file)
+        good, at, every, problem = (
+            report["ok"] is True,
+            float(report["at"]),
+            float(report["every"]),
+            str(report["problem"]),
+        )
     except (OSError, ValueError, TypeError, KeyError) as fault:
         why = getattr(fault, "strerror", None) or "it cannot be understood"
         return Readiness(False, sentence=f"The storage probe has left no word in {path}: {why}; look at its unit.")
@@ -36,5 +41,5 @@ def read(path: str, now: float | None = None) -> Readiness:
     if abs(age) > _STALE * every:
         return Readiness(False, sentence=f"The storage probe last spoke {age:.0f} s ago; look at its unit.")
     if not good:
-        return Readiness(False, away=True, sentence=problem or "The storage probe failed and did not say why.")
+        return Readiness(False, unavailable=True, sentence=problem or "The storage probe failed and did not say why.")
     return Readiness(True)

@@ -15,39 +15,39 @@ from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
 _STALE = 3  # rounds without a word
-_SOON = 2.0  # seconds to the next look while the storage is away
+_SOON = 2.0  # seconds to the next check while the storage is unavailable
 
 
 class Watch:
-    """What the last look at the storage found; look() raises a Problem when it is away."""
+    """The result of the last check of the storage; check() raises a Problem when the storage is unavailable."""
 
-    def __init__(self, look: Callable[[], object], every: float, timeout: float) -> None:
-        self._look, self._every, self._timeout = look, every, timeout
-        self._found = Readiness(False, sentence="The storage has not been asked yet; it is just now.")
+    def __init__(self, check: Callable[[], object], every: float, timeout: float) -> None:
+        self._check, self._every, self._timeout = check, every, timeout
+        self._readiness = Readiness(False, sentence="The storage has not been asked yet; it is just now.")
         self._at = time.monotonic()
 
-    def found(self) -> Readiness:
-        """The last word."""
+    def readiness(self) -> Readiness:
+        """The last result."""
         age = time.monotonic() - self._at
         if age > _STALE * (self._every + self._timeout):
-            return Readiness(False, sentence=f"The storage was last asked {age:.0f} s ago; gallery's log may tell why.")
-        return self._found
+            return Readiness(False, sentence=f"The storage was last asked {age:.0f} s ago; see gallery's log.")
+        return self._readiness
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check for ever."""
         # of its own: it must not wait behind the visitors' calls
         calls = Calls(2, self._timeout)
         while True:
             try:
-                await calls.run(self._look)
-                found, whole = Readiness(True), "the storage can be used"
+                await calls.run(self._check)
+                state, whole = Readiness(True), "the storage can be used"
             except Problem as problem:
-                found, whole = Readiness(False, away=True, sentence=problem.sentence), str(problem)
+                state, whole = Readiness(False, unavailable=True, sentence=problem.sentence), str(problem)
             except Exception as fault:
-                _LOG.exception("looking at the storage")
-                whole = f"The look at the storage failed by a fault of its own: {fault!r}."
-                found = Readiness(False, sentence=whole)
-            if found.sentence != self._found.sentence:
+                _LOG.exception("checking the storage")
+                whole = f"The check of the storage failed by a fault of its own: {fault!r}."
+                state = Readiness(False, sentence=whole)
+            if state.sentence != self._readiness.sentence:
                 _LOG.warning("readiness: %s", whole)
-            self._found, self._at = found, time.monotonic()
-            await asyncio.sleep(self._every if found.ready else min(self._every, _SOON))
+            self._readiness, self._at = state, time.monotonic()
+            await asyncio.sleep(self._every if state.ready else min(self._every, _SOON))

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gallery import file_headers, media_types, previews
-from gallery.errors import Problem, away
+from gallery.errors import Problem, unavailable
 from gallery.storage.base import Entry, Reader, Storage
 from gallery.worker_threads import Calls
 
@@ -28,7 +28,7 @@ def wants_page(request: Request) -> bool:
 
 
 def client_of(request: Request) -> str:
-    """Who asks, by the address that the front tells: an IPv4 address or the /64 of an IPv6 one; "" when nobody tells."""
+    """Who asks, by the address that the front reports: an IPv4 address or the /64 of an IPv6 one; "" when unknown."""
     host = request.client.host if request.client else ""
     try:
         # a home or a phone has a whole /64, and could come from another address of it each time
@@ -42,15 +42,15 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
 
     Several ranges at once, and what cannot be understood, get the whole file, as RFC 9110 allows.
     """
-    found = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header)
-    if not found or not (found[1] or found[2]):
+    match = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header)
+    if not match or not (match[1] or match[2]):
         return None
-    if found[1]:
-        start, end = int(found[1]), min(int(found[2]) + 1 if found[2] else size, size)
-        if found[2] and int(found[2]) < start:
+    if match[1]:
+        start, end = int(match[1]), min(int(match[2]) + 1 if match[2] else size, size)
+        if match[2] and int(match[2]) < start:
             return None
     else:
-        start, end = max(size - int(found[2]), 0), size
+        start, end = max(size - int(match[2]), 0), size
     if start >= end:
         sentence = f"The file has {size} bytes; the range lies behind them."
         raise Problem(416, sentence, {"Content-Range": f"bytes */{size}"})
@@ -71,7 +71,7 @@ class _FileAnswer(StreamingResponse):
         while start < end:
             block = await self._calls.run(self._reader.read, start, min(_BLOCK, end - start))
             if not block:
-                raise away(f"{self._reader.entry.key} ends before its {end} bytes.")
+                raise unavailable(f"{self._reader.entry.key} ends before its {end} bytes.")
             start += len(block)
             yield block
 
@@ -111,8 +111,8 @@ async def file_answer(request: Request, calls: Calls, storage: Storage, key: str
 
 
 def preview_answer(request: Request, entry: Entry, data: bytes) -> Response:
-    """A preview, whose kind is not that of its file."""
-    headers = {**file_headers.of_response(entry), "Content-Type": previews.kind_of(data) or media_types.OTHER}
+    """A preview, whose media type is not that of its file."""
+    headers = {**file_headers.of_response(entry), "Content-Type": previews.media_type_of(data) or media_types.OTHER}
     del headers["Accept-Ranges"]
     if file_headers.etag(entry) in request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)

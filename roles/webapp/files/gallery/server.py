@@ -80,7 +80,7 @@ def _storage(settings: Settings) -> Storage:
 def serve(environment: Mapping[str, str], make_storage: Callable[[Settings], Storage] | None = None) -> None:
     """Serve until SIGTERM, then finish what is under way; make_storage(settings) is for tests.
 
-    uvicorn dies by that signal in the end, so that a thread which waits for a frozen share keeps nothing up.
+    uvicorn dies by that signal in the end, so that a thread which waits for a frozen mount does not delay it.
     """
     settings = from_environment(environment)
     passed = passed_socket(environment)
@@ -90,7 +90,7 @@ def serve(environment: Mapping[str, str], make_storage: Callable[[Settings], Sto
     def password() -> str:
         return "" if settings.public_uploads else read_password(settings.password_file)
 
-    password()  # a file that is missing or empty is told at the start
+    password()  # a file that is missing or empty is reported at the start
     listening = passed or _own_socket(settings)
     storage = (make_storage or _storage)(settings)
     server = uvicorn.Server(_configuration(settings, storage, password))

@@ -31,7 +31,7 @@ class Settings:
     mount: str = ""
     """efs: the path at which NFS must be mounted, for example /srv/files; empty: no mount is required."""
     storage: str = "efs"
-    """The kind of storage: efs or s3."""
+    """The storage: efs or s3."""
     bucket: str = ""
     """s3: the bucket."""
     key_prefix: str = "gallery"
@@ -53,9 +53,9 @@ class Settings:
     download_url_ttl: float = 3600.0
     """s3: seconds for which a link holds that was made just now; it is the same for half of them."""
     probe_interval: float = 10.0
-    """s3: seconds from one look at the bucket to the next."""
+    """s3: seconds from one check of the bucket to the next."""
     probe_timeout: float = 5.0
-    """s3: seconds that such a look may take."""
+    """s3: seconds that such a check may take."""
     title: str = "Gallery"
     """What the page is called."""
     socket: str = ""
@@ -102,10 +102,10 @@ def _truth(text: str) -> bool:
 
 
 def _extensions(text: str) -> tuple[str, ...]:
-    found = tuple(sorted(set(text.lower().replace(",", " ").split())))
-    if not found or not all(re.fullmatch("[a-z0-9]{1,8}", word) for word in found):
+    extensions = tuple(sorted(set(text.lower().replace(",", " ").split())))
+    if not extensions or not all(re.fullmatch("[a-z0-9]{1,8}", extension) for extension in extensions):
         raise ValueError("extensions of at most 8 letters and digits, without dots, are needed")
-    return found
+    return extensions
 
 
 _REQUIRED = {"efs": ["directory"], "s3": ["bucket"]}
@@ -148,7 +148,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     apart = not settings.public_prefix or not (own.startswith(public) or public.startswith(own))
 
     def is_place(url: str) -> bool:
-        """Whether requests or browsers can be led there; "" leaves it to Amazon's address."""
+        """Whether requests or browsers can be sent there; "" leaves it to Amazon's address."""
         try:
             form = re.fullmatch(r"https?://[^/?#@\s]+/?", url)
             return not url or (form is not None and bool(endpoint.by_url(url, "bucket", "")))

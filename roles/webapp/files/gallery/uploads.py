@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect, Request
 
 from gallery import keys, media_types, previews
-from gallery.errors import Problem, away, shown
-from gallery.forms import Event, Parts
+from gallery.errors import Problem, shown, unavailable
+from gallery.forms import Event, FormParser
 from gallery.settings import Settings
 from gallery.storage.base import Entry, Storage, Writer
 from gallery.worker_threads import Calls
@@ -43,7 +43,7 @@ class Rooms:
             if not taking.done():
                 taking.cancel()
         if taking.cancelled() or not taking.done():
-            raise away("Many uploads are under way on this server: try again in a moment.")
+            raise unavailable("Many uploads are under way on this server: try again in a moment.")
 
     def give(self) -> None:
         """Give one back."""
@@ -68,7 +68,7 @@ class _Intake:
         self._preview: bytearray | None = None  # while a preview comes
 
     async def handle(self, event: Event) -> None:
-        """Take one event of Parts."""
+        """Take one event of FormParser."""
         if event.what == "begin":
             await self._begin(event.filename)
         elif event.what == "preview":
@@ -98,7 +98,7 @@ class _Intake:
         if self._size > self._settings.max_bytes:
             raise Problem(413, f"{shown(self._name)} is larger than {self._settings.max_bytes} bytes, the limit here.")
         if self._preview is not None:
-            # one byte too many tells that it is too large
+            # one byte too many shows that it is too large
             self._preview += data[: previews.LARGEST + 1 - len(self._preview)]
             return
         self._buffer += data
@@ -142,7 +142,7 @@ class _Intake:
         number = len(self._writers) - 1
         if number < 0 or number in self._previews or not media_types.is_image(keys.extension_of(self._name)):
             return
-        if len(data) > previews.LARGEST or not previews.kind_of(data):
+        if len(data) > previews.LARGEST or not previews.media_type_of(data):
             return
         place = self._storage.previews()
         try:
@@ -236,15 +236,15 @@ async def read(request: Request, most: int, timeout: float) -> bytes:
 
 async def receive(request: Request, settings: Settings, calls: Calls, storage: Storage, rooms: Rooms) -> list[Entry]:
     """Store all files of a form; returns their entries in the form's order."""
-    parts = Parts(request.headers.get("content-type", ""))
+    form = FormParser(request.headers.get("content-type", ""))
     intake = _Intake(settings, calls, storage, rooms)
     try:
         async for chunk in _chunks(request, settings.body_timeout):
-            for event in parts.feed(chunk):
+            for event in form.feed(chunk):
                 await intake.handle(event)
-            if parts.complete:
-                break  # what comes behind the form is of no interest
-        if not parts.complete:
+            if form.complete:
+                break  # what follows the form is of no interest
+        if not form.complete:
             raise Problem(400, _EARLY)
         return await intake.publish()
     except BaseException:

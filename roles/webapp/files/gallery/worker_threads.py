@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Worker threads for calls of the storage, each with a time limit: a mount that hangs costs these threads and no more.
 
-A thread that waits for a frozen NFS server cannot be ended. It is left to itself, and counted: when all of them hang,
-further calls fail at once. When the share thaws they come back, and everything goes on.
+A thread that waits for a frozen NFS server cannot be ended. It is left alone, and counted: when all of them hang,
+further calls fail at once. When the mount answers again they end, and everything goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from gallery.errors import Problem, away
+from gallery.errors import Problem, unavailable
 
 if TYPE_CHECKING:  # Python has these from 3.11 on
     from typing_extensions import TypeVarTuple, Unpack
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # Python has these from 3.11 on
     _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
 _LOG = logging.getLogger("gallery")
-_AWAY = "The storage does not answer; gallery works again when it does."
+_UNAVAILABLE = "The storage does not answer; gallery works again when it does."
 
 
 class Calls:
@@ -47,17 +47,17 @@ class Calls:
         timeout is this call's own, when it is longer than the others'.
         """
         if self._all_hang():
-            raise away(_AWAY)
+            raise unavailable(_UNAVAILABLE)
         seconds = max(timeout, self._timeout)
         job = self._pool.submit(self._work, seconds, lambda: function(*arguments))
         try:
             return await self._outcome(job, seconds)
         except (asyncio.TimeoutError, asyncio.CancelledError) as fault:
             if not job.cancel() and undo is not None:
-                job.add_done_callback(lambda late: self._take_back(late, undo))
+                job.add_done_callback(lambda late: self._undo_late(late, undo))
             if isinstance(fault, asyncio.CancelledError):
                 raise
-            raise away(_AWAY) from None
+            raise unavailable(_UNAVAILABLE) from None
 
     async def finish(self, function: Callable[[], object]) -> None:
         """Call a function that cleans up, whenever a thread is free; the caller waits a second at most."""
@@ -90,6 +90,6 @@ class Calls:
             raise asyncio.TimeoutError
         return waiting.result()
 
-    def _take_back(self, job: Future[_Result], undo: Callable[[_Result], object]) -> None:
+    def _undo_late(self, job: Future[_Result], undo: Callable[[_Result], object]) -> None:
         if not job.cancelled() and job.exception() is None:
             self._pool.submit(self._work, self._timeout, lambda: undo(job.result()))

@@ -38,9 +38,9 @@ def test_the_readme_states_the_limits_that_gallery_has():
         r"\*\*What public uploads can cost\.\*\*(.*?)\n\n\*\*", (ROLE / "README.md").read_text(), re.DOTALL
     ).group(1)
     said = " ".join(said.split())
-    assert f"{upload_tickets._OF_ONE:,} tickets" in said
+    assert f"{upload_tickets._PER_CLIENT:,} tickets" in said
     assert f"{upload_tickets._TOGETHER} confirmations at a time" in said
-    assert f"{app._UPLOADS} at a time on a server, {app._OF_ONE} of one client" in said
+    assert f"{app._UPLOADS} at a time on a server, {app._PER_CLIENT} of one client" in said
     assert f"{uploads._ROOMS} buffers of 5 MiB" in said
     assert f"every {app._TIDY // 60} minutes" in said
 

@@ -27,9 +27,9 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import (
 )
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 
-from gallery.errors import Problem, away
+from gallery.errors import Problem, unavailable
 from gallery.s3 import presign
-from gallery.s3.credentials import Held
+from gallery.s3.credentials import CachedCredentials
 from gallery.settings import Settings
 
 _LOG = logging.getLogger("gallery")
@@ -39,9 +39,9 @@ _STEADY = 20.0  # seconds of silence that a part of an upload, or the end of one
 _PAUSE = 1.0  # seconds from a search for the bucket that failed to the next
 
 
-def _told(what: str, fault: Exception) -> Problem:
-    """What failed, and why. The log alone is told what S3 itself says: on AWS that names account, role and instance."""
-    return away(f"{what}: {getattr(fault, 'brief', fault)}.", f"{what}: {fault}.")
+def _unavailable(what: str, fault: Exception) -> Problem:
+    """What failed, and why. The log alone gets what S3 itself says: on AWS that names account, role and instance."""
+    return unavailable(f"{what}: {getattr(fault, 'brief', fault)}.", f"{what}: {fault}.")
 
 
 class Place:
@@ -52,44 +52,50 @@ class Place:
         self._lock = threading.Lock()
         self._buckets: dict[str, Bucket] = {}
         self._failed: tuple[float, Exception] | None = None  # when the search for it failed last, and how
-        self._held: Held | None = None
+        self._credentials: CachedCredentials | None = None
         self._browser: Where | None = None
 
-    def _login(self) -> None:
-        told = self._settings
+    def _connect(self) -> None:
+        settings = self._settings
         options = {
-            "region": told.region,
-            "endpoint_url": told.endpoint_url,
-            "aws_ca_bundle": told.ca_bundle,
+            "region": settings.region,
+            "endpoint_url": settings.endpoint_url,
+            "aws_ca_bundle": settings.ca_bundle,
         }
-        where, provider = session.login(told.bucket, options)
-        self._held = held = Held(provider)
-        if told.browser_endpoint_url:
-            self._browser = endpoint.by_url(told.browser_endpoint_url, told.bucket, where.region)
-        learnt = Learnt(where)
+        bucket_endpoint, provider = session.login(settings.bucket, options)
+        self._credentials = credentials = CachedCredentials(provider)
+        if settings.browser_endpoint_url:
+            self._browser = endpoint.by_url(settings.browser_endpoint_url, settings.bucket, bucket_endpoint.region)
+        discovered = Learnt(bucket_endpoint)
 
         def made(seconds: float, attempts: int = 3, again: float = math.inf) -> Bucket:
             return Bucket(
-                where, held, seconds=seconds, attempts=attempts, checksum="sha256", learnt=learnt, again=again
+                bucket_endpoint,
+                credentials,
+                seconds=seconds,
+                attempts=attempts,
+                checksum="sha256",
+                learnt=discovered,
+                again=again,
             )
 
         self._buckets = {
-            "quick": made(told.storage_timeout),
+            "quick": made(settings.storage_timeout),
             "steady": made(_STEADY),
             # who asked has gone before a second copy could be waited for
             "patient": made(PATIENCE, again=PATIENCE / 10),
-            # the look is soon repeated, and its pauses must leave time for a sentence
-            "watch": made(told.probe_timeout, attempts=2),
+            # the check is soon repeated, and its pauses must leave time for a sentence
+            "watch": made(settings.probe_timeout, attempts=2),
         }
 
     def bucket(self, patience: str = "quick") -> Bucket:
-        """The bucket: quick for what S3 answers at once, steady for parts, patient for copies, watch for the look at it."""
+        """The bucket: quick for what S3 answers at once, steady for parts, patient for copies, watch for the check of it."""
         with self._lock:
             if not self._buckets and self._failed and time.monotonic() - self._failed[0] < _PAUSE:
                 raise self._failed[1]  # many may have waited for this one
             if not self._buckets:
                 try:
-                    self._login()
+                    self._connect()
                 except Exception as fault:
                     self._failed = time.monotonic(), fault
                     raise
@@ -109,29 +115,30 @@ class Place:
         except Problem:
             raise
         except Denied as fault:
-            raise _told(f"{doing} failed, S3 refuses this server", fault) from fault
+            raise _unavailable(f"{doing} failed, S3 refuses this server", fault) from fault
         except (S3Error, LoginError, WhereError, Untrusted) as fault:
-            raise _told(f"{doing} failed", fault) from fault
+            raise _unavailable(f"{doing} failed", fault) from fault
 
     def outside(self) -> Where:
         """Where browsers find the bucket."""
         own = self.bucket().where
-        # S3 itself may have told the region since
+        # S3 itself may have named the region since
         return self._browser._replace(region=own.region) if self._browser else own
 
     def signer(self) -> tuple[Keys, float | None, float]:
         """The credentials, their end, and the time by S3's clock."""
         bucket = self.bucket()
-        assert self._held is not None  # it was made with the buckets
+        assert self._credentials is not None  # it was made with the buckets
         try:
-            keys, end = self._held.both()
+            keys, end = self._credentials.both()
         except Exception as fault:  # whatever their provider raises
             raise Expired.by(fault) from fault
         return keys, end, bucket.now()
 
     def origin(self) -> str:
         """What the page must be allowed to talk to; "" while nobody knows."""
-        told = self._settings
-        if told.browser_endpoint_url or told.endpoint_url:
-            return presign.origin(endpoint.by_url(told.browser_endpoint_url or told.endpoint_url, told.bucket, ""))
+        settings = self._settings
+        url = settings.browser_endpoint_url or settings.endpoint_url
+        if url:
+            return presign.origin(endpoint.by_url(url, settings.bucket, ""))
         return presign.origin(self._buckets["quick"].where) if self._buckets else ""

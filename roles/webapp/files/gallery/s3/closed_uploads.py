@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Closes upload tickets: an empty object where the upload was, so that S3 takes no second one there.
 
-It also tells why. A server that is still copying the upload, while others have published the file and somebody has deleted
+It also records why. A server that is still copying the upload, while others have published the file and somebody has deleted
 it, learns so that its copy must go too; also when the copy fails. One case is left: the file was deleted, and S3 ends a copy
-that the server has given up by then. Nobody takes that one back, unless somebody asks for the confirmation again.
+that the server has given up by then. That copy stays, unless somebody asks for the confirmation again.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _DELETED = "deleted"
 
 
 def after_upload(bucket: Bucket, place: str, etag: str) -> None:
-    """What was uploaded is published or refused. Raises Changed when something else lies there by now."""
+    """What was uploaded is published or refused. Raises Changed when something else lies head by now."""
     bucket.ask("PUT", "PUT", place, None, {**_HEADERS, "if-match": f'"{etag}"'}, b"")
 
 
 def for_good(bucket: Bucket, place: str) -> None:
     """The file is to be deleted: whatever is at work on its upload must not publish it any more."""
-    there = objects.head(bucket, place)
-    if there is not None and not is_deleted(there):
+    head = objects.head(bucket, place)
+    if head is not None and not is_deleted(head):
         bucket.ask("PUT", "PUT", place, None, {**_HEADERS, f"x-amz-meta-{_WHY}": _DELETED}, b"")
 
 
-def is_deleted(there: Head) -> bool:
+def is_deleted(head: Head) -> bool:
     """Whether the file of this upload was deleted."""
-    return not there.size and there.metadata.get(_WHY) == _DELETED
+    return not head.size and head.metadata.get(_WHY) == _DELETED

@@ -20,7 +20,7 @@ def _beside(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="credentials", daemon=True).start()
 
 
-class Held:
+class CachedCredentials:
     """Credentials for a moment: asking their provider each time costs a request when they end soon, and it may hang.
 
     Others are asked for beside the work, when a quarter of their life is over, or after a minute; until these come, and

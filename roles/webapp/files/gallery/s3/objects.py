@@ -18,7 +18,7 @@ class Unfinished(NamedTuple):
 
     key: str
     name: str
-    begun: float  # seconds since the epoch
+    started: float  # seconds since the epoch
 
 
 def page(bucket: Bucket, prefix: str, after: str, most: int, token: str = "") -> Page:
@@ -44,14 +44,14 @@ def page(bucket: Bucket, prefix: str, after: str, most: int, token: str = "") ->
 def head(bucket: Bucket, key: str) -> Head | None:
     """What is known of an object, None when it is not there.
 
-    Who may list only below a prefix is told 403 of what is not there, for a question about one object has no prefix that the
-    policy could look at. A listing of just this key decides then.
+    Who may list only below a prefix gets 403 for what is not there, for a question about one object has no prefix that the
+    policy could check. A listing of just this key decides then.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
     try:
         return bucket.head(key)
     except Denied:
-        if any(found.key == key for found in page(bucket, key, "", 1).objects):
+        if any(entry.key == key for entry in page(bucket, key, "", 1).objects):
             raise
         return None
 
@@ -68,13 +68,13 @@ def get(bucket: Bucket, key: str, size: int) -> tuple[Head, bytes] | None:
     if answer.status == 404:
         return None
     if answer.status == 416:  # an empty object has no first byte
-        found = head(bucket, key)
-        return (found, b"") if found else None
+        empty = head(bucket, key)
+        return (empty, b"") if empty else None
     return responses.head(answer.headers), bytes(answer.body)
 
 
 def copy(bucket: Bucket, source: str, etag: str, key: str, headers: dict[str, str]) -> str:
-    """Copy an object, as long as it has this ETag, to a key that nobody has, with these headers; its SHA-256 if S3 tells it.
+    """Copy an object, as long as it has this ETag, to a key that nobody has, with these headers; its SHA-256 if S3 sends it.
 
     Raises Changed when the key is taken or the source is another. S3 copies up to 5 GiB at once.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
@@ -105,9 +105,10 @@ def uploads(bucket: Bucket, prefix: str) -> list[Unfinished]:
     if "ListMultipartUploadsResult" not in text:
         raise S3Error(f"LIST '{bucket.where.bucket}/{prefix}': what came is no list of uploads: ask again")
     coded = "<EncodingType>url</EncodingType>" in text
-    found = []
+    unfinished = []
     for entry in re.findall(r"<Upload>(.*?)</Upload>", text, re.DOTALL):
         key = responses.field(entry, "Key")
-        begun = responses.when(responses.field(entry, "Initiated"))
-        found.append(Unfinished(responses.unquote(key) if coded else key, responses.field(entry, "UploadId"), begun))
-    return found
+        key = responses.unquote(key) if coded else key
+        started = responses.when(responses.field(entry, "Initiated"))
+        unfinished.append(Unfinished(key, responses.field(entry, "UploadId"), started))
+    return unfinished

@@ -22,7 +22,7 @@ _LOG = logging.getLogger("gallery")
 
 
 class Confirmed(NamedTuple):
-    """A file that is published; new: by this very confirmation, as far as S3 has told."""
+    """A file that is published; new: by this very confirmation, as far as S3 has answered."""
 
     entry: Entry
     new: bool
@@ -36,11 +36,14 @@ class Incoming:
 
     def ticket(self, name: str, size: int, sha256: str) -> dict[str, Any]:
         """The right to upload one file under a new key."""
-        told = self._settings
+        settings = self._settings
         with self._place.explained("Signing"):
-            key, signer, where = self.files.new_key(name), presign.Signer(*self._place.signer()), self._place.outside()
+            key, signer = self.files.new_key(name), presign.Signer(*self._place.signer())
+            endpoint = self._place.outside()
         place = self.files.incoming(key)
-        return presign.ticket(where, signer, place, key, size, sha256, told.upload_url_ttl, told.public_access)
+        return presign.ticket(
+            endpoint, signer, place, key, size, sha256, settings.upload_url_ttl, settings.public_access
+        )
 
     def confirm(self, key: str) -> Confirmed:
         """Publish what was uploaded by a ticket, when it is what it must be. May be asked again, and by several at once.
@@ -55,9 +58,9 @@ class Incoming:
                 self._judge(key, head)
                 sha256 = self._copy(key, head)
             except Changed:
-                found = self._published(key)  # somebody else was quicker, or the answer to our own copy was lost
+                published = self._published(key)  # somebody else was quicker, or the answer to our own copy was lost
                 self._close(key, head)
-                return found
+                return published
             except Problem:
                 self._close(key, head)
                 raise
@@ -65,54 +68,54 @@ class Incoming:
         return Confirmed(Entry(key, head.size, time.time(), sha256), True)
 
     def _published(self, key: str, head: Head | None = None) -> Confirmed:
-        self._heed(key, head)
-        found = self.files.find(key)
-        if found is None:
+        self._refuse_deleted(key, head)
+        entry = self.files.find(key)
+        if entry is None:
             raise Problem(404, f"Nothing was uploaded for {shown(key)}, or it was refused: upload it again.")
-        return Confirmed(found, False)
+        return Confirmed(entry, False)
 
-    def _heed(self, key: str, head: Head | None) -> None:
-        """Take back a copy that was made while its file was deleted: S3 saw a free key, and took it."""
+    def _refuse_deleted(self, key: str, head: Head | None) -> None:
+        """Remove a copy that was made while its file was deleted: S3 saw a free key, and used it."""
         if head is not None and closed_uploads.is_deleted(head):
             objects.delete(self._place.bucket(), self.files.object(key))
             raise missing(key)
 
     def _judge(self, key: str, head: Head) -> None:
-        """Refuse what must not be published. The ticket has told S3 most of it; this believes the object alone."""
+        """Refuse what must not be published. S3 has most of it from the ticket; this believes the object alone."""
         name, extension = shown(keys.name_of(key)), keys.extension_of(key)
         if head.size > self._settings.max_bytes:
             raise Problem(413, f"{name} is larger than {self._settings.max_bytes} bytes, the limit here.")
         if extension not in self._settings.allowed_extensions:
-            raise Problem(415, f"Files like {name} are not taken: upload another kind.")
+            raise Problem(415, f"Files like {name} are not taken: upload another type.")
         if media_types.is_image(extension) and not media_types.fits(extension, self._first(key, head)):
             raise Problem(415, f"{name} is no {extension} picture inside: its first bytes differ.")
 
     def _first(self, key: str, head: Head) -> bytes:
-        found = objects.get(self._place.bucket(), self.files.incoming(key), media_types.HEAD)
-        if found is None or found[0].etag != head.etag:
+        answer = objects.get(self._place.bucket(), self.files.incoming(key), media_types.HEAD)
+        if answer is None or answer[0].etag != head.etag:
             raise Changed(f"GET {key}: somebody else was quicker")
-        return found[1]
+        return answer[1]
 
     def _copy(self, key: str, head: Head) -> str:
         """Copy it to its place among the files; the SHA-256 if S3 knows it."""
         bucket, headers = self._place.bucket("patient"), self.files.headers(key, b"")
         try:
-            told = objects.copy(bucket, self.files.incoming(key), head.etag, self.files.object(key), headers)
+            sha256 = objects.copy(bucket, self.files.incoming(key), head.etag, self.files.object(key), headers)
         except Changed:
             raise
         except S3Error:
-            self._look_back(key)
+            self._check_deleted(key)
             raise
-        return checksums.from_s3({"sha256": told}) or checksums.from_s3(head.checksums)
+        return checksums.from_s3({"sha256": sha256}) or checksums.from_s3(head.checksums)
 
-    def _look_back(self, key: str) -> None:
-        """Heed the mark after a copy that failed: S3 may have made it. What this fails with hides nothing."""
+    def _check_deleted(self, key: str) -> None:
+        """Remove the copy of a deleted file after a copy that failed: S3 may have made it. No error here hides the first."""
         try:
-            self._heed(key, objects.head(self._place.bucket(), self.files.incoming(key)))
+            self._refuse_deleted(key, objects.head(self._place.bucket(), self.files.incoming(key)))
         except Problem:
-            pass  # it is taken back; who asks again is told, and has what S3 ends later taken back as well
+            pass  # the copy is removed; who asks again gets a 404, and what S3 ends later is removed as well
         except S3Error as fault:
-            _LOG.warning("looking whether %s was deleted: %s", key, fault)
+            _LOG.warning("checking whether %s was deleted: %s", key, fault)
 
     def _close(self, key: str, head: Head) -> None:
         """Close the ticket. Until that works the upload itself lies there, and does it."""
@@ -120,6 +123,6 @@ class Incoming:
         try:
             closed_uploads.after_upload(bucket, place, head.etag)
         except Changed:
-            self._heed(key, objects.head(bucket, place))
+            self._refuse_deleted(key, objects.head(bucket, place))
         except S3Error as fault:
             _LOG.warning("cleaning up: %s", fault)

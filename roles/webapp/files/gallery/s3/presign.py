@@ -28,24 +28,24 @@ class Link(NamedTuple):
 
 
 def url(
-    where: Where, method: str, key: str, headers: dict[str, str], credentials: Keys, second: int,
+    endpoint: Where, method: str, key: str, headers: dict[str, str], credentials: Keys, second: int,
     seconds: int, query: dict[str, str] | None = None,
 ) -> str:  # fmt: skip
     """An address with which anybody may send this one request; headers beside Host are signed, and must be sent."""
-    path = where.base + sigv4.quote(key)
-    signed = {"host": where.header, **headers}
-    text = sigv4.presigned(method, path, signed, credentials, where.region, second, seconds, query)
-    return f"{plain_url(where, key)}?{text}"
+    path = endpoint.base + sigv4.quote(key)
+    signed = {"host": endpoint.header, **headers}
+    text = sigv4.presigned(method, path, signed, credentials, endpoint.region, second, seconds, query)
+    return f"{plain_url(endpoint, key)}?{text}"
 
 
-def plain_url(where: Where, key: str) -> str:
+def plain_url(endpoint: Where, key: str) -> str:
     """The address of an object, which opens it only where everybody may read it."""
-    return f"{origin(where)}{where.base}{sigv4.quote(key)}"
+    return f"{origin(endpoint)}{endpoint.base}{sigv4.quote(key)}"
 
 
-def origin(where: Where) -> str:
+def origin(endpoint: Where) -> str:
     """What a browser calls the place: scheme, host and port."""
-    return f"{'https' if where.secure else 'http'}://{where.header}"
+    return f"{'https' if endpoint.secure else 'http'}://{endpoint.header}"
 
 
 def window(now: float, life: float, end: float | None) -> tuple[int, int]:
@@ -62,24 +62,31 @@ def _within(seconds: int, second: int, end: float | None) -> int:
     return max(1, seconds if end is None else min(seconds, int(end) - second))
 
 
-def link(where: Where, signer: Signer, method: str, object_key: str, life: float, download: str = "") -> Link:
+def link(endpoint: Where, signer: Signer, method: str, object_key: str, life: float, download: str = "") -> Link:
     """An address by which one object can be read without credentials for a while; method is GET or HEAD.
 
     download is the name under which browsers keep it; "": they show what they can.
     """
     second, seconds = window(signer.now, life, signer.end)
     query = {"response-content-disposition": f'attachment; filename="{download}"'} if download else None
-    address = url(where, method, object_key, {}, signer.keys, second, seconds, query)
+    address = url(endpoint, method, object_key, {}, signer.keys, second, seconds, query)
     return Link(address, max(0, int(second + seconds - signer.now)))
 
 
 def ticket(
-    where: Where, signer: Signer, object_key: str, key: str, size: int, sha256: str, life: float, public: bool = False
+    endpoint: Where,
+    signer: Signer,
+    object_key: str,
+    key: str,
+    size: int,
+    sha256: str,
+    life: float,
+    public: bool = False,
 ) -> dict[str, Any]:
-    """The right to store one object, once, of just this size and kind; and of this SHA-256 (hexadecimal), when it is told."""
-    told = {**file_headers.of_object(key, public), "if-none-match": "*", **checksums.for_s3(sha256)}
+    """The right to store one object, once, of just this size and type; and of this SHA-256 (hexadecimal), when it is given."""
+    headers = {**file_headers.of_object(key, public), "if-none-match": "*", **checksums.for_s3(sha256)}
     second = int(signer.now)
     seconds = _within(int(life), second, signer.end)
-    signed = {**told, "content-length": str(size)}
-    address = url(where, "PUT", object_key, signed, signer.keys, second, seconds)
-    return {"key": key, "method": "PUT", "url": address, "headers": told, "expires": seconds}
+    signed = {**headers, "content-length": str(size)}
+    address = url(endpoint, "PUT", object_key, signed, signer.keys, second, seconds)
+    return {"key": key, "method": "PUT", "url": address, "headers": headers, "expires": seconds}

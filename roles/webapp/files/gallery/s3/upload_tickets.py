@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Upload tickets: a browser asks for the right to upload one file straight to S3, uploads it, and has it confirmed.
 
-What a ticket promises is judged by S3, which refuses another size, kind or place, and a second upload. What was uploaded is
+What a ticket promises is judged by S3, which refuses another size, type or place, and a second upload. What was uploaded is
 judged by us, from the object itself; only then it is published.
 """
 
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gallery import checksums, keys, media_types, previews, uploads
-from gallery.errors import Problem, away, missing, shown
+from gallery.errors import Problem, missing, shown, unavailable
 from gallery.responses import client_of
 from gallery.s3.bucket import PATIENCE
 from gallery.s3.pending import Confirmed, Incoming
@@ -30,7 +30,7 @@ _LOG = logging.getLogger("gallery")
 _QUESTION = 16 * 1024  # bytes of a question for a ticket
 _TOGETHER = 8  # confirmations at once: half of the threads, for S3 may copy a large file for a minute
 _LONGEST = 3 * PATIENCE  # seconds: by then S3 has been asked for all of a confirmation, one way or another
-_OF_ONE = 2000  # tickets of one client within their life; people behind one address share them
+_PER_CLIENT = 2000  # tickets of one client within their life; people behind one address are one client
 
 
 class Allowance:
@@ -54,14 +54,19 @@ class Allowance:
 
 
 def parse(text: bytes, settings: Settings) -> tuple[str, int, str]:
-    """The safe name, the size and the SHA-256 ("" for none) that a question for a ticket tells."""
+    """The safe name, the size and the SHA-256 ("" for none) in a question for a ticket."""
     try:
-        told = json.loads(text)
-        name, size, kind, sha256 = told["name"], told["size"], told.get("type") or "", told.get("sha256") or ""
+        question = json.loads(text)
+        name, size, media_type, sha256 = (
+            question["name"],
+            question["size"],
+            question.get("type") or "",
+            question.get("sha256") or "",
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Problem(400, 'A ticket is asked for in JSON, {"name": text, "size": bytes}.') from None
     if (
-        not all(isinstance(text, str) for text in (name, kind, sha256))
+        not all(isinstance(text, str) for text in (name, media_type, sha256))
         or not isinstance(size, int)
         or isinstance(size, bool)
     ):
@@ -73,8 +78,8 @@ def parse(text: bytes, settings: Settings) -> tuple[str, int, str]:
         raise Problem(400, f"{shown(safe)} is empty: there is nothing to keep.")
     if size > settings.max_bytes:
         raise Problem(413, f"{shown(safe)} is larger than {settings.max_bytes} bytes, the limit here.")
-    if kind in media_types.IMAGES.values() and kind != media_types.media_type(keys.extension_of(safe)):
-        raise Problem(415, f"{shown(safe)} is {kind} by its content: give it the extension of its kind.")
+    if media_type in media_types.IMAGES.values() and media_type != media_types.media_type(keys.extension_of(safe)):
+        raise Problem(415, f"{shown(safe)} is {media_type} by its content: give it the extension of that type.")
     return safe, size, sha256.lower()
 
 
@@ -83,7 +88,7 @@ class Tickets:
 
     def __init__(self, settings: Settings, incoming: Incoming, calls: Calls) -> None:
         self._settings, self._incoming, self._calls = settings, incoming, calls
-        self._allowance = Allowance(_OF_ONE, settings.upload_url_ttl)
+        self._allowance = Allowance(_PER_CLIENT, settings.upload_url_ttl)
         self._slots = uploads.Rooms(_TOGETHER, PATIENCE / 2)
         self._works: dict[str, asyncio.Future[Confirmed]] = {}  # the confirmations under way, by key
 
@@ -108,7 +113,7 @@ class Tickets:
         return JSONResponse(done.entry.as_json(), 201)
 
     async def _confirmed(self, key: str) -> Confirmed:
-        """A file that is confirmed by now. Who asks for one at the same time shares the work, and its slot."""
+        """A file that is confirmed by now. All who ask for one at the same time wait for the same work, in one slot."""
         work = self._works.get(key)
         if work is None:
             until = time.monotonic() + PATIENCE
@@ -117,7 +122,7 @@ class Tickets:
         # neither the end of this wait nor that of the client ends the work: its thread cannot be stopped
         done, _late = await asyncio.wait({work}, timeout=PATIENCE)
         if not done:
-            raise away(f"S3 is still storing {shown(keys.name_of(key))}: ask again in a moment.")
+            raise unavailable(f"S3 is still storing {shown(keys.name_of(key))}: ask again in a moment.")
         return work.result()
 
     async def _work(self, key: str) -> Confirmed:
@@ -137,7 +142,7 @@ class Tickets:
 
     async def _keep(self, entry: Entry, data: bytes) -> None:
         """Store the preview, if it is one. What goes wrong with it does not fail the file."""
-        if not entry.is_image or len(data) > previews.LARGEST or not previews.kind_of(data):
+        if not entry.is_image or len(data) > previews.LARGEST or not previews.media_type_of(data):
             return
         try:
             await self._calls.run(self._store, entry, data)

@@ -6,7 +6,7 @@
 
 const QUESTIONS = 12; // enough that a balancer asks every server of a small fleet
 const COMPARED = 60; // the newest files, as many as a page shows
-const RETRY = 5000; // milliseconds from one look at a storage that is away to the next
+const RETRY = 5000; // milliseconds from one check of a storage that is unavailable to the next
 const find = (id) => document.getElementById(id);
 const form = find("upload");
 const grid = find("grid");
@@ -98,11 +98,11 @@ async function erase(tile) {
 async function more(link) {
   if (link.ariaBusy) return; // two quick clicks ask once
   link.ariaBusy = "true";
-  let told;
+  let page;
   try {
     const answer = await fetchHere(`/files${new URL(link.href).search}`, { headers: { Accept: "application/json" } });
-    told = await answer.json();
-    if (!answer.ok) { say(told.error); return; }
+    page = await answer.json();
+    if (!answer.ok) { say(page.error); return; }
   } catch {
     say("The connection broke while older files were fetched: try again.");
     return;
@@ -110,30 +110,30 @@ async function more(link) {
     link.ariaBusy = null;
   }
   const shown = new Set([...grid.children].map((tile) => tile.dataset.key));
-  const tiles = told.files.filter((entry) => !shown.has(entry.key)).map((entry) => fill(makeTile(entry.name), entry, ""));
+  const tiles = page.files.filter((entry) => !shown.has(entry.key)).map((entry) => fill(makeTile(entry.name), entry, ""));
   grid.append(...tiles);
   if (tiles.length) tiles[0].querySelector("a").focus();
-  if (told.next) link.href = `/?after=${told.next}`;
+  if (page.next) link.href = `/?after=${page.next}`;
   else link.remove();
 }
 
 // comparing the servers
 
-// What each server shows, by its name: the newest files, or why it shows none. The balancer hands the questions round.
+// What each server shows, by its name: the newest files, or why it shows none. The balancer distributes the requests.
 async function lists() {
   const shown = new Map();
   await Promise.all(Array.from({ length: QUESTIONS }, async () => {
     const answer = await fetchHere(`/files?limit=${COMPARED}`, { cache: "no-store", headers: { Accept: "application/json" } });
-    const told = await answer.json();
-    shown.set(answer.headers.get("X-Served-By"), answer.ok ? told.files : told.error);
+    const body = await answer.json();
+    shown.set(answer.headers.get("X-Served-By"), answer.ok ? body.files : body.error);
   }));
   return new Map([...shown].sort());
 }
 
 // One sentence, and whether all is well.
 function judge(shown) {
-  const away = [...shown].find(([, files]) => typeof files === "string");
-  if (away) return [`${away[0]}: ${away[1]}`, false];
+  const failed = [...shown].find(([, files]) => typeof files === "string");
+  if (failed) return [`${failed[0]}: ${failed[1]}`, false];
   const names = [...shown.keys()];
   const all = new Map([...shown.values()].flat().map((entry) => [entry.key, entry.name]));
   for (const [server, files] of shown) {
@@ -178,10 +178,10 @@ function start() {
   });
   const link = find("more");
   if (link) link.addEventListener("click", (event) => { event.preventDefault(); more(link); });
-  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-    document.addEventListener(kind, (event) => {
+  for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+    document.addEventListener(type, (event) => {
       event.preventDefault();
-      document.body.classList.toggle("dropping", kind === "dragenter" || kind === "dragover");
+      document.body.classList.toggle("dropping", type === "dragenter" || type === "dragover");
     });
   }
   document.addEventListener("drop", (event) => { for (const file of event.dataTransfer.files) add(file); });

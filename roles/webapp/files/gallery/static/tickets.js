@@ -30,20 +30,20 @@ class Trouble extends Error {
 async function ask(path, body, signal) {
   const answer = await fetchHere(path, { method: "POST", body, signal, headers: { Accept: "application/json" } }).catch(() => null);
   if (!answer) throw new Trouble(LOST, true);
-  const told = await answer.json().catch(() => null);
-  if (answer.status === 201 && told) return [told, answer.headers.get("X-Served-By")];
-  throw refused(answer, told);
+  const result = await answer.json().catch(() => null);
+  if (answer.status === 201 && result) return [result, answer.headers.get("X-Served-By")];
+  throw refused(answer, result);
 }
 
 // What is wrong with an answer of a server.
-function refused(answer, told) {
+function refused(answer, result) {
   const before = 1000 * (Number(answer.headers.get("Retry-After")) || 0);
   const may = maySucceed(answer.status) || answer.ok; // a good answer that came in half
-  const why = (told && told.error) || `The server answered ${answer.status}.`;
+  const why = (result && result.error) || `The server answered ${answer.status}.`;
   const trouble = new Trouble(why, may && before <= LONGEST, may || [401, 403].includes(answer.status), before);
   trouble.status = answer.status;
   // a server's own word on what it was asked for; a balancer's may hide that it was done
-  trouble.heard = Boolean(told && told.error) || (answer.status >= 400 && answer.status < 500);
+  trouble.heard = Boolean(result && result.error) || (answer.status >= 400 && answer.status < 500);
   return trouble;
 }
 
@@ -99,7 +99,7 @@ function put(upload) {
   });
 }
 
-// Bring the file to S3. Afterwards upload.there says whether it is there: "yes", "perhaps" or "".
+// Bring the file to S3. Afterwards upload.inS3 is "yes", "perhaps" or "".
 async function deliver(upload) {
   // somebody may have moved it away since it was chosen, which looks like a broken connection later
   await upload.file.slice(0, 1).arrayBuffer().catch(() => { throw new Trouble("The file cannot be read any more: choose it again.", false); });
@@ -107,8 +107,8 @@ async function deliver(upload) {
   upload.sent = upload.moved = false;
   const status = await put(upload);
   // 412: something lies there already, and nobody else has this ticket
-  if ((status >= 200 && status < 300) || status === 412) upload.there = "yes";
-  else if (status === 0 && upload.sent) upload.there = "perhaps"; // the answer that was lost may have been a good one
+  if ((status >= 200 && status < 300) || status === 412) upload.inS3 = "yes";
+  else if (status === 0 && upload.sent) upload.inS3 = "perhaps"; // the answer that was lost may have been a good one
   else if (status === 0) throw new Trouble(BROKE, true);
   else if (maySucceed(status)) throw new Trouble(`S3 is too busy, or fails (${status}).`, true);
   else {
@@ -127,10 +127,10 @@ async function settle(upload, preview) {
   try {
     return await ask(`${form.dataset.tickets}/${upload.ticket.key}`, preview);
   } catch (trouble) {
-    const certain = upload.there === "yes";
+    const certain = upload.inS3 === "yes";
     upload.unsure ||= trouble.again;
     if (trouble.again) {
-      upload.unheard ||= !trouble.heard; // whether the question was lost or the answer, a page is not told
+      upload.unheard ||= !trouble.heard; // a page cannot see whether the question was lost or the answer
       const listed = upload.unheard ? "and it may be listed already" : "but it is not listed yet";
       throw new Trouble(`S3 ${certain ? "has" : "may have"} it, ${listed}. ${trouble.message}`, trouble.passes, true, trouble.before);
     }
@@ -138,7 +138,7 @@ async function settle(upload, preview) {
     upload.gone = lost && upload.unsure;
     // where it was never certain, the ticket is still good
     if (!lost || certain) upload.ticket = null;
-    upload.there = "";
+    upload.inS3 = "";
     upload.asked = upload.unsure = upload.unheard = false;
     // it may have been listed, and somebody has deleted it: only a person brings it back
     if (upload.gone) throw new Trouble(`It is not listed: it ${certain ? "" : "did not reach S3, or "}was deleted or refused meanwhile.`, false, true);
@@ -155,7 +155,7 @@ function pause(time, signal) {
   });
 }
 
-// Why S3 sends no answer: a page is not told, so it asks once more, for anything at all.
+// Why S3 sends no answer: a page cannot see that, so it asks once more, for anything at all.
 async function silence(upload) {
   if (upload.moved) return BROKE;
   const asked = fetch(new URL(upload.ticket.url).origin, { mode: "no-cors", cache: "no-store" }).then(() => true, () => false);
@@ -165,7 +165,7 @@ async function silence(upload) {
 }
 
 // See that an upload is not listed, which a server was asked to list. It is deleted first, for the browser may end at any
-// time: from then on no confirmation publishes it. Another one tells whether that is so, and takes back a late copy.
+// time: from then on no confirmation publishes it. Another one shows whether that is so, and removes a late copy.
 async function unlist(upload) {
   const { key } = upload.ticket;
   const answer = await fetchHere(`/files/${key}`, { method: "DELETE", headers: { Accept: "application/json" } }).catch(() => null);
@@ -184,7 +184,7 @@ async function unlist(upload) {
 // An upload was given up when a server had been asked to list it. Where that server's answer never came, S3 may be copying
 // it still, and be done when it was deleted already: so that is looked at to the end. Meanwhile nobody should leave the page
 // unwarned.
-async function takeBack(upload) {
+async function withdraw(upload) {
   running += 1;
   let trouble = null;
   for (const wait of [0, ...BACK]) {
@@ -204,7 +204,7 @@ async function takeBack(upload) {
 async function goOn(upload, preview) {
   for (const wait of [...WAITS, null]) {
     try {
-      if (!upload.there) await deliver(upload);
+      if (!upload.inS3) await deliver(upload);
       if (upload.dropped) return null; // nobody lists it unless asked to
       return await settle(upload, preview);
     } catch (trouble) {
@@ -229,5 +229,5 @@ async function straight(upload, preview) {
     if (!upload.dropped) fail(upload, why, trouble.again);
   }
   upload.request = null;
-  if (upload.dropped && upload.asked) takeBack(upload);
+  if (upload.dropped && upload.asked) withdraw(upload);
 }

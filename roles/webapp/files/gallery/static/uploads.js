@@ -32,7 +32,7 @@ function add(file) {
   remove.append(...tile.querySelector(".remove").childNodes);
   tile.querySelector("progress").ariaLabel = `Upload of ${file.name}`;
   tile.querySelector(".remove").replaceWith(remove);
-  const upload = { file, tile, request: null, dropped: false, there: "", gone: false };
+  const upload = { file, tile, request: null, dropped: false, inS3: "", gone: false };
   remove.addEventListener("click", () => drop(upload));
   tile.querySelector(".again").addEventListener("click", () => queue(upload));
   grid.prepend(tile);
@@ -43,7 +43,7 @@ function add(file) {
 function drop(upload) {
   upload.dropped = true; // it may be neither waiting nor on its way just now
   if (upload.request) upload.request.abort();
-  else if (upload.asked) takeBack(upload);
+  else if (upload.asked) withdraw(upload);
   const place = waiting.indexOf(upload);
   if (place >= 0) waiting.splice(place, 1);
   upload.tile.remove();
@@ -101,7 +101,7 @@ async function makePreview(file) {
       if (blob && blob.type === type && blob.size <= PREVIEW) return blob;
     }
   } catch {
-    // the browser does not know this kind of picture, or has no memory for it
+    // the browser does not know this type of picture, or has no memory for it
   }
   return null;
 }
@@ -164,5 +164,5 @@ function fail(upload, why, again) {
   upload.tile.querySelector(".again").hidden = !again;
   upload.tile.querySelector(".again").textContent = upload.gone ? "Upload again" : "Try again";
   upload.tile.querySelector(".facts").textContent = why;
-  say(`${upload.file.name}${upload.there || upload.gone ? ":" : " was not stored."} ${why}`);
+  say(`${upload.file.name}${upload.inS3 || upload.gone ? ":" : " was not stored."} ${why}`);
 }

@@ -44,10 +44,10 @@ class Entry:
     def as_json(self) -> dict[str, str | int]:
         """The entry as clients get it."""
         stored = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.made_at))
-        told: dict[str, str | int] = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
+        answer: dict[str, str | int] = {"key": self.key, "name": self.name, "size": self.size, "time": stored}
         if self.sha256:
-            told["sha256"] = self.sha256
-        return {**told, "type": media_types.media_type(self.extension), "url": f"/files/{self.key}"}
+            answer["sha256"] = self.sha256
+        return {**answer, "type": media_types.media_type(self.extension), "url": f"/files/{self.key}"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Writer(abc.ABC):
 
     @abc.abstractmethod
     def abort(self) -> None:
-        """Take everything back, also what was published. Never fails; may be called while another call hangs."""
+        """Remove everything, also what was published. Never fails; may be called while another call hangs."""
 
 
 class Reader(abc.ABC):

@@ -4,7 +4,7 @@
 
 A file is published by link() and unlink() of its temporary name. link() is the one call of NFSv4.1 that is atomic and
 refuses to replace an existing name; a rename would replace it, and renameat2(RENAME_NOREPLACE) does not exist there.
-When an answer is lost and the call is repeated, "exists already" may mean our own link: the inode number tells.
+When an answer is lost and the call is repeated, "exists already" may mean our own link: the inode number decides.
 
 What is decided here is decided by opening a file, never by stat() or exists(): those answer from the client's cache.
 """
@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 
 from gallery import keys, mounts
-from gallery.errors import Problem, away, missing, shown
+from gallery.errors import Problem, missing, shown, unavailable
 from gallery.storage.base import Entry, Page, Reader, Storage, Writer
 
 _TEMPORARY = re.compile("[0-9a-f]{32}[.]part")
@@ -33,7 +33,7 @@ _TRIES = 8  # a directory may be removed by a delete between being made or seen 
 # O_NONBLOCK: opening a pipe that somebody put there must not wait
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # ENXIO: a socket
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # ENXIO: a socket
 
 
 def _sync_directory(path: str) -> None:
@@ -54,20 +54,20 @@ def _make_directory(path: str) -> None:
 
 
 def _open_file(path: str) -> tuple[int, os.stat_result] | None:
-    """A descriptor of a regular file, and what fstat says about it; None when there is none."""
+    """A descriptor of a regular file, and its fstat; None when there is none."""
     try:
         descriptor = os.open(path, _READ)
     except OSError as fault:
-        if fault.errno in _NOT_THERE:
+        if fault.errno in _NO_FILE:
             return None
         raise
     try:
-        about = os.fstat(descriptor)
+        status = os.fstat(descriptor)
     except OSError:
         os.close(descriptor)
         raise
-    if stat.S_ISREG(about.st_mode):
-        return descriptor, about
+    if stat.S_ISREG(status.st_mode):
+        return descriptor, status
     os.close(descriptor)
     return None
 
@@ -75,19 +75,19 @@ def _open_file(path: str) -> tuple[int, os.stat_result] | None:
 def _listed(path: str) -> os.stat_result | None:
     """Size and time of a file that its directory names; None when opening it says that it is no file, or gone since."""
     with contextlib.suppress(OSError):
-        about = os.lstat(path)
-        if stat.S_ISREG(about.st_mode):
-            return about
+        status = os.lstat(path)
+        if stat.S_ISREG(status.st_mode):
+            return status
     try:
-        found = _open_file(path)
+        opened = _open_file(path)
     except OSError as fault:
         if fault.errno == errno.ESTALE:
             return None  # its directory was removed by another server, so it was as well
         raise
-    if found is None:
+    if opened is None:
         return None
-    os.close(found[0])
-    return found[1]
+    os.close(opened[0])
+    return opened[1]
 
 
 def _names(directory: str, lasting: bool = False) -> list[str]:
@@ -133,17 +133,17 @@ class _Writer(Writer):
     def publish(self, key: str = "") -> Entry:
         with self._lock, self._storage.explained("Publishing"):
             os.fsync(self._descriptor)
-            about = os.fstat(self._descriptor)
+            status = os.fstat(self._descriptor)
             self._close()
-            self._key = self._storage.link(self._temporary, self._name, about.st_ino, key)
+            self._key = self._storage.link(self._temporary, self._name, status.st_ino, key)
             _sync_directory(os.path.dirname(self._storage.path(self._key)))
             os.unlink(self._temporary)
-            return Entry(self._key, self._size, about.st_mtime, self._hash.hexdigest())
+            return Entry(self._key, self._size, status.st_mtime, self._hash.hexdigest())
 
     def abort(self) -> None:
         with self._lock:
             with contextlib.suppress(OSError):
-                self._close()  # NFS tells here what it could not write
+                self._close()  # NFS reports here what it could not write
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary)
             with contextlib.suppress(Problem):
@@ -186,7 +186,7 @@ class Efs(Storage):
             if fault.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise Problem(507, f"{doing} failed: the storage is full; delete some files.") from fault
             why = fault.strerror or str(fault)
-            raise away(f"{doing} failed in {self._directory}: {why}; the server's log and mount tell more.") from fault
+            raise unavailable(f"{doing} failed in {self._directory}: {why}; see the server's log and mount.") from fault
 
     def path(self, key: str) -> str:
         """Where a key's file lies."""
@@ -220,46 +220,48 @@ class Efs(Storage):
                     return key
                 if given:
                     raise Problem(409, f"There is a file {shown(key)} already: it is never replaced.") from None
-        raise away(f"Publishing failed: the temporary file {os.path.basename(temporary)} is gone; upload it again.")
+        raise unavailable(
+            f"Publishing failed: the temporary file {os.path.basename(temporary)} is gone; upload it again."
+        )
 
     def _is_ours(self, path: str, inode: int) -> bool:
-        found = _open_file(path)
-        if found is None:
+        opened = _open_file(path)
+        if opened is None:
             return False
-        os.close(found[0])
-        return found[1].st_ino == inode
+        os.close(opened[0])
+        return opened[1].st_ino == inode
 
     def _make_directories(self, key: str) -> None:
         outer, inner = keys.directories(key)
-        with contextlib.suppress(FileNotFoundError):  # a delete took the outer one away again: the next try makes it
+        with contextlib.suppress(FileNotFoundError):  # a delete removed the outer one again: the next try makes it
             _make_directory(os.path.join(self._directory, outer))
             _make_directory(os.path.join(self._directory, outer, inner))
 
     def open(self, key: str) -> Reader:
         """Open a file."""
         with self.explained("Reading"):
-            found = _open_file(self.path(key)) if keys.is_key(key) else None
-        if found is None:
+            opened = _open_file(self.path(key)) if keys.is_key(key) else None
+        if opened is None:
             raise missing(key)
-        descriptor, about = found
-        return _Reader(self, Entry(key, about.st_size, about.st_mtime), descriptor)
+        descriptor, status = opened
+        return _Reader(self, Entry(key, status.st_size, status.st_mtime), descriptor)
 
     def list(self, after: str, limit: int) -> Page:
         """Part of the listing; opens only the directories that it needs.
 
-        Whether a file is shown is decided by its directory, which is opened and read. Attributes tell size and time only, which
+        Whether a file is shown is decided by its directory, which is opened and read. Attributes give size and time only, which
         never change: NFS delivers them with the names, and 60 opens would be dear (a page took seconds under load). Where
         attributes deny what the directory said they are not believed: opening the file decides.
         """
         entries: list[Entry] = []
         with self.explained("Listing"):
             for key in self._keys(after):
-                about = _listed(self.path(key))
-                if about is None:
+                status = _listed(self.path(key))
+                if status is None:
                     continue
                 if len(entries) == limit:
                     return Page(entries, entries[-1].key)
-                entries.append(Entry(key, about.st_size, about.st_mtime))
+                entries.append(Entry(key, status.st_size, status.st_mtime))
         return Page(entries)
 
     def _keys(self, after: str) -> Iterator[str]:
@@ -304,10 +306,10 @@ class Efs(Storage):
             directory = os.path.join(self._directory, ".tmp")
             for name in _names(directory):
                 path = os.path.join(directory, name)
-                found = _open_file(path) if _TEMPORARY.fullmatch(name) else None
-                if found is None:
+                opened = _open_file(path) if _TEMPORARY.fullmatch(name) else None
+                if opened is None:
                     continue
-                os.close(found[0])
-                if found[1].st_mtime < time.time() - age:
+                os.close(opened[0])
+                if opened[1].st_mtime < time.time() - age:
                     with contextlib.suppress(FileNotFoundError):  # another server was quicker
                         os.unlink(path)

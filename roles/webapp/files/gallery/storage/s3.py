@@ -19,7 +19,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3.multipart import
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
 from gallery import checksums, file_headers, keys, media_types, previews
-from gallery.errors import Problem, away, missing, shown
+from gallery.errors import Problem, missing, shown, unavailable
 from gallery.s3 import closed_uploads, objects, presign
 from gallery.s3.bucket import Place
 from gallery.settings import Settings
@@ -43,7 +43,7 @@ class _Writer(Writer):
         self._key = key  # of an upload in parts, or given
         self._stored = ""  # the key that may be in the bucket already
         self._upload: Upload | None = None
-        self._parts: list[Part] = []
+        self._uploaded: list[Part] = []
         self._buffer = b""
         self._size = 0
         self._hash = hashlib.sha256()
@@ -63,7 +63,7 @@ class _Writer(Writer):
             self._key = self._key or self._storage.new_key(self._name)
             headers = self._storage.headers(self._key, b"")
             self._upload = Upload.begin(bucket, self._storage.object(self._key), headers)
-        self._parts.append(self._upload.put(len(self._parts) + 1, self._buffer))
+        self._uploaded.append(self._upload.put(len(self._uploaded) + 1, self._buffer))
         self._buffer = b""
 
     def end(self) -> None:
@@ -96,7 +96,7 @@ class _Writer(Writer):
     def _finish(self, upload: Upload) -> None:
         if self._buffer:
             self._part()
-        upload.finish(self._parts, "")
+        upload.finish(self._uploaded, "")
         self._upload = None
 
     def abort(self) -> None:
@@ -145,7 +145,7 @@ class S3(Storage):
         self._own = settings.key_prefix.rstrip("/") + "/"
         files = settings.public_prefix.rstrip("/") + "/" if settings.public_prefix else f"{self._own}files/"
         self._prefix = f"{self._own}previews/" if small else files
-        self._told = False
+        self._warned = False
         self.missed = previews.Missed()  # previews that were not there lately
 
     def object(self, key: str) -> str:
@@ -153,11 +153,11 @@ class S3(Storage):
         return self._prefix + key
 
     def headers(self, key: str, data: bytes) -> dict[str, str]:
-        """The headers that a file is stored with; data is all of a preview, whose kind is not that of its name."""
-        told = file_headers.of_object(key, self._settings.public_access and not self._small)
+        """The headers that a file is stored with; data is all of a preview, whose type is not that of its name."""
+        headers = file_headers.of_object(key, self._settings.public_access and not self._small)
         if self._small:
-            told["content-type"] = previews.kind_of(data) or media_types.OTHER
-        return told
+            headers["content-type"] = previews.media_type_of(data) or media_types.OTHER
+        return headers
 
     def new_key(self, name: str) -> str:
         """A new key for a safe name, by S3's clock: the servers' own may differ by days, and the order of files with them."""
@@ -174,18 +174,18 @@ class S3(Storage):
     def open(self, key: str) -> Reader:
         """Open a file."""
         with self.place.explained("Reading"):
-            found = objects.get(self.place.bucket(), self.object(key), _FIRST) if keys.is_key(key) else None
-        if found is None:
+            answer = objects.get(self.place.bucket(), self.object(key), _FIRST) if keys.is_key(key) else None
+        if answer is None:
             raise missing(key)
-        head, data = found
+        head, data = answer
         return _Reader(self, _entry(key, head), head.etag, data)
 
     def stat(self, key: str) -> Entry:
         """The entry of a file."""
-        found = self.find(key) if keys.is_key(key) else None
-        if found is None:
+        entry = self.find(key) if keys.is_key(key) else None
+        if entry is None:
             raise missing(key)
-        return found
+        return entry
 
     def find(self, key: str, sha256: str = "") -> Entry | None:
         """The entry of a file, None when there is none; sha256 is what is known of it already."""
@@ -201,21 +201,21 @@ class S3(Storage):
         with self.place.explained("Listing"):
             for _round in range(_ROUNDS):
                 page = objects.page(self.place.bucket(), self._prefix, place, limit, token)
-                for found in page.objects:
-                    key = found.key[len(self._prefix) :]
+                for item in page.objects:
+                    key = item.key[len(self._prefix) :]
                     if keys.is_key(key):
-                        entries.append(Entry(key, found.size, responses.when(found.modified)))
+                        entries.append(Entry(key, item.size, responses.when(item.modified)))
                 if not page.token:
                     return Page(entries)
                 if entries:
                     return Page(entries, entries[-1].key)
                 token = page.token
-        raise away(
-            "Listing failed: S3 has told of nothing that is a file, page after page; see what lies in the bucket."
+        raise unavailable(
+            "Listing failed: S3 has listed nothing that is a file, page after page; see what lies in the bucket."
         )
 
     def delete(self, key: str) -> None:
-        """Remove a file, and what was uploaded for it and is not published yet. S3 itself does not tell whether there was one."""
+        """Remove a file, and what was uploaded for it and is not published yet. S3 itself does not say whether there was one."""
         if not self._small and keys.is_key(key):
             with self.place.explained("Deleting"):
                 closed_uploads.for_good(self.place.bucket(), self.incoming(key))
@@ -226,7 +226,7 @@ class S3(Storage):
     def previews(self) -> S3:
         """Objects below previews/."""
         made = S3(self.place, self._settings, True)
-        made.missed = self.missed  # whoever stores one tells whoever looks for one
+        made.missed = self.missed  # what is stored by one is found by the other
         return made
 
     def origin(self) -> str:
@@ -235,7 +235,7 @@ class S3(Storage):
 
     # for browsers
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Ask S3 whether files can be listed, for the readiness of this server."""
         with self.place.explained("Listing"):
             objects.page(self.place.bucket("watch"), self._prefix, "", 1)
@@ -243,15 +243,15 @@ class S3(Storage):
     def link(self, method: str, key: str, download: bool = False) -> presign.Link:
         """An address by which browsers read a file, whether there is one or not; download: they keep it, also a picture."""
         with self.place.explained("Signing"):
-            where = self.place.outside()
+            endpoint = self.place.outside()
             # nobody may ask for other headers without a signature
             if self._settings.public_access and not self._small and not download:
                 return presign.Link(
-                    presign.plain_url(where, self.object(key)), int(self._settings.download_url_ttl / 2)
+                    presign.plain_url(endpoint, self.object(key)), int(self._settings.download_url_ttl / 2)
                 )
             signer = presign.Signer(*self.place.signer())
         name = keys.name_of(key) if download else ""
-        return presign.link(where, signer, method, self.object(key), self._settings.download_url_ttl, name)
+        return presign.link(endpoint, signer, method, self.object(key), self._settings.download_url_ttl, name)
 
     # what was left behind
 
@@ -261,7 +261,7 @@ class S3(Storage):
             return
         with self.place.explained("Cleaning up"):
             self._tidy_incoming(age)
-            self._tidy_parts(age)
+            self._tidy_multipart(age)
 
     def _tidy_incoming(self, age: float) -> None:
         bucket, prefix = self.place.bucket(), self.incoming("")
@@ -271,22 +271,22 @@ class S3(Storage):
         # stored after the ticket was given, and so goes after the ticket's end; a time that cannot be read is 0
         before = bucket.now() - age
         old = [
-            (found.key, "")
-            for found in page.objects
-            if keys.is_key(found.key[len(prefix) :]) and 0 < responses.when(found.modified) < before
+            (item.key, "")
+            for item in page.objects
+            if keys.is_key(item.key[len(prefix) :]) and 0 < responses.when(item.modified) < before
         ]
         failed = bucket.delete(old) if old else []
         for key, _code, message in failed:
             _LOG.warning("cleaning up %s: %s", key, message)
 
-    def _tidy_parts(self, age: float) -> None:
+    def _tidy_multipart(self, age: float) -> None:
         bucket = self.place.bucket()
         prefixes = [self._own] if self._prefix.startswith(self._own) else [self._own, self._prefix]
         try:
-            for upload in (found for prefix in prefixes for found in objects.uploads(bucket, prefix)):
-                if 0 < upload.begun < bucket.now() - age:
+            for upload in (item for prefix in prefixes for item in objects.uploads(bucket, prefix)):
+                if 0 < upload.started < bucket.now() - age:
                     Upload(bucket, upload.key, upload.name).abort()
         except Denied as fault:
-            if not self._told:
+            if not self._warned:
                 _LOG.warning("uploads that died are left to the bucket's lifecycle rule: %s", fault)
-            self._told = True
+            self._warned = True
