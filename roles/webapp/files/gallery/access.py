@@ -42,7 +42,7 @@ def policy(origin: str) -> str:
 
 
 def require_own_origin(headers: Headers) -> None:
-    """Refuse what another site's page made a browser send. A program sends neither header and may go on."""
+    """Refuse what another site's page made a browser send. A program sends neither header and is allowed."""
     site = headers.get("sec-fetch-site", "same-origin")
     origin = headers.get("origin", "")
     host = origin.partition("://")[2]
@@ -63,7 +63,7 @@ def require_password(headers: Headers, password: str) -> None:
 
 
 class Guard:
-    """ASGI middleware. password() is asked at each write, so that a changed one holds at once; "" lets everybody write.
+    """ASGI middleware. password() is asked at each write, so that a changed one applies at once; "" lets everybody write.
 
     await refuse(request, problem) makes the answer to a refusal; origin() is where files lie beside this site.
     """

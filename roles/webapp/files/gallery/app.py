@@ -214,7 +214,7 @@ class Gallery:
             yield
         finally:
             self._uploads[client] -= 1
-            self._uploads += collections.Counter()  # forgets whoever has none
+            self._uploads += collections.Counter()  # forgets clients with none
 
     async def _ticket(self, request: Request) -> Response:
         return await self._of_s3().ask(request)

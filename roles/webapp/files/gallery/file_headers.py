@@ -9,7 +9,7 @@ from email.utils import formatdate
 from gallery import keys, media_types
 from gallery.storage.base import Entry
 
-# a file never changes; deleted ones must not live on in caches that serve many people
+# a file never changes; deleted ones must not stay in caches that serve many people
 _IMMUTABLE = "max-age=31536000, immutable"
 
 

@@ -16,7 +16,7 @@ IMAGES = {
 }
 """What a browser shows and cannot run. Everything else is an attachment of type OTHER, whatever its name says."""
 OTHER = "application/octet-stream"
-HEAD = 64  # bytes from the start of a file that fits() looks at
+HEAD = 64  # bytes from the start of a file that fits() checks
 
 _MAGIC: dict[str, Callable[[bytes], bool]] = {
     "image/gif": lambda head: head[:6] in (b"GIF87a", b"GIF89a"),

@@ -21,7 +21,7 @@ class Readiness:
 
 
 def read(path: str, now: float | None = None) -> Readiness:
-    """The probe's word in a file on the server's own disk; now is in seconds since 1970. Without a path: ready."""
+    """The probe's report in a file on the server's own disk; now is in seconds since 1970. Without a path: ready."""
     if not path:
         return Readiness(True)
     try:
@@ -35,9 +35,9 @@ def read(path: str, now: float | None = None) -> Readiness:
         )
     except (OSError, ValueError, TypeError, KeyError) as fault:
         why = getattr(fault, "strerror", None) or "it cannot be understood"
-        return Readiness(False, sentence=f"The storage probe has left no word in {path}: {why}; look at its unit.")
+        return Readiness(False, sentence=f"The storage probe's report {path} cannot be read: {why}; see its unit.")
     age = (time.time() if now is None else now) - at
-    # a time in the future is no news either: the clock was set back
+    # a time in the future is no current report either: the clock was set back
     if abs(age) > _STALE * every:
         return Readiness(False, sentence=f"The storage probe last spoke {age:.0f} s ago; look at its unit.")
     if not good:

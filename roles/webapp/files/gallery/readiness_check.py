@@ -14,7 +14,7 @@ from gallery.readiness import Readiness
 from gallery.worker_threads import Calls
 
 _LOG = logging.getLogger("gallery")
-_STALE = 3  # rounds without a word
+_STALE = 3  # rounds without a result
 _SOON = 2.0  # seconds to the next check while the storage is unavailable
 
 
@@ -35,7 +35,7 @@ class Watch:
 
     async def run(self) -> None:
         """Check for ever."""
-        # of its own: it must not wait behind the visitors' calls
+        # threads of its own: it must not wait for the visitors' calls
         calls = Calls(2, self._timeout)
         while True:
             try:

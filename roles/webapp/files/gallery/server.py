@@ -29,7 +29,7 @@ def passed_socket(environment: Mapping[str, str]) -> socket.socket | None:
     if environment.get("LISTEN_FDS") != "1":
         raise BadSetting(f"LISTEN_FDS is {environment.get('LISTEN_FDS')!r}: gallery takes one socket.")
     passed = socket.socket(fileno=_FIRST_PASSED)
-    # what comes in is believed about X-Forwarded-For, so it must come from the nginx in front
+    # X-Forwarded-For is trusted, so all requests must come from the nginx in front
     if passed.family != socket.AF_UNIX and not ipaddress.ip_address(passed.getsockname()[0]).is_loopback:
         address = passed.getsockname()[0]
         raise BadSetting(f"The passed socket listens on {address}: a unix socket or 127.0.0.1 is needed.")

@@ -47,7 +47,7 @@ class Settings:
     browser_endpoint_url: str = ""
     """s3: where browsers go, if it is another place than servers use."""
     ca_bundle: str = ""
-    """s3: the file with the certificates that the endpoint is judged by; empty: the system's."""
+    """s3: the file with the certificates that the endpoint is verified with; empty: the system's."""
     upload_url_ttl: float = 900.0
     """s3: seconds in which an upload must begin after it was asked for."""
     download_url_ttl: float = 3600.0
@@ -65,7 +65,7 @@ class Settings:
     status: str = ""
     """The storage probe's file: JSON {"ok", "at": epoch seconds, "every": seconds, "problem"}; empty: no probe."""
     password_file: str = ""
-    """The file whose first line is the password for uploading and deleting; the user name is not looked at."""
+    """The file whose first line is the password for uploading and deleting; the user name is ignored."""
     public_uploads: bool = False
     """True: everybody may upload and delete, and no password is asked for."""
     max_bytes: int = 2 * 1024**3
@@ -170,7 +170,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
         ),
         *((is_place(getattr(settings, name)), name.upper(), "http:// or https:// and a host are needed") for name in addresses),
         (settings.max_bytes <= _LARGEST, "MAX_BYTES", "S3 takes at most 5 GiB in one request, 5368709120"),
-        # what became of a ticket is remembered until the bucket's lifecycle rule clears up, a day later
+        # the outcome of a ticket is kept until the bucket's lifecycle rule removes it, a day later
         (1 <= settings.upload_url_ttl <= 43200, "UPLOAD_URL_TTL", "1 second to 12 hours are possible"),
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html
         (2 <= settings.download_url_ttl <= 604800, "DOWNLOAD_URL_TTL", "2 seconds to 7 days are possible"),

@@ -22,7 +22,7 @@ _LOG = logging.getLogger("gallery")
 _SMALL = 256 * 1024  # bytes that each upload may hold in memory; for more it needs a room
 _ROOMS = 6  # blocks of a storage that are in memory at once
 _PATIENCE = 50.0  # seconds that an upload waits for a room; nginx waits for us a minute
-# bytes a second: a third of what the slowest phone network in use (EDGE) sends, so only who means to is slower
+# bytes a second: a third of what the slowest phone network in use (EDGE) sends, so only an attacker is slower
 _LEAST = 4096
 _EARLY = "The upload ended before it was complete: send it again."
 
@@ -169,7 +169,7 @@ class _Intake:
             await self._calls.finish(writer.abort)
 
     async def abort(self) -> None:
-        """Leave nothing behind. All at once: while the storage hangs, each would wait its second behind the others."""
+        """Leave nothing behind. All at once: while the storage hangs, each would wait its second after the others."""
         self._buffer = bytearray()
         self._leave()
         writers = (*self._previews.values(), *self._writers)

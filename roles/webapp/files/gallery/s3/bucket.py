@@ -82,7 +82,7 @@ class Place:
         self._buckets = {
             "quick": made(settings.storage_timeout),
             "steady": made(_STEADY),
-            # who asked has gone before a second copy could be waited for
+            # the client has gone before a second copy could end
             "patient": made(PATIENCE, again=PATIENCE / 10),
             # the check is soon repeated, and its pauses must leave time for a sentence
             "watch": made(settings.probe_timeout, attempts=2),
@@ -136,7 +136,7 @@ class Place:
         return keys, end, bucket.now()
 
     def origin(self) -> str:
-        """What the page must be allowed to talk to; "" while nobody knows."""
+        """What the page must be allowed to connect to; "" while it is unknown."""
         settings = self._settings
         url = settings.browser_endpoint_url or settings.endpoint_url
         if url:

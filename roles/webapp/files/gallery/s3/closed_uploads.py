@@ -21,12 +21,12 @@ _DELETED = "deleted"
 
 
 def after_upload(bucket: Bucket, place: str, etag: str) -> None:
-    """What was uploaded is published or refused. Raises Changed when something else lies head by now."""
+    """What was uploaded is published or refused. Raises Changed when something else lies there by now."""
     bucket.ask("PUT", "PUT", place, None, {**_HEADERS, "if-match": f'"{etag}"'}, b"")
 
 
 def for_good(bucket: Bucket, place: str) -> None:
-    """The file is to be deleted: whatever is at work on its upload must not publish it any more."""
+    """The file is to be deleted: a confirmation that is under way must not publish it any more."""
     head = objects.head(bucket, place)
     if head is not None and not is_deleted(head):
         bucket.ask("PUT", "PUT", place, None, {**_HEADERS, f"x-amz-meta-{_WHY}": _DELETED}, b"")

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The credentials for S3: kept for a moment and renewed beside the work, so that no request waits for their provider."""
+"""The credentials for S3: cached for a moment and renewed in the background, so that no request waits for their provider."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _beside(work: Callable[[], None]) -> None:
 
 
 class CachedCredentials:
-    """Credentials for a moment: asking their provider each time costs a request when they end soon, and it may hang.
+    """Credentials, cached for a moment: asking their provider each time costs a request when they end soon, and it may hang.
 
-    Others are asked for beside the work, when a quarter of their life is over, or after a minute; until these come, and
+    Others are asked for in the background, when a quarter of their life is over, or after a minute; until these come, and
     while none can be had, the former ones are used to their end.
     """
 

@@ -118,7 +118,7 @@ class Incoming:
             _LOG.warning("checking whether %s was deleted: %s", key, fault)
 
     def _close(self, key: str, head: Head) -> None:
-        """Close the ticket. Until that works the upload itself lies there, and does it."""
+        """Close the ticket. Until that works the upload itself lies there, and keeps it closed."""
         bucket, place = self._place.bucket(), self.files.incoming(key)
         try:
             closed_uploads.after_upload(bucket, place, head.etag)

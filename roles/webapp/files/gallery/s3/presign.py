@@ -31,7 +31,7 @@ def url(
     endpoint: Where, method: str, key: str, headers: dict[str, str], credentials: Keys, second: int,
     seconds: int, query: dict[str, str] | None = None,
 ) -> str:  # fmt: skip
-    """An address with which anybody may send this one request; headers beside Host are signed, and must be sent."""
+    """An address with which anybody may send this one request; headers are signed with Host, and must be sent."""
     path = endpoint.base + sigv4.quote(key)
     signed = {"host": endpoint.header, **headers}
     text = sigv4.presigned(method, path, signed, credentials, endpoint.region, second, seconds, query)

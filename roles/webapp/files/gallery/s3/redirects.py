@@ -46,11 +46,11 @@ class Direct:
         self._known = Known(_KNOWN)
 
     async def file(self, method: str, key: str, download: bool) -> Response:
-        """The way to a file. S3 is not asked whether there is one: it says so itself."""
+        """The redirect to a file. S3 is not asked whether there is one: it says so itself."""
         return await self._to(self._storage, method, key, download)
 
     async def thumb(self, method: str, key: str) -> Response | None:
-        """The way to a file's preview; None when it has none."""
+        """The redirect to a file's preview; None when it has none."""
         if key in self._previews.missed:
             return None
         if key not in self._known:
@@ -66,7 +66,7 @@ class Direct:
 
     async def _to(self, storage: S3, method: str, key: str, download: bool = False) -> Response:
         link = await self._calls.run(storage.link, method, key, download)
-        # a browser that remembers the way must not find it closed
+        # a browser must not cache the redirect for longer than its link is valid
         return RedirectResponse(link.url, 302, {"Cache-Control": f"private, max-age={link.left}"})
 
     def forget(self, key: str) -> None:

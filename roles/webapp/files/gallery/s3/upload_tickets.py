@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Upload tickets: a browser asks for the right to upload one file straight to S3, uploads it, and has it confirmed.
 
-What a ticket promises is judged by S3, which refuses another size, type or place, and a second upload. What was uploaded is
-judged by us, from the object itself; only then it is published.
+S3 enforces what a ticket allows: it refuses another size, type or key, and a second upload. gallery checks the uploaded
+object itself, and only then publishes it.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Tickets:
     def _ended(self, key: str, work: asyncio.Future[Confirmed], late: bool) -> None:
         del self._works[key]
         fault = None if work.cancelled() else work.exception()
-        if fault and late:  # perhaps nobody has heard of it
+        if fault and late:  # perhaps no client was answered
             trace = None if isinstance(fault, Problem) else fault
             _LOG.warning("confirming %s, too late for who asked first: %s", key, fault, exc_info=trace)
 

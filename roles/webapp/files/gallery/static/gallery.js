@@ -24,7 +24,7 @@ function sizeText(size) {
   return `${size.toFixed(size < 9.95 && units[0] !== "bytes" ? 1 : 0)} ${units[0]}`;
 }
 
-// the visitor's own clock and words: a time of today, the date of other days
+// the visitor's own clock and language: a time of today, the date of other days
 function localTime(time) {
   const then = new Date(time.dateTime);
   const today = then.toDateString() === new Date().toDateString();
@@ -88,7 +88,7 @@ async function erase(tile) {
   const neighbour = tile.nextElementSibling || tile.previousElementSibling;
   tile.remove();
   showEmpty();
-  // the keyboard goes on where it was
+  // the keyboard focus stays where it was
   (neighbour ? neighbour.querySelector("a") : find("pick")).focus();
   say(`${name} is deleted, on every server.`);
 }

@@ -1,11 +1,11 @@
 // Copyright: samefiles.aws contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Uploads straight to S3: a server gives a ticket, S3 takes the file, a server looks at it there and lists it.
+// Uploads straight to S3: a server gives a ticket, S3 stores the file, a server checks it there and lists it.
 "use strict";
 
 const HASHED = 128 * 1024 * 1024; // bytes of a file whose SHA-256 is computed here: it has to be in memory for that
 const WAITS = [1000, 3000, 9000]; // milliseconds before each further try
-// the same, before each further look at what was given up: together longer than a server waits for S3
+// the same, before each further check of what was cancelled: together longer than a server waits for S3
 const BACK = [1000, 3000, 9000, 27000, 81000];
 const LONGEST = 30000; // milliseconds that a server may ask us to wait for; for more, people decide
 const PATIENCE = 5000; // milliseconds for an answer, whatever it is
@@ -42,7 +42,7 @@ function refused(answer, result) {
   const why = (result && result.error) || `The server answered ${answer.status}.`;
   const trouble = new Trouble(why, may && before <= LONGEST, may || [401, 403].includes(answer.status), before);
   trouble.status = answer.status;
-  // a server's own word on what it was asked for; a balancer's may hide that it was done
+  // the app's own answer to the request; a balancer's may hide that the request was done
   trouble.heard = Boolean(result && result.error) || (answer.status >= 400 && answer.status < 500);
   return trouble;
 }
@@ -120,7 +120,7 @@ async function deliver(upload) {
   }
 }
 
-// Have a server look at the file in S3 and list it. This is never cut short: nobody would know what has become of it then.
+// Have a server check the file in S3 and list it. This is never cut short: nobody would know the outcome then.
 async function settle(upload, preview) {
   upload.tile.querySelector(".facts").textContent = "being stored";
   upload.asked = true;
@@ -182,8 +182,8 @@ async function unlist(upload) {
 }
 
 // An upload was given up when a server had been asked to list it. Where that server's answer never came, S3 may be copying
-// it still, and be done when it was deleted already: so that is looked at to the end. Meanwhile nobody should leave the page
-// unwarned.
+// it still, and be done when it was deleted already: so it is checked to the end. Meanwhile the browser warns
+// whoever leaves the page.
 async function withdraw(upload) {
   running += 1;
   let trouble = null;

@@ -1,6 +1,6 @@
 // Copyright: samefiles.aws contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Uploads: their queue, their tiles and previews, and the way through the app. The way straight to S3 is tickets.js.
+// Uploads: their queue, their tiles and previews, and the transfer through the app. The transfer straight to S3 is in tickets.js.
 "use strict";
 
 const TOGETHER = 3; // uploads at a time
@@ -41,7 +41,7 @@ function add(file) {
 }
 
 function drop(upload) {
-  upload.dropped = true; // it may be neither waiting nor on its way just now
+  upload.dropped = true; // it may be neither waiting nor being sent just now
   if (upload.request) upload.request.abort();
   else if (upload.asked) withdraw(upload);
   const place = waiting.indexOf(upload);

@@ -265,9 +265,9 @@ class S3(Storage):
 
     def _tidy_incoming(self, age: float) -> None:
         bucket, prefix = self.place.bucket(), self.incoming("")
-        # keys sort by their time: whatever comes behind this one is older, if the clock was right that made it
+        # keys sort by their time: whatever sorts after this one is older, if the clock was right that made it
         page = objects.page(bucket, prefix, prefix + keys.time_part(bucket.now() - age), 1000)
-        # S3's word decides, by its own clock, which may be known only since it answered. What keeps a ticket closed was
+        # S3's time decides, by its own clock, which may be known only since it answered. What keeps a ticket closed was
         # stored after the ticket was given, and so goes after the ticket's end; a time that cannot be read is 0
         before = bucket.now() - age
         old = [
