@@ -12,11 +12,11 @@ module: webapp
 short_description: Serve one release of a web app, and change releases without a broken request
 version_added: 0.1.0
 description:
-  - Unpacks a release beside those that are there, starts it on a socket of its own, waits until it answers, and only then
-    leads requests to it, by one atomic change of a link that nginx follows for each request. The release that served
+  - Unpacks a release beside those that exist, starts it on a socket of its own, waits until it answers, and only then
+    routes requests to it, by one atomic change of a link that nginx follows for each request. The release that served
     before ends when its last request has, or when its unit's C(TimeoutStopSec) is over.
   - A release is what an archive, an environment and the app's units are together. A change of any of them makes another
-    release, so a changed setting goes live as softly as new code.
+    release, so a changed setting goes live as new code does.
   - A release that does not start or answer leaves everything as it was, and the module fails.
   - The files and units beside the app (nginx, the storage probe) are kept as they are given; a unit whose files changed is
     reloaded or restarted, and no other. A reload of nginx closes the connections that wait for their next request, and so
@@ -55,11 +55,11 @@ options:
         description: The group of the file, which belongs to root.
         type: str
       unit:
-        description: The unit that has to learn of a change.
+        description: The unit that has to take up a change.
         type: str
       how:
         description:
-          - How the unit learns of it. V(reload_first) reloads it before requests are led to another release, where the
+          - How the unit takes it up. V(reload_first) reloads it before requests are routed to another release, where the
             former one can do with the changed file and the new one cannot do without it. V(next_start) leaves a unit that
             runs alone, for units whose restart would break requests; the change holds from its next start on.
         type: str
@@ -107,7 +107,7 @@ options:
         required: true
       drain:
         description:
-          - Of a unit that serves, the seconds that its last requests have. It is told to stop, and not waited for.
+          - Of a unit that serves, the seconds that its last requests have. It is stopped, and not waited for.
         type: int
         default: 0
   root:
@@ -193,7 +193,7 @@ release:
   returned: always
   type: str
 current:
-  description: The id of the release that requests are led to at the end.
+  description: The id of the release that serves requests at the end.
   returned: always
   type: str
 """
@@ -317,10 +317,10 @@ def _diff(wanted: Wanted, facts: Facts, plan: Plan) -> list[dict]:
 
 
 def _check_archive(module: AnsibleModule) -> None:
-    found = identity.checksum(module.params["archive"])
-    if found != module.params["checksum"]:
+    checksum = identity.checksum(module.params["archive"])
+    if checksum != module.params["checksum"]:
         module.fail_json(
-            msg=f"the archive arrived with the checksum {found}, not {module.params['checksum']}: try again"
+            msg=f"the archive arrived with the checksum {checksum}, not {module.params['checksum']}: try again"
         )
 
 
@@ -331,10 +331,10 @@ def main() -> None:
     wanted = _wanted(module)
     facts = collect.read(wanted, given["timeout"])
     plan = make_plan(wanted, facts, given["apply"] == "safe")
-    told: dict[str, Any] = {"pending": plan.pending, "release": wanted.release, "diff": _diff(wanted, facts, plan)}
+    report: dict[str, Any] = {"pending": plan.pending, "release": wanted.release, "diff": _diff(wanted, facts, plan)}
     if plan.problems:
-        told.update(diff=[], pending=[])
-        module.fail_json(msg="; ".join(plan.problems), changed=False, actions=[], current=facts.current, **told)
+        report.update(diff=[], pending=[])
+        module.fail_json(msg="; ".join(plan.problems), changed=False, actions=[], current=facts.current, **report)
     unpacks = any(isinstance(step, UnpackRelease) for step in plan.steps)
     if unpacks and not given["archive"] and not module.check_mode:
         module.exit_json(changed=False, needs_archive=True)
@@ -345,14 +345,14 @@ def main() -> None:
         try:
             executor.run(plan.steps)
         except Failed as fault:
-            told["diff"] = []
-            module.fail_json(msg=str(fault), changed=False, actions=[], current=facts.current, **told)
+            report["diff"] = []
+            module.fail_json(msg=str(fault), changed=False, actions=[], current=facts.current, **report)
         facts = collect.read(wanted, given["timeout"])
     module.exit_json(
         changed=bool(plan.steps),
         actions=[step.text for step in plan.steps],
         current=facts.current,
-        **told,
+        **report,
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries out the steps of a plan, and takes back what was done when one of them fails: what all modules share."""
+"""Carries out the steps of a plan, and rolls back when one of them fails: the base of every module's executor."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Executor:
         self.undo: list[Callable[[], object]] = []
 
     def run(self, steps: Sequence[Step]) -> None:
-        """Do the steps in order; at the first failure take back those before it and raise Failed."""
+        """Do the steps in order; at the first failure roll back those before it and raise Failed."""
         try:
             for step in steps:
                 self.do(step)
         except (Failed, OSError) as fault:
             said = str(fault) if isinstance(fault, Failed) else f"{step.text}: {fault}"
-            raise Failed("; ".join([said, *self.take_back()])) from fault
+            raise Failed("; ".join([said, *self.roll_back()])) from fault
 
     def do(self, step: Step) -> None:
-        """Do one step; a module's own executor knows more kinds. Raises Failed or OSError."""
+        """Do one step; a module's own executor handles further steps. Raises Failed or OSError."""
         if isinstance(step, WriteFile):
             self._write(step)
         elif isinstance(step, RemoveFile):
@@ -52,7 +52,7 @@ class Executor:
         else:
             raise TypeError(f"{type(self).__module__} cannot do {type(step).__name__}")
 
-    def take_back(self) -> list[str]:
+    def roll_back(self) -> list[str]:
         """Undo what was done, the last first; one that fails does not keep the others from being undone.
 
         Returns a sentence for each that failed.
@@ -62,7 +62,7 @@ class Executor:
             try:
                 action()
             except (Failed, OSError) as fault:
-                left.append(f"something that was done could not be taken back: {fault}")
+                left.append(f"something that was done could not be rolled back: {fault}")
         self.undo = []
         return left
 
@@ -85,8 +85,8 @@ class Executor:
         path = self._place(step.path)
         former = None
         if os.path.lexists(path):
-            about = os.stat(path) if os.path.exists(path) else None
-            kept = (stat.S_IMODE(about.st_mode), about.st_gid) if about and step.mode is not None else (None, 0)
+            status = os.stat(path) if os.path.exists(path) else None
+            kept = (stat.S_IMODE(status.st_mode), status.st_gid) if status and step.mode is not None else (None, 0)
             former = (read_text(path), *kept)
         self._make_parents(path)
         self.undo.append(lambda: write_text(path, *former) if former else os.unlink(path))
@@ -108,7 +108,7 @@ class Executor:
         done = process.run(["systemctl", "daemon-reload"], self.timeout)
         if done.code is None:
             raise Failed(
-                f"systemd did not read its units again within {self.timeout:.0f} s: it looks at every mountpoint of fstab, "
+                f"systemd did not read its units again within {self.timeout:.0f} s: it reads every mountpoint of fstab, "
                 "and one of them does not answer"
             )
         if done.code:
@@ -123,7 +123,7 @@ class Executor:
         self._systemctl("start", step.unit)
 
     def _restart(self, step: RestartUnit) -> None:
-        # taken back once the files are: with the former configuration
+        # undone once the files are: with the former configuration
         self.undo.insert(0, lambda: self._systemctl("restart", step.unit))
         self._systemctl("restart", step.unit)
 

@@ -35,8 +35,8 @@ def write_text(path: str, text: str, mode: int | None = None, group: int = 0) ->
     """
     owner, directory = 0, os.path.dirname(path)
     if mode is None and os.path.isfile(path) and not os.path.islink(path):
-        about = os.stat(path)
-        owner, group, mode = about.st_uid, about.st_gid, about.st_mode & 0o7777
+        status = os.stat(path)
+        owner, group, mode = status.st_uid, status.st_gid, status.st_mode & 0o7777
     part = os.path.join(directory, f".samefiles.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does what may hang: commands and calls in processes of their own, each with a timeout.
 
-A process that waits for a dead NFS server may not even react to SIGKILL; it is left behind, never waited for.
+A process that waits for an unreachable NFS server may not even react to SIGKILL; it is left behind, never waited for.
 """
 
 from __future__ import annotations
@@ -127,17 +127,17 @@ def call_all(calls: Mapping[Key, Callable[[], object]], timeout: float) -> dict[
     {"error": "hung"} when it did not return within the timeout (seconds, for all together).
     """
     started = {key: _start(call) for key, call in calls.items()}
-    answers = _collect({reader: key for key, (_pid, reader) in started.items()}, time.monotonic() + timeout)
+    outputs = _collect({reader: key for key, (_pid, reader) in started.items()}, time.monotonic() + timeout)
     result = {}
     for key, (pid, reader) in started.items():
         os.close(reader)
-        if key not in answers:
+        if key not in outputs:
             os.kill(pid, signal.SIGKILL)
             result[key] = {"error": "hung"}
             os.waitpid(pid, os.WNOHANG)
         else:
             os.waitpid(pid, 0)
-            result[key] = json.loads(answers[key] or b'{"error": "it ended without an answer"}')
+            result[key] = json.loads(outputs[key] or b'{"error": "it ended without an answer"}')
     return result
 
 

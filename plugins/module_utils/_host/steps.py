@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of a plan that several modules share, as plain data: a class for each kind."""
+"""The steps of a plan that several modules use, as plain data: one class each."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where systemd keeps units, how it writes names, and what it says of units."""
+"""Where systemd keeps units, how it writes names, and what units wrote to the journal."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from .steps import (
 from .unpack import unpack
 
 _GIVE_UP = 4  # starts that failed before a release counts as broken
-# seconds: between the flip and the end of the old release, so that requests on their way get in; and for which a unit must
+# seconds: between the switch and the end of the old release, so that requests already accepted are served; and for which a unit must
 # keep its process
 _SETTLE = 2.0
 _RUN_UNITS = "/run/systemd/system"  # units that end with the next boot at the latest
@@ -131,7 +131,7 @@ class Executor(executor.Executor):
         until = time.monotonic() + self.start_timeout
         said = ""
         while time.monotonic() < until:
-            said = health.answers(f"/run/webapp/{step.release}.sock", self.health)
+            said = health.check(f"/run/webapp/{step.release}.sock", self.health)
             if not said:
                 return
             shown = process.run(["systemctl", "show", "--property=NRestarts", "--value", unit], self.timeout).out
@@ -149,12 +149,12 @@ class Executor(executor.Executor):
 
     def _switch(self, step: SwitchRelease) -> None:
         before = collect.current(step.root)
-        self.undo.append(lambda: self._lead(step.root, before))
-        self._lead(step.root, step.release)
+        self.undo.append(lambda: self._link_current(step.root, before))
+        self._link_current(step.root, step.release)
 
     @staticmethod
-    def _lead(root: str, release: str | None) -> None:
-        """Make the link `current`, through which nginx finds the app's socket, point to a release, at one stroke."""
+    def _link_current(root: str, release: str | None) -> None:
+        """Point the link `current`, through which nginx finds the app's socket, to a release, atomically."""
         link, part = os.path.join(root, "current"), os.path.join(root, ".current.part")
         if release is None:
             os.unlink(link)
@@ -182,10 +182,10 @@ class Executor(executor.Executor):
 
     def _check_site(self, step: CheckSite) -> None:
         until = time.monotonic() + 15
-        said = health.answers(self.port, self.health)
+        said = health.check(self.port, self.health)
         while said and time.monotonic() < until:
             time.sleep(0.3)
-            said = health.answers(self.port, self.health)
+            said = health.check(self.port, self.health)
         if said:
             front = systemd.last_words("webapp-front.service")
             raise Failed(
@@ -193,7 +193,7 @@ class Executor(executor.Executor):
                 f"webapp-front.service: {front}"
             )
         self._stay_up(step.units)
-        # the new release serves, and the former one is about to end: what fails from here on takes nothing of that back
+        # the new release serves, and the former one is about to end: what fails from here on rolls none of that back
         self.undo = []
 
     def _processes(self, units: tuple[str, ...]) -> dict[str, str]:

@@ -34,7 +34,7 @@ def _releases(root: str) -> list[str]:
 
 
 def current(root: str) -> str | None:
-    """The release that requests are led to, None when there is none."""
+    """The release that serves requests, None when there is none."""
     try:
         name = os.path.basename(os.readlink(os.path.join(root, "current")))
     except OSError:

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks a release of the web app, or the site on this host, whether it answers."""
+"""Asks a release of the web app, or the site on this host, whether it works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def answers(place: str | int, path: str, seconds: float = 5.0) -> str:
+def check(place: str | int, path: str, seconds: float = 5.0) -> str:
     """Ask a unix socket (a path) or a port of this host for a path; "" when it says 200, else what it said."""
     connection: http.client.HTTPConnection
     if isinstance(place, int):  # noqa: SIM108 - two types

@@ -16,10 +16,10 @@ def identity(archive: str, environment: dict[str, str], units: dict[str, str]) -
     """The id of a release: the same app, environment and units give the same id, any change another one.
 
     archive is the SHA-256 of what the app's archive holds. Since a change of the environment makes a release too, it goes live as
-    softly as new code does.
+    new code does, without a broken request.
     """
-    told = json.dumps([archive, sorted(environment.items()), sorted(units.items())])
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    content = json.dumps([archive, sorted(environment.items()), sorted(units.items())])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def checksum(path: str, unpacked: bool = False) -> str:

@@ -29,10 +29,10 @@ from .steps import (
 
 @dataclasses.dataclass
 class Facts:
-    """What is the case on a host."""
+    """The state of a host."""
 
     releases: list[str] = dataclasses.field(default_factory=list)  # whole ones, the oldest first
-    current: str | None = None  # the release that requests are led to
+    current: str | None = None  # the release that serves requests
     files: dict[str, tuple[str, int]] = dataclasses.field(default_factory=dict)  # those of ours: text and mode by path
     leftovers: set[str] = dataclasses.field(default_factory=set)  # paths of files that should not be there
     enabled: set[str] = dataclasses.field(default_factory=set)  # units that start at boot
@@ -59,9 +59,9 @@ class Plan:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def app_unit(release: str, kind: str = "service") -> str:
+def app_unit(release: str, suffix: str = "service") -> str:
     """The unit of one release of the app: its service, or the socket that systemd holds for it."""
-    return f"webapp@{release}.{kind}"
+    return f"webapp@{release}.{suffix}"
 
 
 def release_of(unit: str) -> str | None:
@@ -80,7 +80,7 @@ def environment_text(environment: dict[str, str]) -> str:
 
 
 def _account(wanted: Wanted, facts: Facts, plan: Plan) -> None:
-    """Make group and user where they are missing; one that is there with other numbers is nobody's to change."""
+    """Make group and user where they are missing; one that exists with other numbers is not changed."""
     account = wanted.account
     if not account:
         return
@@ -100,8 +100,8 @@ def _account(wanted: Wanted, facts: Facts, plan: Plan) -> None:
     elif user is None:
         plan.steps.append(CreateUser(f"make the user {account.name} ({account.uid})", account))
     elif user != (account.uid, account.gid):
-        there = f"has the numbers {user[0]}:{user[1]} here, not {account.uid}:{account.gid}"
-        plan.problems.append(f"the user {account.name} {there}: give those numbers")
+        numbers = f"has the numbers {user[0]}:{user[1]} here, not {account.uid}:{account.gid}"
+        plan.problems.append(f"the user {account.name} {numbers}: give those numbers")
 
 
 def _write(file: File, text: str) -> WriteSiteFile:
@@ -111,19 +111,19 @@ def _write(file: File, text: str) -> WriteSiteFile:
 def _file_steps(wanted: Wanted, facts: Facts) -> list[WriteSiteFile]:
     steps = []
     for file in wanted.files:
-        there = facts.files.get(file.path)
+        current = facts.files.get(file.path)
         later = f", which {file.unit} takes up when it next starts" if file.how == "next_start" else ""
-        if there is None:
+        if current is None:
             steps.append(_write(file, f"write {file.path}"))
-        elif there[0] != file.text:
+        elif current[0] != file.text:
             steps.append(_write(file, f"change {file.path}{later if facts.runs(file.unit) else ''}"))
-        elif there[1] != file.mode:
+        elif current[1] != file.mode:
             steps.append(_write(file, f"set the mode of {file.path} to {file.mode:04o}"))
     return steps
 
 
 def _app_steps(wanted: Wanted, facts: Facts, first: list[Step]) -> list[Step]:
-    """Start the wanted release beside the one that serves, and lead requests to it once it answers and `first` is done."""
+    """Start the wanted release beside the one that serves, and route requests to it once it answers and `first` is done."""
     unit = app_unit(wanted.release)
     steps: list[Step] = []
     if not facts.runs(unit):
@@ -133,18 +133,18 @@ def _app_steps(wanted: Wanted, facts: Facts, first: list[Step]) -> list[Step]:
     steps += first
     if facts.current != wanted.release:
         before = f" instead of {facts.current}" if facts.current else ""
-        steps.append(SwitchRelease(f"lead requests to release {wanted.release}{before}", wanted.root, wanted.release))
+        steps.append(SwitchRelease(f"route requests to release {wanted.release}{before}", wanted.root, wanted.release))
     return steps
 
 
 def _unit_steps(wanted: Wanted, facts: Facts, changed: set[str]) -> tuple[list[Step], list[Step]]:
-    """Enable and start the units beside the app, and tell those that run of their changed files.
+    """Enable and start the units beside the app, and reload or restart those that run with changed files.
 
-    Returns what is done before requests are led to another release, and what is done then.
+    Returns what is done before requests are routed to another release, and what is done then.
     """
     first: list[Step] = []
     steps: list[Step] = []
-    # what another release needs beside it runs before it serves; on a bare host nothing hurries
+    # what another release needs beside it runs before it serves; on a bare host the order does not matter
     starts = first if facts.current else steps
     for unit in wanted.units:
         if unit not in facts.enabled:
@@ -160,7 +160,7 @@ def _unit_steps(wanted: Wanted, facts: Facts, changed: set[str]) -> tuple[list[S
 
 
 def _others(wanted: Wanted, facts: Facts) -> list[Step]:
-    """End the releases that no request is led to any more; each ends when its last request has."""
+    """End the releases that get no requests any more; each ends when its last request has."""
     ended = set()
     for unit in sorted(set(facts.states) | facts.enabled):
         release = release_of(unit)
@@ -173,7 +173,7 @@ def _others(wanted: Wanted, facts: Facts) -> list[Step]:
 
 
 def _leftovers(wanted: Wanted, facts: Facts) -> list[Step]:
-    """End the units that nothing asks any more, and remove what they were made of."""
+    """End the units that nothing uses any more, and remove their files."""
     steps: list[Step] = []
     for item in wanted.absent:
         if item.unit and (item.path in facts.leftovers or item.unit in facts.enabled or facts.is_up(item.unit)):

@@ -18,15 +18,15 @@ class File:
     mode: int = 0o644
     group: int = 0  # the file belongs to root and this group
     secret: bool = False  # its text is never shown
-    unit: str = ""  # the unit that has to learn of a change
-    # how it learns: reload (softly), reload_first (before requests are led to another release), restart, or next_start (not
+    unit: str = ""  # the unit that has to take up a change
+    # how it does: reload, reload_first (before requests are routed to another release), restart, or next_start (not
     # before it starts anew)
     how: str = "reload"
 
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """The user that everything runs as, and its group of the same name; a share knows numbers only."""
+    """The user that everything runs as, and its group of the same name; NFS knows numbers only."""
 
     name: str
     uid: int
@@ -35,7 +35,7 @@ class Account:
 
 @dataclasses.dataclass(frozen=True)
 class Leftover:
-    """A file that should not be there any more; a unit's is removed once the unit has been told to stop."""
+    """A file that should not be there any more; a unit's is removed once the unit has been stopped."""
 
     path: str
     drain: int = 0  # seconds that the unit's last requests have; 0: it has none, and is waited for

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of webapp's plan beside those that all modules share: a class for each kind."""
+"""The steps of webapp's plan beside those that all modules use: one class each."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from .._host.executor import Failed
 
 def _member(member: tarfile.TarInfo) -> tarfile.TarInfo:
     """A member of the archive as it may be unpacked: inside its directory, owned by root, written by root alone."""
-    parts = member.name.split("/")
-    if member.name.startswith("/") or ".." in parts:
+    names = member.name.split("/")
+    if member.name.startswith("/") or ".." in names:
         raise Failed(f"the archive holds {member.name!r}, which lies outside it: pack it from inside its directory")
     inside = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname or "."))
     if member.issym() and (member.linkname.startswith("/") or inside.startswith("..")):

@@ -1,4 +1,4 @@
-"""Steps that several modules share, carried out and taken back on a real disk."""
+"""The steps that several modules use, carried out and rolled back on a real disk."""
 
 from __future__ import annotations
 

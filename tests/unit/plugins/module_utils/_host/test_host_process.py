@@ -81,15 +81,15 @@ def test_calls_run_side_by_side_and_one_that_hangs_costs_only_itself():
         "odd": lambda: object(),
     }
     started = time.monotonic()
-    answers = process.call_all(calls, 1.0)
+    results = process.call_all(calls, 1.0)
     assert time.monotonic() - started < 30
-    assert answers["good"]["value"]["pid"] != os.getpid()
-    assert len(answers["large"]["value"]) == 300_000
-    assert answers["hung"] == {"error": "hung"}
-    assert answers["fails"] == {"error": "Permission denied", "errno": 13}
-    assert answers["breaks"] == {"error": "ValueError: odd"}
-    assert answers["dies"] == {"error": "it ended without an answer"}
-    assert "error" in answers["odd"]
+    assert results["good"]["value"]["pid"] != os.getpid()
+    assert len(results["large"]["value"]) == 300_000
+    assert results["hung"] == {"error": "hung"}
+    assert results["fails"] == {"error": "Permission denied", "errno": 13}
+    assert results["breaks"] == {"error": "ValueError: odd"}
+    assert results["dies"] == {"error": "it ended without an answer"}
+    assert "error" in results["odd"]
 
 
 def test_nothing_to_call():

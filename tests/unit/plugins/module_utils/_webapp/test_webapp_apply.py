@@ -13,17 +13,17 @@ from ansible_collections.samefiles.aws.plugins.module_utils._webapp.steps import
 @pytest.mark.parametrize(
     ("code", "said", "again"),
     [
-        # refused: the former configuration goes on, and nothing is there to take back
+        # refused: the former configuration goes on, and there is nothing to roll back
         (1, "reload the front failed: Job failed; its last words: no room", 0),
         # whether it was done is not known
         (None, "reload the front failed: Job failed", 1),
     ],
 )
 def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
-    told = []
+    commands = []
 
     def run(argv, _timeout):
-        told.append(argv[:2])
+        commands.append(argv[:2])
         if argv[0] == "journalctl":
             return process.Done(0, "no room", "")
         return process.Done(code, "", "Job failed")
@@ -34,4 +34,4 @@ def test_a_reload_that_is_refused_says_why(monkeypatch, code, said, again):
     with pytest.raises(executor.Failed) as fault:
         apply.Executor(1, given).run([step])
     assert str(fault.value).startswith(said)
-    assert told.count(["systemctl", "reload"]) == 1 + again
+    assert commands.count(["systemctl", "reload"]) == 1 + again

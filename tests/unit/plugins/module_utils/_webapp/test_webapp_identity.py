@@ -20,11 +20,11 @@ def test_any_change_makes_another_release():
     assert len(others | {same}) == 4
 
 
-def test_the_content_of_an_archive_tells_who_it_is_not_how_it_was_packed(tmp_path):
+def test_an_archive_is_identified_by_its_content_not_by_how_it_was_packed(tmp_path):
     data = b"x" * 100_000
     for level in (1, 9):
         (tmp_path / f"{level}.gz").write_bytes(gzip.compress(data, level, mtime=level))
     (tmp_path / "plain").write_bytes(data)
-    sums = {identity.checksum(str(tmp_path / name), unpacked=True) for name in ("1.gz", "9.gz", "plain")}
-    assert sums == {hashlib.sha256(data).hexdigest()}
+    checksums = {identity.checksum(str(tmp_path / name), unpacked=True) for name in ("1.gz", "9.gz", "plain")}
+    assert checksums == {hashlib.sha256(data).hexdigest()}
     assert identity.checksum(str(tmp_path / "1.gz")) != identity.checksum(str(tmp_path / "9.gz"))

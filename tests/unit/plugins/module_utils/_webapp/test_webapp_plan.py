@@ -51,7 +51,7 @@ WORDS = {
     SwitchRelease: "flip",
     StartUnit: "start",
     RestartUnit: "restart",
-    ReloadUnit: "tell",
+    ReloadUnit: "reload_unit",
     DisableUnit: "disable",
     CheckSite: "answers",
     RetireRelease: "retire",
@@ -76,7 +76,7 @@ def serving(release: str = NEW, **changes) -> _plan.Facts:
     return dataclasses.replace(facts, **changes)
 
 
-def kinds(steps) -> str:
+def step_names(steps) -> str:
     return " ".join(WORDS[type(step)] for step in steps)
 
 
@@ -84,7 +84,7 @@ def test_a_virgin_host_is_served_at_once_even_when_only_safe_steps_are_allowed()
     expected = "group user unpack write write write reload start_app enable flip enable start enable start answers"
     for safe in (False, True):
         plan = _plan.make(WANTED, _plan.Facts(), safe)
-        assert (kinds(plan.steps), plan.pending) == (expected, [])
+        assert (step_names(plan.steps), plan.pending) == (expected, [])
 
 
 def test_a_second_run_does_nothing():
@@ -95,15 +95,15 @@ def test_a_second_run_does_nothing():
 
 def test_a_new_release_starts_beside_the_old_one_which_ends_last():
     plan = _plan.make(WANTED, serving(OLD), False)
-    assert kinds(plan.steps) == "unpack start_app enable flip answers retire"
+    assert step_names(plan.steps) == "unpack start_app enable flip answers retire"
     assert plan.steps[-1].text == f"stop webapp@{OLD}.service when its last request has ended"
 
 
 def test_stage_only_unpacks_beside_a_release_that_serves():
     plan = _plan.make(WANTED, serving(OLD), True)
-    assert kinds(plan.steps) == "unpack"
+    assert step_names(plan.steps) == "unpack"
     assert plan.pending[0] == f"start webapp@{NEW}.service and wait until it answers"
-    assert f"lead requests to release {NEW} instead of {OLD}" in plan.pending
+    assert f"route requests to release {NEW} instead of {OLD}" in plan.pending
 
 
 def unit(name, state):
@@ -113,7 +113,7 @@ def unit(name, state):
 @pytest.mark.parametrize(
     ("facts", "steps"),
     [
-        (serving(files={**serving().files, FILES[1].path: ("x", 0o644)}), "write tell answers"),
+        (serving(files={**serving().files, FILES[1].path: ("x", 0o644)}), "write reload_unit answers"),
         (serving(files={**serving().files, FILES[2].path: ("x", 0o755)}), "write restart answers"),
         (serving(files={**serving().files, FILES[2].path: ("probe", 0o644)}), "write restart answers"),
         (serving(files={**serving().files, FILES[0].path: ("x", 0o644)}), "write reload answers"),
@@ -131,8 +131,8 @@ def unit(name, state):
         (serving(releases=[OLD, NEW], current=OLD), "flip answers"),
     ],
 )
-def test_what_is_out_of_order_is_mended(facts, steps):
-    assert kinds(_plan.make(WANTED, facts, False).steps) == steps
+def test_what_is_out_of_order_is_repaired(facts, steps):
+    assert step_names(_plan.make(WANTED, facts, False).steps) == steps
     waits = _plan.make(WANTED, facts, True)
     assert (waits.steps, len(waits.pending)) == ([], len(steps.split()))
 
@@ -143,11 +143,11 @@ def test_a_unit_whose_restart_would_break_requests_learns_at_its_next_start():
     facts = serving()
     facts.files[file.path] = ("old", 0o644)
     steps = _plan.make(wanted, facts, False).steps
-    assert kinds(steps) == "write reload answers"
+    assert step_names(steps) == "write reload answers"
     assert steps[0].text == f"change {file.path}, which webapp-front.service takes up when it next starts"
     facts.states["webapp-front.service"] = "inactive"
     steps = _plan.make(wanted, facts, False).steps
-    assert kinds(steps) == "write reload start answers"
+    assert step_names(steps) == "write reload start answers"
     assert steps[0].text == f"change {file.path}"
 
 
@@ -155,7 +155,9 @@ def test_units_that_a_release_needs_run_before_it_serves():
     facts = serving(OLD)
     facts.enabled.discard(UNITS[0])
     facts.states[UNITS[0]] = "inactive"
-    assert kinds(_plan.make(WANTED, facts, False).steps) == "unpack start_app enable enable start flip answers retire"
+    assert (
+        step_names(_plan.make(WANTED, facts, False).steps) == "unpack start_app enable enable start flip answers retire"
+    )
 
 
 LEFT = (
@@ -170,13 +172,13 @@ def test_what_an_earlier_way_to_serve_left_is_ended_and_removed_last():
     facts = serving(OLD, leftovers={item.path for item in LEFT})
     facts.states["webapp-probe.service"] = "active"
     plan = _plan.make(WITHOUT, facts, False)
-    assert kinds(plan.steps) == "unpack start_app enable flip answers retire end end remove"
+    assert step_names(plan.steps) == "unpack start_app enable flip answers retire end end remove"
     assert [(step.unit, step.drain) for step in plan.steps if isinstance(step, EndUnit)] == [
         ("webapp-probe.service", 0),
         ("webapp-files.service", 900),
     ]
     staged = _plan.make(WITHOUT, facts, True)
-    assert kinds(staged.steps) == "unpack"
+    assert step_names(staged.steps) == "unpack"
     assert staged.pending[-1] == "remove /etc/webapp/files.conf"
 
 
@@ -196,7 +198,7 @@ def test_what_an_earlier_way_to_serve_left_is_ended_and_removed_last():
 def test_what_is_gone_already_is_left_alone(state, leftovers, steps):
     facts = serving(states=unit("webapp-files.service", state), leftovers=leftovers)
     facts.enabled.discard("webapp-files.service")
-    assert kinds(_plan.make(WITHOUT, facts, False).steps) == steps
+    assert step_names(_plan.make(WITHOUT, facts, False).steps) == steps
 
 
 def test_a_unit_that_only_ends_keeps_its_settings_and_takes_its_file_along():
@@ -210,11 +212,11 @@ def test_a_unit_that_only_ends_keeps_its_settings_and_takes_its_file_along():
     ]
 
 
-@pytest.mark.parametrize(("how", "steps"), [("reload", "flip tell"), ("reload_first", "tell flip")])
-def test_a_front_may_have_to_learn_before_requests_are_led_to_the_new_release(how, steps):
+@pytest.mark.parametrize(("how", "steps"), [("reload", "flip reload_unit"), ("reload_first", "reload_unit flip")])
+def test_a_front_may_be_reloaded_before_requests_are_routed_to_the_new_release(how, steps):
     files = (*FILES[:1], dataclasses.replace(FILES[1], text="new", how=how), *FILES[2:])
     plan = _plan.make(dataclasses.replace(WANTED, files=files), serving(OLD), False)
-    assert kinds(plan.steps) == f"unpack write start_app enable {steps} answers retire"
+    assert step_names(plan.steps) == f"unpack write start_app enable {steps} answers retire"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_the_last_three_releases_are_kept(releases, current, removed):
 def test_a_release_that_still_ends_is_not_removed():
     states = unit(_plan.app_unit("a" * 12), "deactivating")
     facts = serving(releases=["a" * 12, "b" * 12, "c" * 12, NEW], states=states)
-    assert "prune" not in kinds(_plan.make(WANTED, facts, False).steps)
+    assert "prune" not in step_names(_plan.make(WANTED, facts, False).steps)
 
 
 @pytest.mark.parametrize(

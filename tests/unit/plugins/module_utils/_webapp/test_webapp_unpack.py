@@ -37,7 +37,7 @@ def test_an_archive_that_reaches_out_is_refused(tmp_path, member, said):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_no_archive_is_told(tmp_path):
+def test_what_is_no_archive_is_refused(tmp_path):
     (tmp_path / "bad.tar.gz").write_bytes(b"nonsense")
     with pytest.raises(executor.Failed, match="cannot be read"):
         unpack.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out"))
