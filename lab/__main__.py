@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 
-from lab import aws, balancer, daemons, engine, identity, images, parts, pictures, s3, state
+from lab import aws, balancer, containers, daemons, engine, identity, images, pictures, s3, state
 from lab.progress import say
 from lab.settings import DEFAULT_LAB, MOST_FILE_SYSTEMS, MOST_SERVERS, REGION, ROOT, Lab, LabError
 
@@ -48,28 +48,30 @@ def _package(lab: Lab, path: str | None, wanted: state.Wanted) -> None:
 
 
 def _converge(lab: Lab, wanted: state.Wanted) -> None:
-    """Make the lab what is wanted of it. Every step looks first, so a second run changes nothing."""
+    """Make the lab match its record. Every step checks first, so a second run changes nothing."""
     state.save(lab, wanted)
     identity.ssh_key(lab.state / "ssh/id_ed25519")
     identity.certificates(lab)
     all_servers = [lab.server(number + 1) for number in range(wanted.hosts)]
     identity.known_hosts(lab, all_servers)
-    for one in all_servers:
-        identity.seed(lab, one)
+    for server in all_servers:
+        identity.seed(lab, server)
     efs_image = images.ensure("efs", "half a minute")
     server_image = images.ensure("server", "a minute")
-    parts.network(lab)
+    containers.network(lab)
     aws.moto(lab).start()
     record = aws.Record(lab)
     _file_systems(lab, wanted, record, efs_image)
-    main = parts.servers(lab, wanted, server_image)
+    main = containers.servers(lab, wanted, server_image)
     # a lab without servers may lack the file system that their tags name
     identities = record.servers(main, _tags(lab, wanted, record) if main else {})
     record.balancer(list(identities.values()))
     s3.store(
-        lab, {one.address: {"id": identities[one.name], "zone": one.zone, "name": one.name} for one in main}, efs_image
+        lab,
+        {server.address: {"id": identities[server.name], "zone": server.zone, "name": server.name} for server in main},
+        efs_image,
     )
-    parts.balancer(lab, efs_image)
+    containers.balancer(lab, efs_image)
     balancer.program(lab).start()
     aws.environment(lab)
     _inventory(lab)
@@ -100,8 +102,8 @@ def _file_systems(lab: Lab, wanted: state.Wanted, record: aws.Record, image: str
         if name.removesuffix("-recovery") not in keep:
             engine.docker("volume", "rm", name)
     record.forget_file_systems({item["name"] for item in wanted.file_systems})
-    records = dict(parts.file_system(lab, item, record, image) for item in wanted.file_systems)
-    parts.resolver(lab, records, image)
+    records = dict(containers.file_system(lab, item, record, image) for item in wanted.file_systems)
+    containers.resolver(lab, records, image)
 
 
 def _open(name: str) -> tuple[Lab, state.Wanted]:
@@ -121,8 +123,8 @@ def _hosts(text: str | None) -> int | None:
     return int(text)
 
 
-def _one_of(name: str, words: tuple[str, ...], given: str | None) -> None:
-    """Refuse a word that is none of those that a variable of `make lab` takes."""
+def _check_choice(name: str, words: tuple[str, ...], given: str | None) -> None:
+    """Refuse a value that a variable of `make lab` does not take."""
     if given not in (None, *words):
         raise LabError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {given!r}")
 
@@ -130,8 +132,8 @@ def _one_of(name: str, words: tuple[str, ...], given: str | None) -> None:
 def up(arguments: argparse.Namespace) -> None:
     """Start the lab, or make it what the arguments say."""
     hosts = _hosts(arguments.hosts)
-    _one_of("TRANSPORT", TRANSPORTS, arguments.transport)
-    _one_of("STORAGE", STORAGES, arguments.storage)
+    _check_choice("TRANSPORT", TRANSPORTS, arguments.transport)
+    _check_choice("STORAGE", STORAGES, arguments.storage)
     engine.prerequisites()
     wanted = state.load(arguments.lab) or state.Wanted(state.free_index(arguments.lab))
     lab = Lab(arguments.lab, wanted.index)
@@ -148,7 +150,7 @@ def up(arguments: argparse.Namespace) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Make the images and the servers' disk, which all labs share, and start nothing."""
+    """Make the images and the servers' disk, which all labs use, and start nothing."""
     engine.prerequisites()
     images.ensure("efs", "half a minute")
     images.disk(images.ensure("server", "a minute"))
@@ -157,7 +159,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 def down(arguments: argparse.Namespace) -> None:
     """Remove the lab, whatever state it is in."""
     lab = Lab(arguments.lab, 0)  # the name alone finds everything: the record may be lost or broken
-    gone = parts.remove(lab)
+    gone = containers.remove(lab)
     daemons.end_connections(lab.connections)
     shutil.rmtree(lab.connections, ignore_errors=True)
     balancer.program(lab).stop()
@@ -175,9 +177,9 @@ def file_system(arguments: argparse.Namespace) -> None:
     else:
         used = {item["number"] for item in others}
         free = min(set(range(MOST_FILE_SYSTEMS)) - used)
-        there = next((item["number"] for item in wanted.file_systems if item["name"] == arguments.name), free)
-        points = [json.loads(text) for text in arguments.access_point]
-        item: state.FileSystem = {"name": arguments.name, "number": there, "access_points": points}
+        number = next((item["number"] for item in wanted.file_systems if item["name"] == arguments.name), free)
+        access_points = [json.loads(text) for text in arguments.access_point]
+        item: state.FileSystem = {"name": arguments.name, "number": number, "access_points": access_points}
         if arguments.zone:
             item["zones"] = arguments.zone
         wanted.file_systems = sorted([*others, item], key=lambda item: item["number"])
@@ -191,7 +193,7 @@ def status(arguments: argparse.Namespace) -> None:
     # without moto nobody knows the servers' ids, and no playbook finds them
     if not (
         wanted
-        and aws.moto(lab).answers()
+        and aws.moto(lab).responds()
         and engine.named("container", f"{lab.prefix}-web-", f"samefiles.lab={lab.name}")
     ):
         print("{}")
@@ -199,19 +201,19 @@ def status(arguments: argparse.Namespace) -> None:
     record = aws.Record(lab)
     instances = record.instances()
     hosts = []
-    for one in (lab.server(number + 1) for number in range(wanted.hosts)):
+    for server in (lab.server(number + 1) for number in range(wanted.hosts)):
         hosts.append(
             {
-                "name": one.name,
-                "instance_id": instances[one.name]["id"] if one.name in instances else None,
-                "address": one.address,
-                "zone": one.zone,
-                "container": one.container,
-                "ssh": parts.ssh(lab, one),
-                "http": f"http://{one.address}",
+                "name": server.name,
+                "instance_id": instances[server.name]["id"] if server.name in instances else None,
+                "address": server.address,
+                "zone": server.zone,
+                "container": server.container,
+                "ssh": containers.ssh(lab, server),
+                "http": f"http://{server.address}",
             }
         )
-    told = {
+    report = {
         "site_url": lab.site_url,
         "aws_endpoint": lab.aws_endpoint,
         "s3_endpoint": lab.s3_endpoint,
@@ -223,7 +225,7 @@ def status(arguments: argparse.Namespace) -> None:
         "inventory": str(_inventory(lab)),
         "hosts": hosts,
     }
-    print(json.dumps(told, indent=2))
+    print(json.dumps(report, indent=2))
 
 
 def fill(arguments: argparse.Namespace) -> None:
@@ -251,13 +253,13 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     top.add_argument("--lab", default=DEFAULT_LAB, help="name of the lab")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    one = commands.add_parser("up", help=up.__doc__)
+    command = commands.add_parser("up", help=up.__doc__)
     # strings, checked in up(): argparse answers a wrong value with a page of usage
-    one.add_argument("--hosts", metavar="NUMBER")
-    one.add_argument("--transport", metavar="|".join(TRANSPORTS))
-    one.add_argument("--storage", metavar="|".join(STORAGES))
-    one.add_argument("--efs-utils-package", metavar="FILE.deb")
-    one.set_defaults(run=up)
+    command.add_argument("--hosts", metavar="NUMBER")
+    command.add_argument("--transport", metavar="|".join(TRANSPORTS))
+    command.add_argument("--storage", metavar="|".join(STORAGES))
+    command.add_argument("--efs-utils-package", metavar="FILE.deb")
+    command.set_defaults(run=up)
     for name, function in (
         ("prepare", prepare),
         ("down", down),
@@ -267,12 +269,12 @@ def parser() -> argparse.ArgumentParser:
         ("pictures", fill),
     ):
         commands.add_parser(name, help=function.__doc__).set_defaults(run=function)
-    one = commands.add_parser("file-system", help=file_system.__doc__)
-    one.add_argument("name")
-    one.add_argument("--remove", action="store_true")
-    one.add_argument("--zone", action="append", help="a zone that gets a mount target (default: every zone)")
-    one.add_argument("--access-point", action="append", default=[], metavar="JSON")
-    one.set_defaults(run=file_system)
+    command = commands.add_parser("file-system", help=file_system.__doc__)
+    command.add_argument("name")
+    command.add_argument("--remove", action="store_true")
+    command.add_argument("--zone", action="append", help="a zone that gets a mount target (default: every zone)")
+    command.add_argument("--access-point", action="append", default=[], metavar="JSON")
+    command.set_defaults(run=file_system)
     return top
 
 

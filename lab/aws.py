@@ -36,14 +36,14 @@ class Instance(TypedDict):
 def moto(lab: Lab) -> Daemon:
     """moto's process; its record ends with it."""
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             urllib.request.urlopen(f"{lab.aws_endpoint}/moto-api/", timeout=5).close()
         except (OSError, urllib.error.URLError):
             return False
         return True
 
-    return Daemon(lab, "the AWS API (moto)", "lab.moto_server", (str(lab.aws_port), lab.name), answers)
+    return Daemon(lab, "the AWS API (moto)", "lab.moto_server", (str(lab.aws_port), lab.name), responds)
 
 
 def client(service: str, endpoint: str) -> Any:
@@ -65,12 +65,12 @@ class Record:
         url = f"{self.lab.aws_endpoint}/moto-api/seed?a={number}"
         urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5).close()
 
-    def _tags(self, kind: str, name: str, **more: str) -> list[dict[str, Any]]:
+    def _tags(self, resource_type: str, name: str, **more: str) -> list[dict[str, Any]]:
         tags = {"Name": name, "Lab": self.lab.name, **more}
-        return [{"ResourceType": kind, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}]
+        return [{"ResourceType": resource_type, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}]
 
     def _named(self, describe: Callable[..., dict[str, Any]], key: str, name: str) -> dict[str, Any] | None:
-        """The thing of this lab with a Name tag, or None."""
+        """The resource of this lab with a Name tag, or None."""
         filters = [{"Name": "tag:Name", "Values": [name]}, {"Name": "tag:Lab", "Values": [self.lab.name]}]
         return next(iter(describe(Filters=filters)[key]), None)
 
@@ -82,41 +82,41 @@ class Record:
         return subnets, groups
 
     def _vpc(self) -> str:
-        there = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")
-        if not there:
+        vpc = self._named(self.ec2.describe_vpcs, "Vpcs", "lab")
+        if not vpc:
             self._seed("vpc")
             block = str(self.lab.subnet)
-            there = self.ec2.create_vpc(CidrBlock=block, TagSpecifications=self._tags("vpc", "lab"))["Vpc"]
-        return there["VpcId"]
+            vpc = self.ec2.create_vpc(CidrBlock=block, TagSpecifications=self._tags("vpc", "lab"))["Vpc"]
+        return vpc["VpcId"]
 
     def _subnet(self, vpc: str, zone: str) -> str:
-        there = self._named(self.ec2.describe_subnets, "Subnets", zone)
-        if not there:
+        subnet = self._named(self.ec2.describe_subnets, "Subnets", zone)
+        if not subnet:
             self._seed(f"subnet/{zone}")
-            there = self.ec2.create_subnet(
+            subnet = self.ec2.create_subnet(
                 VpcId=vpc, AvailabilityZone=zone, CidrBlock=str(self.lab.zone_subnet(zone)),
                 TagSpecifications=self._tags("subnet", zone),
             )["Subnet"]  # fmt: skip
-        return there["SubnetId"]
+        return subnet["SubnetId"]
 
     def _group(self, vpc: str, name: str) -> str:
-        there = self._named(self.ec2.describe_security_groups, "SecurityGroups", name)
-        if there:
-            return there["GroupId"]
+        existing = self._named(self.ec2.describe_security_groups, "SecurityGroups", name)
+        if existing:
+            return existing["GroupId"]
         self._seed(f"security-group/{name}")
         group = self.ec2.create_security_group(
             GroupName=name, Description=f"lab {name}", VpcId=vpc,
             TagSpecifications=self._tags("security-group", name),
         )["GroupId"]  # fmt: skip
         if name != "web":
-            web = self._group(vpc, "web")  # there already: it is the first
+            web = self._group(vpc, "web")  # exists already: it is the first
             into, source, port = {"efs": (group, web, 2049), "alb": (web, group, 80)}[name]
             rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "UserIdGroupPairs": [{"GroupId": source}]}
             self.ec2.authorize_security_group_ingress(GroupId=into, IpPermissions=[rule])
         return group
 
     def file_system(
-        self, name: str, addresses: dict[str, str], points: list[AccessPoint]
+        self, name: str, addresses: dict[str, str], access_points: list[AccessPoint]
     ) -> tuple[str, dict[str, str]]:
         """A file system with its mount targets (address by zone) and access points; returns its id and theirs by name."""
         identity = self.identity_of(name)
@@ -127,7 +127,8 @@ class Record:
                 Tags=[{"Key": "Name", "Value": name}, {"Key": "Lab", "Value": self.lab.name}],
             )["FileSystemId"]  # fmt: skip
         self._mount_targets(identity, addresses)
-        return identity, {point["name"]: self._access_point(identity, point) for point in points}
+        ids = {item["name"]: self._access_point(identity, item) for item in access_points}
+        return identity, ids
 
     def identity_of(self, name: str) -> str | None:
         """The id of the file system with a name, or None."""
@@ -136,28 +137,27 @@ class Record:
 
     def _mount_targets(self, identity: str, addresses: dict[str, str]) -> None:
         subnets, groups = self.network()
-        there = self.efs.describe_mount_targets(FileSystemId=identity)["MountTargets"]
-        for target in there:
+        targets = self.efs.describe_mount_targets(FileSystemId=identity)["MountTargets"]
+        for target in targets:
             if target["IpAddress"] not in addresses.values():
                 self.efs.delete_mount_target(MountTargetId=target["MountTargetId"])
         for zone, address in addresses.items():
-            if address not in {target["IpAddress"] for target in there}:
+            if address not in {target["IpAddress"] for target in targets}:
                 self._seed(f"mount-target/{identity}/{zone}")
                 self.efs.create_mount_target(
                     FileSystemId=identity, SubnetId=subnets[zone], IpAddress=address, SecurityGroups=[groups["efs"]]
                 )
 
-    def _access_point(self, identity: str, point: AccessPoint) -> str:
-        there = self.efs.describe_access_points(FileSystemId=identity)["AccessPoints"]
-        for item in there:
-            if item.get("Name") == point["name"]:
+    def _access_point(self, identity: str, wanted: AccessPoint) -> str:
+        for item in self.efs.describe_access_points(FileSystemId=identity)["AccessPoints"]:
+            if item.get("Name") == wanted["name"]:
                 return item["AccessPointId"]
-        self._seed(f"access-point/{identity}/{point['name']}")
-        creation = {"OwnerUid": point["uid"], "OwnerGid": point["gid"], "Permissions": point["mode"]}
-        root = {"Path": point["path"], "CreationInfo": creation}
+        self._seed(f"access-point/{identity}/{wanted['name']}")
+        creation = {"OwnerUid": wanted["uid"], "OwnerGid": wanted["gid"], "Permissions": wanted["mode"]}
+        root = {"Path": wanted["path"], "CreationInfo": creation}
         return self.efs.create_access_point(
-            ClientToken=f"{self.lab.name}-{point['name']}", FileSystemId=identity, RootDirectory=root,
-            PosixUser={"Uid": point["uid"], "Gid": point["gid"]}, Tags=[{"Key": "Name", "Value": point["name"]}],
+            ClientToken=f"{self.lab.name}-{wanted['name']}", FileSystemId=identity, RootDirectory=root,
+            PosixUser={"Uid": wanted["uid"], "Gid": wanted["gid"]}, Tags=[{"Key": "Name", "Value": wanted["name"]}],
         )["AccessPointId"]  # fmt: skip
 
     def forget_file_systems(self, but: set[str]) -> None:
@@ -166,33 +166,33 @@ class Record:
             if system.get("Name") in but:
                 continue
             identity = system["FileSystemId"]
-            for point in self.efs.describe_access_points(FileSystemId=identity)["AccessPoints"]:
-                self.efs.delete_access_point(AccessPointId=point["AccessPointId"])
+            for item in self.efs.describe_access_points(FileSystemId=identity)["AccessPoints"]:
+                self.efs.delete_access_point(AccessPointId=item["AccessPointId"])
             self._mount_targets(identity, {})
             self.efs.delete_file_system(FileSystemId=identity)
 
     def instances(self) -> dict[str, Instance]:
         """The instances on record that are not terminated, by name."""
-        found: dict[str, Instance] = {}
+        instances: dict[str, Instance] = {}
         for page in self.ec2.get_paginator("describe_instances").paginate():
             for reservation in page["Reservations"]:
                 for item in reservation["Instances"]:
                     tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}
                     if item["State"]["Name"] != "terminated" and tags.get("Lab") == self.lab.name:
-                        found[tags["Name"]] = {"id": item["InstanceId"], "tags": tags}
-        return found
+                        instances[tags["Name"]] = {"id": item["InstanceId"], "tags": tags}
+        return instances
 
     def servers(self, servers: list[Server], tags: dict[str, str]) -> dict[str, str]:
         """Record exactly these web servers, with these tags; returns their instance ids by name."""
-        there = self.instances()
-        surplus = [there[name]["id"] for name in there if name not in {server.name for server in servers}]
+        recorded = self.instances()
+        surplus = [recorded[name]["id"] for name in recorded if name not in {server.name for server in servers}]
         if surplus:
             self.ec2.terminate_instances(InstanceIds=surplus)
-        return {server.name: self._instance(server, tags, there.get(server.name)) for server in servers}
+        return {server.name: self._instance(server, tags, recorded.get(server.name)) for server in servers}
 
-    def _instance(self, server: Server, tags: dict[str, str], there: Instance | None) -> str:
+    def _instance(self, server: Server, tags: dict[str, str], instance: Instance | None) -> str:
         wanted = {"Role": "web", **tags}
-        if not there:
+        if not instance:
             subnets, groups = self.network()
             self._seed(f"instance/{server.name}")
             return self.ec2.run_instances(
@@ -201,18 +201,18 @@ class Record:
                 # moto gives an instance the tags of the terminated one that had its id
                 TagSpecifications=self._tags("instance", server.name, Registered="no", **wanted),
             )["Instances"][0]["InstanceId"]  # fmt: skip
-        drift = {key: value for key, value in wanted.items() if there["tags"].get(key) != value}
+        drift = {key: value for key, value in wanted.items() if instance["tags"].get(key) != value}
         if drift:
             self.ec2.create_tags(
-                Resources=[there["id"]], Tags=[{"Key": key, "Value": value} for key, value in drift.items()]
+                Resources=[instance["id"]], Tags=[{"Key": key, "Value": value} for key, value in drift.items()]
             )
-        return there["id"]
+        return instance["id"]
 
     def balancer(self, instances: list[str]) -> None:
         """The load balancer in front of these instances.
 
-        Each is registered once in its life, and a tag remembers it: one that an operator has taken out stays out,
-        however often the lab is made. (A terminated instance is deregistered by moto, as by AWS.) The listener comes
+        Each is registered once in its life, and a tag remembers it: one that an operator has deregistered stays
+        out, however often the lab is made. (A terminated instance is deregistered by moto, as by AWS.) The listener comes
         last: before it is there, the balancer's program does not believe that the targets are complete.
         """
         group = self._target_group()
@@ -225,37 +225,37 @@ class Record:
             self.ec2.create_tags(Resources=new, Tags=[{"Key": "Registered", "Value": group}])
         self._listener(group)
 
-    def _balancer_part(self, describe: Callable[[], dict[str, Any]], key: str, name: str) -> dict[str, Any] | None:
-        """What this lab has of a kind of part: the one that is named like the lab, or None."""
+    def _own(self, describe: Callable[[], dict[str, Any]], key: str, name: str) -> dict[str, Any] | None:
+        """The item of this lab in a description, which is named like the lab, or None."""
         return next((item for item in describe()[key] if item[name] == self.lab.prefix), None)
 
     def _target_group(self) -> str:
-        there = self._balancer_part(self.elb.describe_target_groups, "TargetGroups", "TargetGroupName")
-        if not there:
+        group = self._own(self.elb.describe_target_groups, "TargetGroups", "TargetGroupName")
+        if not group:
             self._seed("target-group")
             vpc = self._vpc()
-            there = self.elb.create_target_group(
+            group = self.elb.create_target_group(
                 Name=self.lab.prefix, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="instance",
                 HealthCheckProtocol="HTTP", HealthCheckPath="/healthz", HealthCheckIntervalSeconds=5,
                 HealthCheckTimeoutSeconds=2, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
                 Tags=[{"Key": "Lab", "Value": self.lab.name}],
             )["TargetGroups"][0]  # fmt: skip
             self.elb.modify_target_group_attributes(
-                TargetGroupArn=there["TargetGroupArn"],
+                TargetGroupArn=group["TargetGroupArn"],
                 Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "10"}],
             )
-        return there["TargetGroupArn"]
+        return group["TargetGroupArn"]
 
     def _listener(self, group: str) -> None:
-        there = self._balancer_part(self.elb.describe_load_balancers, "LoadBalancers", "LoadBalancerName")
-        if not there:
+        balancer = self._own(self.elb.describe_load_balancers, "LoadBalancers", "LoadBalancerName")
+        if not balancer:
             subnets, groups = self.network()
             self._seed("load-balancer")
-            there = self.elb.create_load_balancer(
+            balancer = self.elb.create_load_balancer(
                 Name=self.lab.prefix, Subnets=list(subnets.values()), SecurityGroups=[groups["alb"]],
                 Tags=[{"Key": "Lab", "Value": self.lab.name}],
             )["LoadBalancers"][0]  # fmt: skip
-        arn = there["LoadBalancerArn"]
+        arn = balancer["LoadBalancerArn"]
         if not self.elb.describe_listeners(LoadBalancerArn=arn)["Listeners"]:
             self._seed("listener")
             forward = {"Type": "forward", "TargetGroupArn": group}

@@ -1,9 +1,9 @@
-"""Keeps the lab's balancer in step with the target group in moto, and tells moto what the health checks found.
+"""Keeps the lab's balancer in step with the target group in moto, and reports to moto what the health checks measured.
 
 Run as `python -m lab.balancer LAB PORT CODE`, where PORT is moto's. Once a second it reads the target group and its targets
 from moto and the server slots from HAProxy, and gives HAProxy the commands that lab/targets.py decides on. HAProxy is
 reloaded (never restarted) when the health check changes. While moto does not answer, or has lost its record and does
-not have all of it again, the last answer stands; while HAProxy does not answer, nothing is told.
+not have all of it again, the last answer stands; while HAProxy does not answer, nothing is reported.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from lab.aws import client
 from lab.daemons import Daemon
 from lab.identity import write
 from lab.settings import Lab
-from lab.targets import Group, Told, configuration, plan, slots
+from lab.targets import Group, TargetRecord, configuration, plan, slots
 
 PERIOD = 1.0
-STALE = 15  # seconds without a word after which the program is held to be dead
+STALE = 15  # seconds without a report after which the program counts as dead
 
 
 def program(lab: Lab) -> Daemon:
     """The program of a lab."""
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             return time.time() - lab.health.stat().st_mtime < STALE
         except FileNotFoundError:
             return False
 
-    return Daemon(lab, "the balancer's program", "lab.balancer", (lab.name, str(lab.aws_port)), answers)
+    return Daemon(lab, "the balancer's program", "lab.balancer", (lab.name, str(lab.aws_port)), responds)
 
 
 class Aws:
@@ -45,29 +45,31 @@ class Aws:
         self.elb, self.ec2 = client("elbv2", endpoint), client("ec2", endpoint)
 
     def read(self) -> tuple[Group, dict[str, str]] | None:
-        """The target group and its targets in service (ADDRESS:PORT by id); None while no listener leads to it."""
-        found = self.elb.describe_target_groups(Names=[self.name])["TargetGroups"][0]
-        if not found["LoadBalancerArns"]:
+        """The target group and its targets in service (ADDRESS:PORT by id); None while no listener forwards to it."""
+        description = self.elb.describe_target_groups(Names=[self.name])["TargetGroups"][0]
+        if not description["LoadBalancerArns"]:
             return None
-        arn = found["TargetGroupArn"]
+        arn = description["TargetGroupArn"]
         attributes = self.elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
         delay = {item["Key"]: item["Value"] for item in attributes}["deregistration_delay.timeout_seconds"]
         group = Group(
-            path=found["HealthCheckPath"],
-            port=found["HealthCheckPort"],
-            interval=found["HealthCheckIntervalSeconds"],
-            timeout=found["HealthCheckTimeoutSeconds"],
-            healthy=found["HealthyThresholdCount"],
-            unhealthy=found["UnhealthyThresholdCount"],
-            matcher=found["Matcher"]["HttpCode"],
+            path=description["HealthCheckPath"],
+            port=description["HealthCheckPort"],
+            interval=description["HealthCheckIntervalSeconds"],
+            timeout=description["HealthCheckTimeoutSeconds"],
+            healthy=description["HealthyThresholdCount"],
+            unhealthy=description["UnhealthyThresholdCount"],
+            matcher=description["Matcher"]["HttpCode"],
             delay=int(delay),
         )
         return group, self._targets(arn)
 
     def _targets(self, arn: str) -> dict[str, str]:
-        told = self.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+        targets = self.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
         ports = {
-            one["Target"]["Id"]: one["Target"]["Port"] for one in told if one["TargetHealth"]["State"] != "draining"
+            item["Target"]["Id"]: item["Target"]["Port"]
+            for item in targets
+            if item["TargetHealth"]["State"] != "draining"
         }
         filters = [
             {"Name": "instance-id", "Values": list(ports)},
@@ -86,11 +88,11 @@ class Follower:
         self.aws = aws
         self.wanted: tuple[Group, dict[str, str]] | None = None
         self.trouble: dict[str, str] = {}
-        self.told: dict[str, Told]
+        self.records: dict[str, TargetRecord]
         try:
-            self.told = json.loads(lab.health.read_text())
+            self.records = json.loads(lab.health.read_text())
         except (OSError, ValueError):
-            self.told = {}
+            self.records = {}
 
     def ask(self, command: str) -> str:
         """Give HAProxy one command; returns its answer."""
@@ -102,32 +104,32 @@ class Follower:
                 return answer.read()
 
     def attempt(self, what: str, function: Callable[[], None]) -> None:
-        """Do a part of the round; what stands in its way is printed once, not every second."""
+        """Do a part of the round; an error is printed once, not every second."""
         try:
             function()
             trouble = ""
-        except Exception as error:  # moto and HAProxy may be away, starting or cut off in the middle of an answer
+        except Exception as error:  # moto and HAProxy may be down, starting or cut off in the middle of an answer
             trouble = repr(error)
         if trouble != self.trouble.get(what, ""):
             print(f"{what}: {trouble or 'in order again'}", flush=True)
         self.trouble[what] = trouble
 
     def read(self) -> None:
-        """Learn what is wanted."""
+        """Read what is wanted."""
         self.wanted = self.aws.read() or self.wanted
 
     def apply(self) -> None:
-        """Bring HAProxy in line and tell what it measured."""
+        """Bring HAProxy in line and report what it measured."""
         if not self.wanted:
             return
         group, targets = self.wanted
-        commands, told = plan(self.told, targets, slots(self.ask("show stat")), group, time.time())
+        commands, records = plan(self.records, targets, slots(self.ask("show stat")), group, time.time())
         for command in commands:
             print(command, self.ask(command).strip(), flush=True)
-        if told != self.told:
+        if records != self.records:
             self.keep_servers()
-        self.told = told
-        write(self.lab.health, json.dumps(told, indent=2) + "\n")
+        self.records = records
+        write(self.lab.health, json.dumps(records, indent=2) + "\n")
         self.lab.health.touch()
         self.configure(configuration(group))
 

@@ -19,7 +19,7 @@ from lab.settings import ROOT, Lab, LabError
 
 def processes(fits: Callable[[list[str]], bool]) -> dict[int, list[str]]:
     """The command lines that fit, by process number."""
-    found = {}
+    matches = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{entry}/cmdline", "rb") as line:
@@ -27,14 +27,14 @@ def processes(fits: Callable[[list[str]], bool]) -> dict[int, list[str]]:
         except OSError:
             continue  # it ended in the meantime
         if fits(argv):
-            found[int(entry)] = argv
-    return found
+            matches[int(entry)] = argv
+    return matches
 
 
 def end(fits: Callable[[list[str]], bool]) -> None:
     """End the processes whose command line fits, and wait until they are gone."""
-    while there := processes(fits):
-        for process in there:
+    while running := processes(fits):
+        for process in running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.05)
@@ -47,7 +47,7 @@ def end_connections(directory: pathlib.Path) -> None:
 
 
 def code() -> str:
-    """What the lab's programs are made of; another word after an update."""
+    """A hash of the lab's programs, which an update changes."""
     digest = hashlib.sha256()
     for path in [*sorted((ROOT / "lab").glob("*.py")), ROOT / "requirements/dev.txt"]:
         digest.update(path.read_bytes())
@@ -56,7 +56,7 @@ def code() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Daemon:
-    """The program `python -m MODULE ARGUMENT… CODE` of a lab; ANSWERS tells whether it does its work.
+    """The program `python -m MODULE ARGUMENT… CODE` of a lab; RESPONDS says whether it does its work.
 
     One of the ARGUMENTS is the lab's name.
     """
@@ -65,17 +65,17 @@ class Daemon:
     name: str
     module: str
     arguments: tuple[str, ...]
-    answers: Callable[[], bool]
+    responds: Callable[[], bool]
 
     def _fits(self, argv: list[str]) -> bool:
-        """Whether a command line is this program's; the name alone tells, for a lost record has no port."""
+        """Whether a command line is this program's; the name alone decides, because a lost record has no port."""
         return argv[1:3] == ["-m", self.module] and self.lab.name in argv[3:]
 
     def start(self) -> None:
         """Start it unless it runs; one that does not answer, or is of older code, is started anew."""
         wanted = [*self.arguments, code()]
         running = [argv[3:] for argv in processes(self._fits).values()]
-        if running == [wanted] and self.answers():
+        if running == [wanted] and self.responds():
             return
         self.stop()
         log = self.lab.state / f"{self.module.removeprefix('lab.')}.log"
@@ -88,7 +88,7 @@ class Daemon:
                 if process.poll() is not None:
                     last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
                     raise LabError(f"{self.name} ended at once: {last[0]} (see {log})")
-                if self.answers():
+                if self.responds():
                     return
                 time.sleep(0.2)
         raise LabError(f"{self.name} does not answer after 60 s, see {log}")

@@ -38,19 +38,19 @@ def docker(*argv: str, **keywords: Any) -> str:
     return run(["docker", *argv], **keywords).stdout.strip()
 
 
-def inspect(kind: str, *names: str) -> dict[str, dict[str, Any]]:
-    """Those of the named objects (kind: container, image, network, volume) that exist, by name."""
+def inspect(object_type: str, *names: str) -> dict[str, dict[str, Any]]:
+    """Those of the named objects (type: container, image, network, volume) that exist, by name."""
     if not names:
         return {}
-    out = run(["docker", kind, "inspect", *names], check=False).stdout
-    key = {"image": lambda item: (item["RepoTags"] or [""])[0]}.get(kind, lambda item: item["Name"].lstrip("/"))
+    out = run(["docker", object_type, "inspect", *names], check=False).stdout
+    key = {"image": lambda item: (item["RepoTags"] or [""])[0]}.get(object_type, lambda item: item["Name"].lstrip("/"))
     return {key(item): item for item in json.loads(out or "[]")}
 
 
-def named(kind: str, prefix: str, label: str) -> list[str]:
-    """The objects of a kind that carry a label and whose name begins with a prefix."""
-    listing = ["ps", "--all"] if kind == "container" else [kind, "ls"]
-    field = "{{.Names}}" if kind == "container" else "{{.Name}}"
+def named(object_type: str, prefix: str, label: str) -> list[str]:
+    """The objects of a type that carry a label and whose name begins with a prefix."""
+    listing = ["ps", "--all"] if object_type == "container" else [object_type, "ls"]
+    field = "{{.Names}}" if object_type == "container" else "{{.Name}}"
     names = docker(*listing, "--filter", f"label={label}", "--format", field).splitlines()
     return sorted(name for name in names if name.startswith(prefix))
 
@@ -58,21 +58,21 @@ def named(kind: str, prefix: str, label: str) -> list[str]:
 def ensure_container(name: str, arguments: list[str], image: str, command: Sequence[str] = ()) -> bool:
     """Make a container run as described; returns whether anything had to be done.
 
-    A paused one goes on, a stopped one is started, one that was made from another description is made anew.
+    A paused container is resumed, a stopped one is started, one made from another description is made anew.
     """
     wanted = [*arguments, image, *command]
     spec = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]
-    there = inspect("container", name).get(name)
-    if there and there["Config"]["Labels"].get("samefiles.spec") != spec:
+    container = inspect("container", name).get(name)
+    if container and container["Config"]["Labels"].get("samefiles.spec") != spec:
         docker("rm", "--force", "--volumes", name)
-        there = None
-    if not there:
+        container = None
+    if not container:
         docker("run", "--detach", "--name", name, "--label", f"samefiles.spec={spec}", *wanted)
         return True
-    if there["State"]["Paused"]:
+    if container["State"]["Paused"]:
         docker("unpause", name)
         return True
-    if not there["State"]["Running"]:
+    if not container["State"]["Running"]:
         docker("start", name)
         return True
     return False
@@ -94,7 +94,7 @@ def install(command: str, package: str) -> None:
         run(["apt-get", "-qq", "-y", "--no-install-recommends", "install", package], env=environment)
 
 
-def _engine_answers() -> str:
+def _engine_problem() -> str:
     """Empty when the Docker engine answers, else what it said."""
     done = run(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=30)
     return "" if done.returncode == 0 else (done.stderr or done.stdout).strip()
@@ -105,10 +105,10 @@ def _start_engine() -> None:
     with step("starting the Docker engine"):
         run(["service", "docker", "start"], check=False, timeout=60)
         for _ in range(40):
-            if not _engine_answers():
+            if not _engine_problem():
                 return
             time.sleep(0.5)
-    raise LabError(f"the Docker engine does not start: {_engine_answers()}")
+    raise LabError(f"the Docker engine does not start: {_engine_problem()}")
 
 
 def prerequisites() -> None:
@@ -121,7 +121,7 @@ def prerequisites() -> None:
     install("docker", "docker.io")
     install("ssh", "openssh-client")
     install("ssh-keygen", "openssh-client")
-    problem = _engine_answers()
+    problem = _engine_problem()
     if problem and os.geteuid() == 0:
         _start_engine()
     elif problem:

@@ -1,4 +1,4 @@
-"""The images of the lab and the disk that all guests share, each made once and named after what it is made from."""
+"""The images of the lab and the disk of all its guests, each made once and named after what it is made from."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ Run as `python -m lab.moto_server PORT LAB CODE`. Corrections, each with its rea
   the file system impossible to describe or delete. The address is checked before moto sees the request.
 - EC2 TerminateInstances: moto keeps the address, so that no instance could take it again (`make lab HOSTS=2`, HOSTS=3).
 - ELB DescribeTargetHealth: moto calls every running target healthy and knows no draining. For the lab's own target group
-  the balancer's program says what its health checks measured (health.json); an answer there for a target that is not
+  the balancer's program says what its health checks measured (health.json); an entry there for a target that is not
   registered any more means that it still drains. Without the file moto's own answer stands.
 - EFS ids: moto's have 8 hexadecimal digits, AWS's have 17, and mount.efs refuses a shorter access-point id.
 """
@@ -70,25 +70,25 @@ def delete_tags(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
 
 def update_file_system(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """UpdateFileSystem: throughput."""
-    _, _, found = _file_system(self)
-    found.throughput_mode = self._get_param("ThroughputMode") or found.throughput_mode
-    provisioned = self._get_param("ProvisionedThroughputInMibps") if found.throughput_mode == "provisioned" else None
-    found.provisioned_throughput_in_mibps = provisioned  # type: ignore[assignment]  # None too, whatever moto declares
-    return json.dumps(found.info_json()), {"status": 202, **JSON}
+    _, _, system = _file_system(self)
+    system.throughput_mode = self._get_param("ThroughputMode") or system.throughput_mode
+    provisioned = self._get_param("ProvisionedThroughputInMibps") if system.throughput_mode == "provisioned" else None
+    system.provisioned_throughput_in_mibps = provisioned  # type: ignore[assignment]  # None too, whatever moto declares
+    return json.dumps(system.info_json()), {"status": 202, **JSON}
 
 
 def put_backup_policy(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """PutBackupPolicy."""
-    _, _, found = _file_system(self)
+    _, _, system = _file_system(self)
     policy = self._get_param("BackupPolicy")
-    found._backup = policy["Status"] in ("ENABLED", "ENABLING")
+    system._backup = policy["Status"] in ("ENABLED", "ENABLING")
     return json.dumps({"BackupPolicy": policy}), JSON
 
 
 def delete_file_system_policy(self: responses.EFSResponse) -> responses.TYPE_RESPONSE:
     """DeleteFileSystemPolicy."""
-    _, _, found = _file_system(self)
-    found.file_system_policy = None
+    _, _, system = _file_system(self)
+    system.file_system_policy = None
     return "", {"status": 200}
 
 
@@ -126,21 +126,25 @@ def measured_health(original: Callable[..., list[FakeHealthStatus]], lab: Lab) -
     """DescribeTargetHealth as the lab's balancer measured it."""
 
     def describe(self: ELBv2Backend, target_group_arn: str, targets: list[dict[str, Any]]) -> list[FakeHealthStatus]:
-        found = original(self, target_group_arn, targets)
+        statuses = original(self, target_group_arn, targets)
         group = self.target_groups[target_group_arn]
         if group.name != lab.prefix or not lab.health.exists():
-            return found
+            return statuses
         measured = json.loads(lab.health.read_text())
         if not targets:
             gone = [identity for identity in measured if identity not in group.targets]
-            found += [group.health_for({"Id": identity}, self.ec2_backend) for identity in gone]
-        for one in found:
-            registered = one.instance_id in group.targets
-            if registered and one.status != "healthy":
+            statuses += [group.health_for({"Id": identity}, self.ec2_backend) for identity in gone]
+        for item in statuses:
+            registered = item.instance_id in group.targets
+            if registered and item.status != "healthy":
                 continue  # its instance is stopped
-            told = answer(measured.get(one.instance_id), registered)
-            one.status, one.reason, one.description = told["state"], told.get("reason"), told.get("description")
-        return found
+            health = answer(measured.get(item.instance_id), registered)
+            item.status, item.reason, item.description = (
+                health["state"],
+                health.get("reason"),
+                health.get("description"),
+            )
+        return statuses
 
     return describe
 

@@ -28,8 +28,8 @@ HILLS = 5
 _NEAREST_FIRST = tuple(reversed(range(HILLS)))
 
 
-def _blend(one: Colour, two: Colour, share: float) -> Colour:
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, two))
+def _blend(first: Colour, second: Colour, ratio: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * ratio) for a, b in zip(first, second))
     return red, green, blue
 
 
@@ -58,16 +58,16 @@ def draw(number: int) -> bytes:
             if hill is not None:
                 row += colours[hill]
                 continue
-            away = math.hypot(x - sun[0], y - sun[1]) / radius
-            glow = 1 if away < 1 else 0.5 / away**1.5 - 0.022  # nothing is left of it at 8 radii
-            row += bytes(_blend(sky, light, glow)) if away < 8 else plain
+            distance = math.hypot(x - sun[0], y - sun[1]) / radius
+            glow = 1 if distance < 1 else 0.5 / distance**1.5 - 0.022  # nothing is left of it at 8 radii
+            row += bytes(_blend(sky, light, glow)) if distance < 8 else plain
         rows.append(bytes(row))
     return _png(b"".join(rows))
 
 
 def _png(rows: bytes) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
@@ -77,8 +77,8 @@ def _upload(url: str, name: str, data: bytes) -> None:
     border = "picture-of-the-lab"
     head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="{name}.png"\r\n\r\n'
     body = head.encode() + data + f"\r\n--{border}--\r\n".encode()
-    kind = {"Content-Type": f"multipart/form-data; boundary={border}", "Accept": "application/json"}
-    urllib.request.urlopen(urllib.request.Request(f"{url}/files", body, kind), timeout=60).close()
+    headers = {"Content-Type": f"multipart/form-data; boundary={border}", "Accept": "application/json"}
+    urllib.request.urlopen(urllib.request.Request(f"{url}/files", body, headers), timeout=60).close()
 
 
 def fill(site: str, servers: list[str]) -> None:

@@ -15,7 +15,7 @@ import botocore.config
 import botocore.exceptions
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket import apply, plan, spec
 
-from lab import engine, parts
+from lab import containers, engine
 from lab.aws import ACCESS_KEY, SECRET_KEY
 from lab.daemons import code
 from lab.identity import write
@@ -33,19 +33,19 @@ TIMEOUT = 60  # seconds; SeaweedFS starts in 2-4
 def _settings(lab: Lab, instances: dict[str, dict[str, str]]) -> None:
     """Write the store's settings; its keys are made once."""
     path = lab.state / "s3/store.json"
-    there = json.loads(path.read_text()) if path.exists() else {}
-    told = {
+    existing = json.loads(path.read_text()) if path.exists() else {}
+    settings = {
         "region": REGION,
         "bucket": lab.bucket,
         "prefixes": PREFIXES,
         "role": ROLE,
         "access_key": ACCESS_KEY,
         "secret_key": SECRET_KEY,
-        "signing_key": there.get("signing_key") or base64.b64encode(secrets.token_bytes(32)).decode(),
-        "encryption_key": there.get("encryption_key") or secrets.token_hex(32),
+        "signing_key": existing.get("signing_key") or base64.b64encode(secrets.token_bytes(32)).decode(),
+        "encryption_key": existing.get("encryption_key") or secrets.token_hex(32),
         "instances": instances,
     }
-    write(path, json.dumps(told, indent=2) + "\n", 0o600)
+    write(path, json.dumps(settings, indent=2) + "\n", 0o600)
     for name in ("s3.pem", "s3.crt", "s3.key"):
         write(lab.state / "s3" / name, (lab.state / "tls" / name).read_bytes(), 0o600)
 
@@ -57,13 +57,15 @@ def store(lab: Lab, instances: dict[str, dict[str, str]], image: str) -> None:
     _settings(lab, instances)
     name = f"{lab.prefix}-s3"
     if not engine.inspect("volume", name):
-        engine.docker("volume", "create", *parts.label(lab), name)
+        engine.docker("volume", "create", *containers.label(lab), name)
     arguments = [
-        *parts.on_network(lab, lab.s3_address, "s3"), "--init", "--cap-add", "NET_ADMIN", "--workdir", "/src",
+        *containers.on_network(lab, lab.s3_address, "s3"), "--init", "--cap-add", "NET_ADMIN", "--workdir", "/src",
         "--volume", f"{name}:/data", "--volume", f"{lab.state / 's3'}:/s3:ro", "--volume", f"{WEED}:/usr/local/bin/weed:ro",
         "--volume", f"{ROOT}:/src:ro", "--env", "PYTHONPATH=/src/.ansible/collections",
         "--env", "PYTHONDONTWRITEBYTECODE=1", "--env", f"S3_ADDRESS={lab.s3_address}",
-        "--label", f"samefiles.{code()}", "--label", f"samefiles.certificate={parts.fingerprint(lab.state / 's3/s3.pem')}", "--entrypoint", "/usr/bin/python3",
+        "--label", f"samefiles.{code()}",
+        "--label", f"samefiles.certificate={containers.fingerprint(lab.state / 's3/s3.pem')}",
+        "--entrypoint", "/usr/bin/python3",
     ]  # fmt: skip
     started = engine.ensure_container(name, arguments, image, ["-m", "lab.store"])
     with step("starting S3" if started else "asking S3"):
@@ -78,7 +80,7 @@ def client(lab: Lab) -> Any:
 
 
 def _wait(lab: Lab, s3: Any) -> set[str]:
-    """Wait until S3 answers; the buckets that are there."""
+    """Wait until S3 answers; returns the names of its buckets."""
     until = time.monotonic() + TIMEOUT
     while True:
         try:
@@ -98,11 +100,11 @@ def bucket(lab: Lab) -> None:
     """
     s3 = client(lab)
     _wait(lab, s3)
-    there = apply.BucketSettings(s3, lab.bucket)
+    settings = apply.BucketSettings(s3, lab.bucket)
     try:
-        state = there.read()
+        state = settings.read()
         public = spec.open_prefix(lab.bucket, state)
-        told = {
+        options = {
             "bucket": lab.bucket,
             "create": True,
             "region": REGION,
@@ -115,10 +117,10 @@ def bucket(lab: Lab) -> None:
             "versioning": True,
             "keep_deleted_days": 30,
         }
-        wanted = spec.wish(told)
+        wanted = spec.wish(options)
         steps = plan.plan(wanted, state)
         if steps:
-            there.apply(wanted, state, steps)
+            settings.apply(wanted, state, steps)
     except spec.BucketError as fault:
         raise LabError(str(fault)) from None
     finally:

@@ -121,7 +121,7 @@ class Lab:
 
     @property
     def alb(self) -> pathlib.Path:
-        """What the balancer shares with its program: configuration, runtime socket, what it measured."""
+        """The files of the balancer and its program: configuration, runtime socket, measured health."""
         return self.state / "alb"
 
     @property

@@ -88,7 +88,7 @@ def free_index(name: str) -> int:
 
 @contextlib.contextmanager
 def locked(timeout: float = 900) -> Iterator[None]:
-    """Let one command at a time make, change or remove labs: they share images, numbers and the engine.
+    """Let one command at a time make, change or remove labs: they use the same images, numbers and engine.
 
     Waits for another command to end, at most TIMEOUT seconds.
     """

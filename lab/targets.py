@@ -1,4 +1,4 @@
-"""What the lab's balancer must be told so that it follows a target group: decisions over plain data, no I/O.
+"""The commands that make the lab's balancer follow a target group: decisions over plain data, no I/O.
 
 HAProxy has a fixed row of server slots. A target takes a free one, keeps it while it is registered and while it
 drains, and gives it back. Every slot stands in two back ends: `targets`, where it is checked, and `all`, where it is
@@ -115,14 +115,14 @@ class _State(TypedDict):
 
 
 class Answer(_State, total=False):
-    """What DescribeTargetHealth says of a target; reason and description come together."""
+    """What DescribeTargetHealth says of a target; reason and description go together."""
 
     reason: str
     description: str
 
 
-class Told(Answer):
-    """What is told of a target, and remembered for the next round."""
+class TargetRecord(Answer):
+    """What is reported of a target, and remembered for the next round."""
 
     address: str  # ADDRESS:PORT
     since: float
@@ -147,15 +147,15 @@ def configuration(group: Group) -> str:
 def slots(stat: str) -> list[Slot]:
     """The server slots in the answer to `show stat`."""
     rows = {(row["pxname"], row["svname"]): row for row in csv.DictReader(stat.lstrip("# ").splitlines())}
-    found = []
+    all_slots = []
     for number in range(1, MOST_SERVERS + 1):
         checked, unchecked = (rows[backend, f"t{number}"] for backend in BACKENDS)
         # a server that is down does not show that it drains, so the back end without checks is asked
         admin = {"MAINT": "free", "DRAIN": "drain"}.get(unchecked["status"], "ready")
         up = checked["status"].split(" ")[0] == "UP"
         check = checked["check_status"].removeprefix("* ")  # the mark of a check that is running
-        found.append(Slot(f"t{number}", unchecked["addr"], admin, up, check))
-    return found
+        all_slots.append(Slot(f"t{number}", unchecked["addr"], admin, up, check))
+    return all_slots
 
 
 def _to(state: str, slot: str) -> list[str]:
@@ -165,7 +165,7 @@ def _to(state: str, slot: str) -> list[str]:
 def _enter(slot: str, address: str) -> list[str]:
     """Commands that put a target into service, down until its checks have passed.
 
-    A server that leaves maintenance counts as up, so it drains until it has been told that it is down.
+    A server that leaves maintenance counts as up, so it drains until its health is set to down.
     """
     host, port = address.rsplit(":", 1)
     place = [f"set server {backend}/{slot} addr {host} port {port}" for backend in BACKENDS]
@@ -181,28 +181,28 @@ def _answer(state: str, reason: tuple[str, str] | None) -> Answer:
     return {"state": state, "reason": reason[0], "description": reason[1]} if reason else {"state": state}
 
 
-def _told(state: str, reason: tuple[str, str] | None, address: str, since: float) -> Told:
+def _record(state: str, reason: tuple[str, str] | None, address: str, since: float) -> TargetRecord:
     return {**_answer(state, reason), "address": address, "since": since}
 
 
-def _measured(before: Told | None, slot: Slot, group: Group, now: float) -> Told:
+def _measured(before: TargetRecord | None, slot: Slot, group: Group, now: float) -> TargetRecord:
     """What HAProxy's checks say of a target in service."""
     old, then = (before["state"], before["since"]) if before else (None, now)
     begins = old in (None, "draining") or (old == "initial" and now - then < group.patience)
     state = "healthy" if slot.up else "initial" if begins else "unhealthy"
     reason = {"healthy": None, "initial": INITIAL}.get(state, FAILED.get(slot.check, FAILED_OTHERWISE))
-    return _told(state, reason, address=slot.address, since=then if old == state else now)
+    return _record(state, reason, address=slot.address, since=then if old == state else now)
 
 
 def plan(
-    before: dict[str, Told], targets: dict[str, str], row: list[Slot], group: Group, now: float
-) -> tuple[list[str], dict[str, Told]]:
-    """The commands that bring HAProxy in line with the targets (ADDRESS:PORT by id), and what is to be told of each.
+    before: dict[str, TargetRecord], targets: dict[str, str], row: list[Slot], group: Group, now: float
+) -> tuple[list[str], dict[str, TargetRecord]]:
+    """The commands that bring HAProxy in line with the targets (ADDRESS:PORT by id), and what to report of each.
 
-    BEFORE is what was told a moment ago: it alone knows since when a target drains.
+    BEFORE is what was reported a moment ago: only it knows since when a target drains.
     """
     commands: list[str] = []
-    after: dict[str, Told] = {}
+    after: dict[str, TargetRecord] = {}
     used = {slot.address: slot for slot in row if slot.admin != "free"}
     free = [slot.name for slot in row if slot.admin == "free"]
     for identity, address in targets.items():
@@ -211,8 +211,8 @@ def plan(
             after[identity] = _measured(before.get(identity), slot, group, now)
         elif slot or free:
             commands += _enter(slot.name if slot else free.pop(0), address)
-            after[identity] = _told("initial", INITIAL, address=address, since=now)
-    owners = {told["address"]: identity for identity, told in before.items()}
+            after[identity] = _record("initial", INITIAL, address=address, since=now)
+    owners = {record["address"]: identity for identity, record in before.items()}
     for address, slot in used.items():
         identity = owners.get(address, address)
         old = before.get(identity)
@@ -220,16 +220,16 @@ def plan(
         if now - since >= group.delay:
             commands += _cut(slot.name)
             continue
-        after[identity] = _told("draining", DRAINING, address=address, since=since)
+        after[identity] = _record("draining", DRAINING, address=address, since=since)
         if slot.admin == "ready":
             commands += _to("drain", slot.name)
     return commands, after
 
 
-def answer(told: Told | None, registered: bool) -> Answer:
-    """What DescribeTargetHealth has to say of a target of which this was told (None: nothing)."""
+def answer(record: TargetRecord | None, registered: bool) -> Answer:
+    """What DescribeTargetHealth says of a target with this record (None: nothing was reported)."""
     if not registered:
-        return _answer("draining", DRAINING) if told else _answer("unused", UNUSED)
-    if not told or told["state"] == "draining":
+        return _answer("draining", DRAINING) if record else _answer("unused", UNUSED)
+    if not record or record["state"] == "draining":
         return _answer("initial", REGISTERING)
-    return told
+    return record

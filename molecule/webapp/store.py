@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab import identity, images, parts, s3, state
+from lab import containers, identity, images, s3, state
 from lab.settings import Lab
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     with state.locked():
         state.save(lab, state.Wanted(lab.index, hosts=0))
         identity.certificates(lab)
-        parts.network(lab)
+        containers.network(lab)
         known = {host.address: {"id": "i-0123456789abcdef0", "zone": host.zone, "name": host.name}}
         s3.store(lab, known, images.ensure("efs", "half a minute"))
 

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 
-from lab import aws, balancer, engine, images, parts
+from lab import aws, balancer, containers, engine, images
 from lab.settings import Lab
 from tests.support.fleet import wait
 
@@ -38,16 +38,16 @@ class Site:
         """Start everything, with both targets in service."""
         self.remove()
         image = images.ensure("efs", "half a minute")
-        parts.network(self.lab)
+        containers.network(self.lab)
         for one in self.servers:
             arguments = [
-                *parts.on_network(self.lab, one.address, one.name), "--init",
+                *containers.on_network(self.lab, one.address, one.name), "--init",
                 "--volume", f"{TARGET}:/target.py:ro", "--entrypoint", "/usr/bin/python3",
             ]  # fmt: skip
             engine.ensure_container(one.container, arguments, image, ["/target.py", one.name])
         self.lab.alb.mkdir(parents=True)
         self.record()
-        parts.balancer(self.lab, image)
+        containers.balancer(self.lab, image)
         balancer.program(self.lab).start()
         self.wait_for("healthy", "healthy")
 
@@ -64,7 +64,7 @@ class Site:
         """Leave nothing behind."""
         balancer.program(self.lab).stop()
         aws.moto(self.lab).stop()
-        parts.remove(self.lab)
+        containers.remove(self.lab)
         shutil.rmtree(self.lab.state, ignore_errors=True)
 
     def states(self) -> list[str]:

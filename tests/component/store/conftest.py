@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lab import engine, identity, images, parts, s3, state
+from lab import containers, engine, identity, images, s3, state
 from lab.settings import Lab
 from tests.support import ROOT
 
@@ -25,20 +25,20 @@ def lab():
     try:
         state.save(made, state.Wanted(made.index, hosts=0))
         identity.certificates(made)
-        parts.network(made)
+        containers.network(made)
         s3.store(made, {made.server(1).address: HOST}, images.ensure("efs", "half a minute"))
         yield made
     finally:
-        parts.remove(made)
+        containers.remove(made)
         shutil.rmtree(made.state, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def client(lab):
     """boto3 as the lab's own user."""
-    found = s3.client(lab)
-    yield found
-    found.close()
+    s3_client = s3.client(lab)
+    yield s3_client
+    s3_client.close()
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +59,7 @@ def environment(lab) -> dict[str, str]:
 
     aws.environment(lab)
     clean = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"], "LAB": lab.name}
-    told = subprocess.run(
+    done = subprocess.run(
         ["sh", "-c", f". {ROOT}/lab/env && env"], env=clean, capture_output=True, text=True, check=True
     )
-    return dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)

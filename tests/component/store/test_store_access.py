@@ -15,7 +15,7 @@ import urllib.request
 import pytest
 from botocore.exceptions import ClientError
 
-from lab import engine, images, parts, s3
+from lab import containers, engine, images, s3
 from lab.settings import REGION
 from tests.support.lab_s3 import anonymous, session, trust
 
@@ -229,7 +229,7 @@ print(json.dumps({
 """
     shell = 'ip route replace 169.254.169.254 dev eth0 && exec python3 -c "$SCRIPT"'
     told = engine.docker(
-        "run", "--rm", *parts.on_network(lab, lab.server(1).address, "web-01"), "--name", f"{lab.prefix}-web-01",
+        "run", "--rm", *containers.on_network(lab, lab.server(1).address, "web-01"), "--name", f"{lab.prefix}-web-01",
         "--cap-add", "NET_ADMIN", "--env", f"SCRIPT={script}", "--entrypoint", "/bin/sh", images.tag("efs"), "-c", shell,
     )  # fmt: skip
     return json.loads(told)

@@ -1,4 +1,4 @@
-"""The lab's command: what it says to wrong words, what it finds again by the lab's name alone."""
+"""The lab's command: what it says to wrong values, what it finds again by the lab's name alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lab import __main__ as command
-from lab import daemons, parts, state
+from lab import containers, daemons, state
 from lab.settings import Lab, LabError
 from tests.support import ROOT
 
@@ -54,9 +54,9 @@ def test_a_record_without_a_storage_is_of_a_lab_with_efs(monkeypatch, tmp_path):
 
 
 def test_without_moto_no_lab_runs(monkeypatch, capsys):
-    with socket.socket() as held:  # bound, and not listening
-        held.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(Lab, "aws_port", held.getsockname()[1])
+    with socket.socket() as bound:  # bound, and not listening
+        bound.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(Lab, "aws_port", bound.getsockname()[1])
         monkeypatch.setattr(state, "load", lambda name: state.Wanted(15))
         monkeypatch.setattr(command.engine, "named", lambda *words: ["samefiles-unit-web-01"])
         with pytest.raises(SystemExit) as ended:
@@ -70,7 +70,7 @@ def start(tmp_path):
     (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(60)\n")
     started = []
 
-    def one(*argv: str, executable: str = sys.executable) -> subprocess.Popen:
+    def run(*argv: str, executable: str = sys.executable) -> subprocess.Popen:
         process = subprocess.Popen(argv, executable=executable, cwd=tmp_path)
         started.append(process)
         # for a moment after its start the kernel shows no command line
@@ -79,7 +79,7 @@ def start(tmp_path):
             time.sleep(0.01)
         return process
 
-    yield one
+    yield run
     for process in started:
         process.kill()
         process.wait()
@@ -115,9 +115,9 @@ def test_open_connections_of_the_lab_are_ended(start, tmp_path):
 
 
 def test_inventory_and_lab_name_the_same_short_directory():
-    told = yaml.safe_load((ROOT / "inventories/lab/group_vars/aws_ec2/connection.yml").read_text())
+    settings = yaml.safe_load((ROOT / "inventories/lab/group_vars/aws_ec2/connection.yml").read_text())
     lab = Lab("a" * 15, 0)
-    path = told["ansible_control_path_dir"].replace("{{ aws_tags.Lab }}", lab.name)
+    path = settings["ansible_control_path_dir"].replace("{{ aws_tags.Lab }}", lab.name)
     assert pathlib.Path(path).expanduser() == lab.connections
     # Ansible adds a slash and ten digits, ssh 17 characters while it makes the socket; 104 is the shortest limit
     assert len(path.replace("~", "/home/" + "u" * 32) + "/" + 10 * "0" + 17 * "x") < 104
@@ -127,9 +127,9 @@ def test_a_frozen_guest_does_not_answer(monkeypatch):
     def hang(argv, timeout, **keywords):
         raise subprocess.TimeoutExpired(argv, timeout)
 
-    monkeypatch.setattr(parts.subprocess, "run", hang)
+    monkeypatch.setattr(containers.subprocess, "run", hang)
     lab = Lab("unit", 0)
-    assert not parts._answers(lab, lab.server(1))
+    assert not containers._responds(lab, lab.server(1))
 
 
 @pytest.mark.parametrize(("name", "made"), [("nosuch", "`make lab LAB=nosuch`"), ("", "`make lab`")])

@@ -1,4 +1,4 @@
-"""What HAProxy is told so that it follows the target group, and what is told of the targets."""
+"""The commands that make HAProxy follow the target group, and what is reported of the targets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CUT = [
 ]
 
 
-def told(state: str, since: float = NOW, address: str = A) -> dict:
+def record(state: str, since: float = NOW, address: str = A) -> dict:
     return {"state": state, "address": address, "since": since}
 
 
@@ -44,34 +44,34 @@ def slot(admin: str = "ready", up: bool = True, check: str = "L7OK", name: str =
 
 CASES = {
     "a new target takes a free slot": ({}, {"i": A}, [FREE], ENTER, ("initial", NOW)),
-    "without a free slot it waits": ({"b": told("draining", address=B)}, {"i": A}, [slot("drain", address=B)], [], None),
-    "it stays initial until it is up": ({"i": told("initial", 990)}, {"i": A}, [slot(up=False)], [], ("initial", 990)),
-    "but not for ever": ({"i": told("initial", 980)}, {"i": A}, [slot(up=False)], [], ("unhealthy", NOW)),
-    "then it is healthy": ({"i": told("initial", 990)}, {"i": A}, [slot()], [], ("healthy", NOW)),
-    "and remains so": ({"i": told("healthy", 500)}, {"i": A}, [slot()], [], ("healthy", 500)),
-    "it falls ill": ({"i": told("healthy", 500)}, {"i": A}, [slot(up=False)], [], ("unhealthy", NOW)),
-    "and gets well": ({"i": told("unhealthy", 900)}, {"i": A}, [slot()], [], ("healthy", NOW)),
-    "deregistered it drains": ({"i": told("healthy", 500)}, {}, [slot()], DRAIN, ("draining", NOW)),
-    "also when it is dead": ({"i": told("unhealthy", 500)}, {}, [slot(up=False)], DRAIN, ("draining", NOW)),
-    "for a while": ({"i": told("draining", 991)}, {}, [slot("drain")], [], ("draining", 991)),
-    "a lost command is given again": ({"i": told("draining", 991)}, {}, [slot()], DRAIN, ("draining", 991)),
-    "then it is cut off": ({"i": told("draining", 990)}, {}, [slot("drain")], CUT, None),
+    "without a free slot it waits": ({"b": record("draining", address=B)}, {"i": A}, [slot("drain", address=B)], [], None),
+    "it stays initial until it is up": ({"i": record("initial", 990)}, {"i": A}, [slot(up=False)], [], ("initial", 990)),
+    "but not for ever": ({"i": record("initial", 980)}, {"i": A}, [slot(up=False)], [], ("unhealthy", NOW)),
+    "then it is healthy": ({"i": record("initial", 990)}, {"i": A}, [slot()], [], ("healthy", NOW)),
+    "and remains so": ({"i": record("healthy", 500)}, {"i": A}, [slot()], [], ("healthy", 500)),
+    "it falls ill": ({"i": record("healthy", 500)}, {"i": A}, [slot(up=False)], [], ("unhealthy", NOW)),
+    "and gets well": ({"i": record("unhealthy", 900)}, {"i": A}, [slot()], [], ("healthy", NOW)),
+    "deregistered it drains": ({"i": record("healthy", 500)}, {}, [slot()], DRAIN, ("draining", NOW)),
+    "also when it is dead": ({"i": record("unhealthy", 500)}, {}, [slot(up=False)], DRAIN, ("draining", NOW)),
+    "for a while": ({"i": record("draining", 991)}, {}, [slot("drain")], [], ("draining", 991)),
+    "a lost command is given again": ({"i": record("draining", 991)}, {}, [slot()], DRAIN, ("draining", 991)),
+    "then it is cut off": ({"i": record("draining", 990)}, {}, [slot("drain")], CUT, None),
     "registered while it drains it begins anew": (
-        {"i": told("draining", 995)}, {"i": A}, [slot("drain")], AGAIN, ("initial", NOW),
+        {"i": record("draining", 995)}, {"i": A}, [slot("drain")], AGAIN, ("initial", NOW),
     ),
-    "HAProxy forgot everything": ({"i": told("healthy", 500)}, {"i": A}, [FREE], ENTER, ("initial", NOW)),
-    "HAProxy forgot what drained": ({"i": told("draining", 995)}, {}, [FREE], [], None),
+    "HAProxy forgot everything": ({"i": record("healthy", 500)}, {"i": A}, [FREE], ENTER, ("initial", NOW)),
+    "HAProxy forgot what drained": ({"i": record("draining", 995)}, {}, [FREE], [], None),
     "the program forgot everything": ({}, {"i": A}, [slot()], [], ("healthy", NOW)),
     "the program forgot one that is down": ({}, {"i": A}, [slot(up=False)], [], ("initial", NOW)),
     "an instance was replaced at the same address": (
-        {"old": told("draining", 995)}, {"i": A}, [slot("drain")], AGAIN, ("initial", NOW),
+        {"old": record("draining", 995)}, {"i": A}, [slot("drain")], AGAIN, ("initial", NOW),
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("before", "targets", "there", "commands", "outcome"), CASES.values(), ids=CASES)
-def test_plan(before, targets, there, commands, outcome):
-    planned, after = plan(before, targets, there, GROUP, NOW)
+@pytest.mark.parametrize(("before", "targets", "row", "commands", "outcome"), CASES.values(), ids=CASES)
+def test_plan(before, targets, row, commands, outcome):
+    planned, after = plan(before, targets, row, GROUP, NOW)
     assert planned == commands
     entry = after.get("i")
     assert (entry and (entry["state"], entry["since"])) == outcome
@@ -85,7 +85,7 @@ def test_unknown_server_drains_under_its_address():
 
 
 def test_delay_of_nothing_cuts_at_once():
-    assert plan({"i": told("healthy")}, {}, [slot()], Group(delay=0), NOW) == (CUT, {})
+    assert plan({"i": record("healthy")}, {}, [slot()], Group(delay=0), NOW) == (CUT, {})
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_delay_of_nothing_cuts_at_once():
     ],
 )
 def test_reason_of_the_unhealthy(check, reason):
-    _, after = plan({"i": told("healthy")}, {"i": A}, [slot(up=False, check=check)], GROUP, NOW)
+    _, after = plan({"i": record("healthy")}, {"i": A}, [slot(up=False, check=check)], GROUP, NOW)
     assert after["i"]["reason"] == reason
     assert after["i"]["description"]
 
@@ -107,12 +107,12 @@ def test_reason_of_the_unhealthy(check, reason):
     ("entry", "registered", "state", "reason"),
     [
         (None, False, "unused", UNUSED[0]),
-        (told("healthy"), False, "draining", DRAINING[0]),
-        (told("draining"), False, "draining", DRAINING[0]),
+        (record("healthy"), False, "draining", DRAINING[0]),
+        (record("draining"), False, "draining", DRAINING[0]),
         (None, True, "initial", "Elb.RegistrationInProgress"),
-        (told("draining"), True, "initial", "Elb.RegistrationInProgress"),
-        (told("healthy"), True, "healthy", None),
-        ({**told("initial"), "reason": INITIAL[0]}, True, "initial", INITIAL[0]),
+        (record("draining"), True, "initial", "Elb.RegistrationInProgress"),
+        (record("healthy"), True, "healthy", None),
+        ({**record("initial"), "reason": INITIAL[0]}, True, "initial", INITIAL[0]),
     ],
 )
 def test_answer(entry, registered, state, reason):
@@ -136,13 +136,13 @@ class Model:
                 server[1] = words[4]
 
     def slots(self) -> list[Slot]:
-        found = []
+        row = []
         for n in range(1, 6):
             checked, unchecked = (self.servers[f"{backend}/t{n}"] for backend in BACKENDS)
             assert checked == unchecked
             address, admin = unchecked
-            found.append(Slot(f"t{n}", address, "free" if admin == "maint" else admin, admin == "ready", "L7OK"))
-        return found
+            row.append(Slot(f"t{n}", address, "free" if admin == "maint" else admin, admin == "ready", "L7OK"))
+        return row
 
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abcde")), st.integers(0, 15)), max_size=12))
@@ -151,22 +151,22 @@ def test_haproxy_follows_whatever_is_registered(steps):
     model, before, now, left = Model(), {}, NOW, {}
     for registered, seconds in steps:
         now += seconds
-        left = {one: left.get(one, now) for one in "abcde" if one not in registered and (one in left or one in before)}
-        targets = {one: f"10.0.0.{ord(one)}:80" for one in registered}
+        left = {name: left.get(name, now) for name in "abcde" if name not in registered and name in {*left, *before}}
+        targets = {name: f"10.0.0.{ord(name)}:80" for name in registered}
         commands, before = plan(before, targets, model.slots(), GROUP, now)
         for command in commands:
             model.run(command)
-        assert sorted(one.address for one in model.slots() if one.admin == "ready") == sorted(targets.values())
-        drained = {one.address for one in model.slots() if one.admin == "drain"}
-        assert drained == {f"10.0.0.{ord(one)}:80" for one, since in left.items() if now - since < GROUP.delay}
-        assert {one for one in before if before[one]["state"] != "draining"} == registered
+        assert sorted(item.address for item in model.slots() if item.admin == "ready") == sorted(targets.values())
+        drained = {item.address for item in model.slots() if item.admin == "drain"}
+        assert drained == {f"10.0.0.{ord(name)}:80" for name, since in left.items() if now - since < GROUP.delay}
+        assert {name for name in before if before[name]["state"] != "draining"} == registered
         assert plan(before, targets, model.slots(), GROUP, now)[0] == []
 
 
 def stat(*servers: tuple[str, str, str, str, str]) -> str:
     """An answer to `show stat`: every server is in maintenance but those given as back end, name, status, check, address."""
     rows = {(backend, f"t{n}"): ("MAINT", "", "0.0.0.0:80") for backend in BACKENDS for n in range(1, MOST_SERVERS + 1)}
-    rows |= {one[:2]: one[2:] for one in servers}
+    rows |= {server[:2]: server[2:] for server in servers}
     lines = [f"{backend},{name},{','.join(rest)},-" for (backend, name), rest in rows.items()]
     return "\n".join(["# pxname,svname,status,check_status,addr,-", *lines, "targets,BACKEND,UP,,,-", "", ""])
 
@@ -184,9 +184,9 @@ def stat(*servers: tuple[str, str, str, str, str]) -> str:
     ],
 )
 def test_slots(checked, unchecked, expected):
-    found = slots(stat(("targets", "t2", *checked, A), ("all", "t2", unchecked, "", A)))
-    assert len(found) == MOST_SERVERS
-    assert found[1] == Slot("t2", A, *expected)
+    parsed = slots(stat(("targets", "t2", *checked, A), ("all", "t2", unchecked, "", A)))
+    assert len(parsed) == MOST_SERVERS
+    assert parsed[1] == Slot("t2", A, *expected)
 
 
 def test_configuration_has_the_health_check():

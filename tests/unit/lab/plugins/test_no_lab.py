@@ -25,9 +25,9 @@ def inventory(directory: pathlib.Path, port: int) -> None:
 
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/verify.yml"])
 def test_without_a_lab(tmp_path, playbook):
-    with socket.socket() as held:  # bound, and not listening
-        held.bind(("127.0.0.1", 0))
-        inventory(tmp_path, held.getsockname()[1])
+    with socket.socket() as bound:  # bound, and not listening
+        bound.bind(("127.0.0.1", 0))
+        inventory(tmp_path, bound.getsockname()[1])
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
         argv = ["ansible-playbook", "-i", str(tmp_path), playbook]
         done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)

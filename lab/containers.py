@@ -1,4 +1,4 @@
-"""The running parts of a lab: its network, resolver, file systems and web servers."""
+"""The network and the containers of a lab: resolver, file systems, load balancer and web servers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def label(lab: Lab) -> list[str]:
 
 
 def network(lab: Lab) -> None:
-    """The network that all parts of the lab share."""
+    """The network that connects the containers of the lab."""
     if not engine.inspect("network", lab.prefix):
         engine.docker(
             "network", "create", "--subnet", str(lab.subnet), "--gateway", lab.gateway, *label(lab), lab.prefix
@@ -41,7 +41,7 @@ def on_network(lab: Lab, address: str, host: str) -> list[str]:
 
 
 def fingerprint(certificate: pathlib.Path) -> str:
-    """Another word for another certificate: what runs with the former one is made anew."""
+    """A short hash of a certificate, so that what runs with a former one is made anew."""
     return hashlib.sha256(certificate.read_bytes()).hexdigest()[:12]
 
 
@@ -51,7 +51,7 @@ def file_system_name(identity: str) -> str:
 
 
 def resolver(lab: Lab, records: dict[str, dict[str, str]], image: str) -> bool:
-    """The VPC's resolver: each zone's file-system names lead to that zone's mount target."""
+    """The VPC's resolver: each zone's file-system names resolve to that zone's mount target."""
     commands = []
     for zone in ZONES:
         options = [
@@ -75,12 +75,12 @@ def file_system(lab: Lab, item: FileSystem, record: Record, image: str) -> tuple
     """One EFS file system: on record in moto, and running; returns its id and its mount targets by zone."""
     zones = item.get("zones", list(ZONES))
     addresses = {zone: lab.mount_target(zone, item["number"]) for zone in zones}
-    identity, points = record.file_system(item["name"], addresses, item["access_points"])
+    identity, ids = record.file_system(item["name"], addresses, item["access_points"])
     directory = lab.state / "efs" / item["name"]
     config = {
         "file_system": identity,
         "addresses": [f"{address}/{lab.subnet.prefixlen}" for address in list(addresses.values())[1:]],
-        "access_points": [{**point, "id": points[point["name"]]} for point in item["access_points"]],
+        "access_points": [{**access_point, "id": ids[access_point["name"]]} for access_point in item["access_points"]],
     }
     write(directory / "efs.json", json.dumps(config, indent=2) + "\n")
     write(directory / "server.pem", (lab.state / "tls/server.pem").read_bytes(), 0o600)
@@ -100,18 +100,18 @@ def file_system(lab: Lab, item: FileSystem, record: Record, image: str) -> tuple
     return identity, addresses
 
 
-def server(lab: Lab, one: Server, image: str, disk: str) -> bool:
+def server(lab: Lab, item: Server, image: str, disk: str) -> bool:
     """One web server; returns whether it had to be made or started."""
     arguments = [
-        *on_network(lab, one.address, one.name), "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun",
+        *on_network(lab, item.address, item.name), "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun",
         "--tmpfs", "/ram:exec,size=700m", "--env", f"LAB_MEMORY={MEMORY}", "--stop-timeout", "60",
-        "--volume", f"{disk}:/disk/server.img:ro", "--volume", f"{lab.state / 'seed' / one.name}:/seed:ro",
+        "--volume", f"{disk}:/disk/server.img:ro", "--volume", f"{lab.state / 'seed' / item.name}:/seed:ro",
     ]  # fmt: skip
-    return engine.ensure_container(one.container, arguments, image)
+    return engine.ensure_container(item.container, arguments, image)
 
 
 def _claim(port: int) -> None:
-    """Say in words that a port of this machine is taken; Docker says it in many lines."""
+    """Fail with one sentence when a port of this machine is in use; Docker prints many lines."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -125,8 +125,8 @@ def _claim(port: int) -> None:
 def balancer(lab: Lab, image: str) -> None:
     """The load balancer: HAProxy, which lab.balancer keeps in step with the target group."""
     name = f"{lab.prefix}-alb"
-    there = engine.inspect("container", name).get(name)
-    if not (there and there["State"]["Running"]):
+    container = engine.inspect("container", name).get(name)
+    if not (container and container["State"]["Running"]):
         _claim(lab.site_port)
     if not (lab.alb / "haproxy.cfg").exists():
         write(lab.alb / "haproxy.cfg", configuration(Group()))
@@ -139,25 +139,25 @@ def balancer(lab: Lab, image: str) -> None:
     engine.ensure_container(name, arguments, image, ["-W", "-f", "/alb/haproxy.cfg"])
 
 
-def ssh(lab: Lab, one: Server) -> list[str]:
+def ssh(lab: Lab, item: Server) -> list[str]:
     """The command that runs a command on a server: append it."""
     return [
         "ssh", "-i", str(lab.state / "ssh/id_ed25519"), "-o", f"UserKnownHostsFile={lab.state / 'ssh/known_hosts'}",
         "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
-        "-o", "ConnectTimeout=10", f"{USER}@{one.address}",
+        "-o", "ConnectTimeout=10", f"{USER}@{item.address}",
     ]  # fmt: skip
 
 
-def _console(one: Server) -> str:
+def _console(item: Server) -> str:
     done = subprocess.run(
-        ["docker", "logs", "--tail", "40", one.container], capture_output=True, text=True, check=False
+        ["docker", "logs", "--tail", "40", item.container], capture_output=True, text=True, check=False
     )
     return done.stdout + done.stderr
 
 
-def _answers(lab: Lab, one: Server) -> bool:
+def _responds(lab: Lab, item: Server) -> bool:
     """Whether a command gets through by SSH; ssh's own limit ends with the connection, and a frozen guest keeps that."""
-    argv = [*ssh(lab, one), "-o", "BatchMode=yes", "true"]
+    argv = [*ssh(lab, item), "-o", "BatchMode=yes", "true"]
     try:
         done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=20)
     except subprocess.TimeoutExpired:
@@ -170,29 +170,31 @@ def wait_for_servers(lab: Lab, servers: list[Server]) -> None:
     begin = time.monotonic()
     waiting = list(servers)
     while waiting:
-        for one in list(waiting):
-            if _answers(lab, one):
-                waiting.remove(one)
+        for item in list(waiting):
+            if _responds(lab, item):
+                waiting.remove(item)
                 continue
-            state = engine.inspect("container", one.container)[one.container]["State"]
+            state = engine.inspect("container", item.container)[item.container]["State"]
             late = time.monotonic() - begin > BOOT_TIMEOUT
             if late or not state["Running"]:
-                print(_console(one))
+                print(_console(item))
                 what = f"does not answer on SSH after {BOOT_TIMEOUT} s" if late else "died while it booted"
-                raise LabError(f"{one.name} {what}; its console is above: try again, or `make lab-down` and `make lab`")
+                raise LabError(
+                    f"{item.name} {what}; its console is above: try again, or `make lab-down` and `make lab`"
+                )
         time.sleep(0.5 if waiting else 0)
 
 
 def servers(lab: Lab, wanted: Wanted, image: str) -> list[Server]:
     """The web servers, as many as wanted; surplus ones are removed."""
     all_of_them = [lab.server(number + 1) for number in range(wanted.hosts)]
-    keep = {one.container for one in all_of_them}
+    keep = {item.container for item in all_of_them}
     for name in engine.named("container", f"{lab.prefix}-web-", f"samefiles.lab={lab.name}"):
         if name not in keep:
             engine.docker("rm", "--force", "--volumes", name)
             say(f"removed {name}")
     disk = str(images.disk(image))
-    started = [one.name for one in all_of_them if server(lab, one, image, disk)]
+    started = [item.name for item in all_of_them if server(lab, item, image, disk)]
     with step(f"booting {', '.join(started)}" if started else "asking the servers"):
         wait_for_servers(lab, all_of_them)
     return all_of_them
@@ -206,9 +208,9 @@ def remove(lab: Lab) -> list[str]:
     if containers:
         engine.docker("rm", "--force", "--volumes", *containers)
         gone += containers
-    for kind in ("network", "volume"):
-        names = engine.named(kind, lab.prefix, mark)
+    for object_type in ("network", "volume"):
+        names = engine.named(object_type, lab.prefix, mark)
         if names:
-            engine.docker(kind, "rm", *names)
+            engine.docker(object_type, "rm", *names)
             gone += names
     return gone
