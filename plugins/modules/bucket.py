@@ -174,7 +174,7 @@ def run(options: dict[str, Any], check: bool) -> dict[str, Any]:
     browser = options["browser_endpoint_url"] or ""
     if browser:
         spec.for_browsers(browser, options["bucket"], "")
-    bucket, where = apply.login(options)
+    bucket, where = apply.connect(options)
     wanted = spec.wish({**options, "region": where.region}, apply.partition(where.region))
     before = bucket.read()
     steps = plan.plan(wanted, before)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from .._s3 import session
-from .._s3.endpoint import Keys, Where
-from .._s3.errors import LoginError
+from .._s3.endpoint import Endpoint, Keys
+from .._s3.errors import SessionError
 from . import plan
 from .spec import SWITCHES, BucketError, State, Wanted
 from .steps import (
@@ -297,7 +297,7 @@ def partition(region: str) -> str:
         return "aws"
 
 
-def client(options: dict[str, Any], where: Where, keys: Callable[[], Keys]) -> Any:
+def client(options: dict[str, Any], where: Endpoint, keys: Callable[[], Keys]) -> Any:
     """A client of botocore for the place that a login found."""
     import botocore.config
     import botocore.session
@@ -324,7 +324,7 @@ def client(options: dict[str, Any], where: Where, keys: Callable[[], Keys]) -> A
     )
 
 
-def login(options: dict[str, Any]) -> tuple[BucketSettings, Where]:
+def connect(options: dict[str, Any]) -> tuple[BucketSettings, Endpoint]:
     """The bucket that the options name, in the region where it is. Raises BucketError."""
     try:
         import botocore.exceptions
@@ -334,14 +334,14 @@ def login(options: dict[str, Any]) -> tuple[BucketSettings, Where]:
     given = dict(options)
     try:
         for _turn in range(2):
-            where, keys = session.login(given["bucket"], given)
+            where, keys = session.resolve(given["bucket"], given)
             made = client(given, where, keys)
             region = _region(made, given["bucket"])
             if not region or region == where.region or options.get("endpoint_url"):
                 break
             given["region"] = region
         return BucketSettings(made, given["bucket"]), where
-    except LoginError as fault:
+    except SessionError as fault:
         raise BucketError(str(fault)) from fault
     except (botocore.exceptions.BotoCoreError, OSError) as fault:
         raise BucketError(f"bucket {options['bucket']}: {' '.join(str(fault).split())}") from fault

@@ -8,8 +8,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from .._s3.endpoint import Where, by_url
-from .._s3.errors import WhereError
+from .._s3.endpoint import Endpoint, by_url
+from .._s3.errors import EndpointError
 from . import policy
 
 SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -251,11 +251,11 @@ def open_prefix(bucket: str, state: State) -> str:
     return ""
 
 
-def for_browsers(endpoint: str, bucket: str, region: str) -> Where:
+def for_browsers(endpoint: str, bucket: str, region: str) -> Endpoint:
     """Where tickets and links lead browsers to, as gallery finds it. Raises BucketError for what is no endpoint."""
     try:
         return by_url(endpoint, bucket, region)
-    except WhereError as fault:
+    except EndpointError as fault:
         raise BucketError(f"browser_{fault}") from fault
 
 

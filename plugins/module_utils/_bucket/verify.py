@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from typing import NamedTuple
 
-from .._s3.endpoint import Where
+from .._s3.endpoint import Endpoint
 from . import spec
 from .apply import BucketSettings
 from .spec import BucketError, Wanted
@@ -53,7 +53,7 @@ def checks(wanted: Wanted, run: str) -> tuple[list[str], list[Check]]:
 class Anybody:
     """Asks without credentials."""
 
-    def __init__(self, where: Where, browser: str):
+    def __init__(self, where: Endpoint, browser: str):
         found = [where]
         if browser:
             found.append(spec.for_browsers(browser, where.bucket, where.region))
@@ -118,7 +118,9 @@ def _clean(bucket: BucketSettings, keys: list[str]) -> None:
             bucket.ask("delete_object", Key=item["Key"], VersionId=item["VersionId"])
 
 
-def prove(bucket: BucketSettings, where: Where, wanted: Wanted, browser: str = "", wait: float = TIMEOUT) -> list[str]:
+def prove(
+    bucket: BucketSettings, where: Endpoint, wanted: Wanted, browser: str = "", wait: float = TIMEOUT
+) -> list[str]:
     """Make probe objects, ask for them without credentials, remove them; what holds, in words. Raises BucketError."""
     run = secrets.token_hex(8)
     keys, asked = checks(wanted, run)

@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from .._s3 import endpoint
 from .._s3.connection import basic
-from .._s3.errors import WhereError
+from .._s3.errors import EndpointError
 
 _POLL = 0.05  # seconds between two attempts to read
 _PAGES = 10  # of the list, each of 200 files: newer ones than the proof's may come while it runs
@@ -96,7 +96,7 @@ def _send_to_s3(
     parts = urllib.parse.urlsplit(url)
     try:
         proxy = endpoint.proxy_of(parts.scheme == "https", parts.hostname or "", dict(os.environ))
-    except WhereError as fault:
+    except EndpointError as fault:
         raise Refused(str(fault)) from fault
     return _send(url, method, body, head, site.get("ca_file") or "", seconds, told, proxy)
 

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Protocol
 
-from .endpoint import Where
+from .endpoint import Endpoint
 from .errors import Untrusted
 
 _HEAD_LIMIT = 256 * 1024  # bytes of an answer's headers; S3's are below 16 KiB
@@ -57,18 +57,18 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
 
-def context(where: Where) -> ssl.SSLContext | None:
+def context(endpoint: Endpoint) -> ssl.SSLContext | None:
     """How the server is judged: by the system's certificates, or by those of ca_file."""
-    if not where.secure:
+    if not endpoint.secure:
         return None
     try:
-        made = ssl.create_default_context(cafile=where.ca_file)
+        made = ssl.create_default_context(cafile=endpoint.ca_file)
     except (OSError, ssl.SSLError) as fault:
         raise Untrusted(
-            f"aws_ca_bundle {where.ca_file!r} cannot be read ({fault}): give a file in PEM format"
+            f"aws_ca_bundle {endpoint.ca_file!r} cannot be read ({fault}): give a file in PEM format"
         ) from fault
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not where.verify:
+    if not endpoint.verify:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     return made
@@ -79,9 +79,9 @@ def basic(credentials: str) -> str:
     return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
-def _tunnel(plain: socket.socket, where: Where, proxy: tuple[str, int, str | None]) -> None:
+def _tunnel(plain: socket.socket, endpoint: Endpoint, proxy: tuple[str, int, str | None]) -> None:
     """Have the proxy connect to the host."""
-    target = f"[{where.name}]:{where.port}" if ":" in where.name else f"{where.name}:{where.port}"
+    target = f"[{endpoint.name}]:{endpoint.port}" if ":" in endpoint.name else f"{endpoint.name}:{endpoint.port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy[2]:
         lines.append(f"Proxy-Authorization: {basic(proxy[2])}")
@@ -97,7 +97,7 @@ def _tunnel(plain: socket.socket, where: Where, proxy: tuple[str, int, str | Non
         raise Broken(f"the proxy {proxy[0]}:{proxy[1]} refused: {status}", sent=False)
 
 
-def _keep_away(plain: socket.socket) -> None:
+def _set_options(plain: socket.socket) -> None:
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
@@ -105,8 +105,8 @@ def _keep_away(plain: socket.socket) -> None:
 class Connection:
     """One connection; made when it is first needed, and again when it broke. seconds: for each wait on the network."""
 
-    def __init__(self, where: Where, secure: ssl.SSLContext | None, seconds: float):
-        self._where, self._secure, self._seconds = where, secure, seconds
+    def __init__(self, endpoint: Endpoint, secure: ssl.SSLContext | None, seconds: float):
+        self._endpoint, self._secure, self._seconds = endpoint, secure, seconds
         self._socket: socket.socket = None  # type: ignore[assignment]  # None while closed: no check in each send and receive
         self._opening: socket.socket | None = None  # on the way to be that
         self._rest = b""
@@ -127,29 +127,29 @@ class Connection:
     def cut(self, seconds: float) -> None:
         """Have what waits on it fail, in whatever thread; what comes later may wait so long."""
         self._seconds = seconds
-        for held in filter(None, (self._opening, self._socket)):
+        for open_socket in filter(None, (self._opening, self._socket)):
             with contextlib.suppress(OSError):
                 # not TLS's own, after which another thread would read on in clear
-                socket.socket.shutdown(held, socket.SHUT_RDWR)
+                socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
     def _open(self) -> None:
-        where = self._where
-        place = where.proxy[:2] if where.proxy else (where.name, where.port)
+        endpoint = self._endpoint
+        place = endpoint.proxy[:2] if endpoint.proxy else (endpoint.name, endpoint.port)
         plain = None
         try:
             plain = self._opening = socket.create_connection(place, self._seconds)
-            _keep_away(plain)
-            if where.proxy and where.secure:
-                _tunnel(plain, where, where.proxy)
+            _set_options(plain)
+            if endpoint.proxy and endpoint.secure:
+                _tunnel(plain, endpoint, endpoint.proxy)
             if self._secure:
                 wrap = self._secure.wrap_socket
-                plain = self._opening = wrap(plain, server_hostname=where.name, do_handshake_on_connect=False)
+                plain = self._opening = wrap(plain, server_hostname=endpoint.name, do_handshake_on_connect=False)
                 plain.do_handshake()
         except ssl.SSLCertVerificationError as fault:
             if plain is not None:
                 plain.close()
             raise Untrusted(
-                f"the certificate of {where.name} does not hold ({fault.verify_message}): give its CA as aws_ca_bundle"
+                f"the certificate of {endpoint.name} does not hold ({fault.verify_message}): give its CA as aws_ca_bundle"
             ) from fault
         except (OSError, Broken) as fault:
             if plain is not None:
@@ -280,12 +280,12 @@ class Connection:
     def _exactly(self, length: int) -> bytes | bytearray:
         if not 0 <= length <= _BODY_LIMIT:
             raise Broken(f"the server announces an answer of {length} bytes")
-        there = len(self._rest)
+        received = len(self._rest)
         body: bytes | bytearray
-        if there == length:
+        if received == length:
             body, self._rest = self._rest, b""
             return body
-        if there > length:
+        if received > length:
             body, self._rest = self._rest[:length], self._rest[length:]
             return body
         self._until += length / _SLOWEST
@@ -295,15 +295,15 @@ class Connection:
         return body
 
     def _fill(self, view: memoryview) -> None:
-        length, there = len(view), min(len(self._rest), len(view))
-        view[:there] = self._rest[:there]
-        self._rest = self._rest[there:]
-        while there < length:
+        length, filled = len(view), min(len(self._rest), len(view))
+        view[:filled] = self._rest[:filled]
+        self._rest = self._rest[filled:]
+        while filled < length:
             self._in_time()
-            count = self._socket.recv_into(view[there:], min(length - there, 1 << 20))
+            count = self._socket.recv_into(view[filled:], min(length - filled, 1 << 20))
             if not count:
-                raise Broken(f"the answer ended after {there} of its {length} bytes")
-            there += count
+                raise Broken(f"the answer ended after {filled} of its {length} bytes")
+            filled += count
 
     def _pour(self, into: Receiver, length: int) -> None:
         """Hand a body on block by block: what is hashed and written while the processor's cache holds it costs less (make bench-s3)."""
@@ -352,9 +352,9 @@ def _words(fault: Exception) -> str:
 class Pool:
     """Connections, each for one thread; one that sends ahead has several, by number."""
 
-    def __init__(self, where: Where, seconds: float):
-        self._where, self._seconds = where, seconds
-        self._secure = context(where)
+    def __init__(self, endpoint: Endpoint, seconds: float):
+        self._endpoint, self._seconds = endpoint, seconds
+        self._secure = context(endpoint)
         self._local = threading.local()
         self._all: list[Connection] = []
 
@@ -363,7 +363,7 @@ class Pool:
         try:
             return self._local.own[number]
         except (AttributeError, KeyError):
-            made = Connection(self._where, self._secure, self._seconds)
+            made = Connection(self._endpoint, self._secure, self._seconds)
             self._local.__dict__.setdefault("own", {})[number] = made
             self._all.append(made)
             return made

@@ -9,7 +9,7 @@ import re
 import urllib.parse
 from typing import Any, NamedTuple
 
-from .errors import WhereError
+from .errors import EndpointError
 
 # letters, digits, dots and hyphens, as Amazon's naming rules have it; other S3 servers keep to them
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -29,8 +29,8 @@ class Keys(NamedTuple):
         return "Keys(...)"
 
 
-class Where(NamedTuple):
-    """A bucket's place on the network. virtual: the bucket is part of the host name, not of the path."""
+class Endpoint(NamedTuple):
+    """The endpoint of a bucket. virtual: the bucket is part of the host name, not of the path."""
 
     secure: bool
     host: str  # without the bucket
@@ -49,7 +49,7 @@ class Where(NamedTuple):
 
     @property
     def header(self) -> str:
-        """The header Host: the port is told where it is not the scheme's own."""
+        """The header Host: with the port where it is not the scheme's own."""
         usual = self.port == (443 if self.secure else 80)
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if usual else f"{name}:{self.port}"
@@ -69,23 +69,23 @@ def is_address(host: str) -> bool:
     return True
 
 
-def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest: Any) -> Where:
-    """The place of a bucket at an endpoint.
+def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest: Any) -> Endpoint:
+    """The endpoint of a bucket.
 
     style: path, virtual or auto, which is virtual where a certificate can hold for it: not for addresses, localhost and
-    bucket names with a dot. Raises WhereError when the URL has more than scheme, host and port.
+    bucket names with a dot. Raises EndpointError when the URL has more than scheme, host and port.
     """
     try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port
+        parsed = urllib.parse.urlsplit(url)
+        host, port = parsed.hostname, parsed.port
     except ValueError:  # brackets that are not closed, or a port that is none
-        raise WhereError(f"endpoint_url has a host or a port that is none, got {_bare(url)!r}") from None
-    if parts.scheme not in ("http", "https") or not host or port == 0 or parts.path.strip("/") or parts.query:
-        raise WhereError(f"endpoint_url must be http:// or https://, a host and perhaps a port, got {_bare(url)!r}")
-    port = port or (443 if parts.scheme == "https" else 80)
+        raise EndpointError(f"endpoint_url has a host or a port that is none, got {_bare(url)!r}") from None
+    if parsed.scheme not in ("http", "https") or not host or port == 0 or parsed.path.strip("/") or parsed.query:
+        raise EndpointError(f"endpoint_url must be http:// or https://, a host and perhaps a port, got {_bare(url)!r}")
+    port = port or (443 if parsed.scheme == "https" else 80)
     plain = is_address(host) or host == "localhost" or "." in bucket or "." not in host
     virtual = style == "virtual" or (style == "auto" and not plain)
-    return Where(parts.scheme == "https", host, port, bucket, region, virtual, **rest)
+    return Endpoint(parsed.scheme == "https", host, port, bucket, region, virtual, **rest)
 
 
 def _bare(url: str) -> str:
@@ -104,21 +104,21 @@ def bucket_fault(name: str) -> str:
 
 def proxy_of(secure: bool, host: str, environment: dict) -> tuple[str, int, str | None] | None:
     """The proxy that the environment names for a host, None for none: HTTPS_PROXY, HTTP_PROXY (lower case too), NO_PROXY."""
-    names = ("https_proxy", "HTTPS_PROXY") if secure else ("http_proxy",)  # HTTP_PROXY in CGI is a visitor's word
+    names = ("https_proxy", "HTTPS_PROXY") if secure else ("http_proxy",)  # in CGI a visitor can set HTTP_PROXY
     url = next((environment[name] for name in names if environment.get(name)), "")
     if not url or _spared(host, environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
         return None
     wrong = f"{names[0]} must be http://, a host and a port, got {_bare(url)!r}"
     try:
-        parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
-        proxy, port = parts.hostname, parts.port
+        parsed = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
+        proxy, port = parsed.hostname, parsed.port
     except ValueError:
-        raise WhereError(wrong) from None
-    if not proxy or port == 0 or parts.scheme not in ("", "http"):
-        raise WhereError(wrong)
+        raise EndpointError(wrong) from None
+    if not proxy or port == 0 or parsed.scheme not in ("", "http"):
+        raise EndpointError(wrong)
     credentials = None
-    if parts.username is not None:
-        credentials = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+    if parsed.username is not None:
+        credentials = f"{urllib.parse.unquote(parsed.username)}:{urllib.parse.unquote(parsed.password or '')}"
     return proxy, port or 80, credentials
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 # by the code that S3 gives
 WAY_OUT = {
     "AccessDenied": "allow it to the role or user that runs this",
-    "NoSuchBucket": "create it, or mend the name",
+    "NoSuchBucket": "create it, or fix the name",
     "InvalidAccessKeyId": "check the access key",
     "SignatureDoesNotMatch": "check the secret key",
     "ExpiredToken": "give credentials that are still valid",
@@ -17,12 +17,12 @@ WAY_OUT = {
 
 
 class S3Error(Exception):
-    """A request that failed for good, as one sentence. away: whichever key is asked for, it would fail so; again: tried before.
+    """A request that failed for good, as one sentence. unavailable: every other key would fail alike; again: tried before.
 
     brief is the sentence for strangers: without what others said, which may name accounts, roles and hosts.
     """
 
-    away, again = False, False
+    unavailable, again = False, False
 
     def __init__(self, text: str, code: str = "", status: int = 0, brief: str = ""):
         super().__init__(text)
@@ -40,7 +40,7 @@ class Denied(S3Error):
 class Expired(Denied):
     """The credentials cannot be renewed."""
 
-    away = True
+    unavailable = True
 
     @classmethod
     def by(cls, fault: Exception) -> Expired:
@@ -49,22 +49,22 @@ class Expired(Denied):
         return cls(f"{brief}: {' '.join(str(fault).split())}", brief=brief)
 
 
-class Away(S3Error):
-    """The server does not answer, or not so that it can be trusted."""
+class Unreachable(S3Error):
+    """The server does not answer, or its answer cannot be trusted."""
 
-    away = True
-
-
-class Torn(S3Error):
-    """The bytes that arrived are not those of the object."""
+    unavailable = True
 
 
-class WhereError(Exception):
-    """A place that cannot be, as one sentence."""
+class ContentMismatch(S3Error):
+    """The bytes that arrived are not those of the object: their number, their range or their checksum differs."""
 
 
-class LoginError(Exception):
-    """No credentials, no region or no such place, as one sentence."""
+class EndpointError(Exception):
+    """An endpoint or a proxy that is not valid, as one sentence."""
+
+
+class SessionError(Exception):
+    """No credentials, no region or no such endpoint, as one sentence."""
 
 
 class Untrusted(Exception):
@@ -72,4 +72,4 @@ class Untrusted(Exception):
 
 
 class Malformed(Exception):
-    """An answer that is not what S3 would say."""
+    """An answer that S3 does not give."""

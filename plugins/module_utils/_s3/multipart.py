@@ -14,43 +14,43 @@ from .objects import Bucket, condition, stored
 from .responses import Stored
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-MOST_PARTS = 10_000
-LEAST_PART = 5 << 20
+MAX_PART_COUNT = 10_000
+MIN_PART_SIZE = 5 << 20
 LARGEST_COPY = 5 << 30
 LARGEST = 5 << 40
 
 
 class Part(NamedTuple):
-    """A part that is stored: its ETag, and what the end of the upload says of it."""
+    """A part that is stored: its ETag, and its element in the request that completes the upload."""
 
     etag: str
-    told: str
+    xml: str
 
 
 def part_size(size: int, wanted: int) -> int:
     """Bytes of each part of a large object: as wanted, larger where 10,000 of them would not do."""
-    least = -(-size // MOST_PARTS)
-    return max(wanted, LEAST_PART, -(-least // (1 << 20)) * (1 << 20) if least > wanted else 0)
+    least = -(-size // MAX_PART_COUNT)
+    return max(wanted, MIN_PART_SIZE, -(-least // (1 << 20)) * (1 << 20) if least > wanted else 0)
 
 
-def parts_etag(parts: list[Part]) -> str:
+def multipart_etag(uploaded: list[Part]) -> str:
     """The ETag of an object in parts, made from those of its parts; "" when they are no MD5s."""
     try:
-        whole = b"".join(bytes.fromhex(part.etag) for part in parts)
+        whole = b"".join(bytes.fromhex(part.etag) for part in uploaded)
     except ValueError:
         return ""
-    return f"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{len(parts)}"
+    return f"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{len(uploaded)}"
 
 
 def part_sizes(bucket: Bucket, key: str, etag: str, size: int, count: int) -> list[int]:
-    """The sizes of the parts of an object with this ETag, [] when S3 does not tell them; a request for each. Raises Changed."""
+    """The sizes of the parts of an object with this ETag, [] when S3 does not report them; a request for each. Raises Changed."""
     sizes: list[int] = []
     try:
-        while len(sizes) < count <= MOST_PARTS and sum(sizes) <= size:
-            about = bucket.head(key, len(sizes) + 1)
-            if about is None or about.etag != etag:
+        while len(sizes) < count <= MAX_PART_COUNT and sum(sizes) <= size:
+            part = bucket.head(key, len(sizes) + 1)
+            if part is None or part.etag != etag:
                 raise Changed(f"HEAD {bucket.shown(key)}: it was replaced while this ran", "PreconditionFailed", 412)
-            sizes.append(about.size)
+            sizes.append(part.size)
     except S3Error as fault:
         if fault.status not in (400, 416, 501):  # of a server that knows no parts, or not by such numbers
             raise
@@ -66,36 +66,36 @@ class Upload:
     @classmethod
     def begin(cls, bucket: Bucket, key: str, headers: dict[str, str]) -> Upload:
         """Begin one. Raises S3Error."""
-        sums = {}
+        checksum_headers = {}
         if bucket.checksum == "sha256" or bucket.needs_sha256(headers):
-            sums = {"x-amz-checksum-algorithm": "SHA256"}
+            checksum_headers = {"x-amz-checksum-algorithm": "SHA256"}
         elif bucket.checksum in ("auto", "crc32"):
-            sums = {"x-amz-checksum-algorithm": "CRC32"}
-        answer = bucket.ask("BEGIN", "POST", key, {"uploads": ""}, {**headers, **sums}, b"")
-        found = responses.field(bytes(answer.body).decode("utf-8", "replace"), "UploadId")
-        if not found:
+            checksum_headers = {"x-amz-checksum-algorithm": "CRC32"}
+        answer = bucket.ask("BEGIN", "POST", key, {"uploads": ""}, {**headers, **checksum_headers}, b"")
+        upload_id = responses.field(bytes(answer.body).decode("utf-8", "replace"), "UploadId")
+        if not upload_id:
             raise S3Error(f"BEGIN {bucket.shown(key)}: S3 gave no id for the upload")
-        made = cls(bucket, key, found, headers)
+        made = cls(bucket, key, upload_id, headers)
         # KMS by the bucket's default
-        if bucket.checksum in ("auto", "md5") and "SHA256" not in sums.values() and is_kms(answer.headers):
+        if bucket.checksum in ("auto", "md5") and "SHA256" not in checksum_headers.values() and is_kms(answer.headers):
             made.abort()
             return cls.begin(bucket, key, headers)
         return made
 
     def put(self, number: int, body: bytes | memoryview) -> Part:
         """Store one part."""
-        sums = self._bucket.sums(body, None, self._headers)
-        answer = self._bucket.ask("PART", "PUT", self.key, self._query(number), sums, body)
-        told = f"<ETag>{responses.escape(answer.headers.get('etag', ''))}</ETag>"
+        checksum_headers = self._bucket.checksum_headers(body, None, self._headers)
+        answer = self._bucket.ask("PART", "PUT", self.key, self._query(number), checksum_headers, body)
+        xml = f"<ETag>{responses.escape(answer.headers.get('etag', ''))}</ETag>"
         for name, tag in (("x-amz-checksum-crc32", "ChecksumCRC32"), ("x-amz-checksum-sha256", "ChecksumSHA256")):
-            if name in sums:
-                told += f"<{tag}>{sums[name]}</{tag}>"
-        return self._part(number, answer.headers.get("etag", ""), told)
+            if name in checksum_headers:
+                xml += f"<{tag}>{checksum_headers[name]}</{tag}>"
+        return self._part(number, answer.headers.get("etag", ""), xml)
 
     def copy(self, number: int, etag: str, start: int, end: int) -> Part:
         """Store one part out of the object itself, while it has this ETag."""
         sent = {
-            "x-amz-copy-source": f"/{self._bucket.where.bucket}/{sigv4.quote(self.key)}",
+            "x-amz-copy-source": f"/{self._bucket.endpoint.bucket}/{sigv4.quote(self.key)}",
             "x-amz-copy-source-if-match": f'"{etag}"', "x-amz-copy-source-range": f"bytes={start}-{end - 1}",
         }  # fmt: skip
         answer = self._bucket.ask("COPY", "PUT", self.key, self._query(number), sent)
@@ -103,33 +103,33 @@ class Upload:
         if "CopyPartResult" not in text:
             raise S3Error(f"COPY {self._bucket.shown(self.key)}: S3 does not say what became of a part: run it again")
         fields = {tag: responses.field(text, tag) for tag in ("ETag", "ChecksumCRC32", "ChecksumSHA256")}
-        told = "".join(f"<{tag}>{responses.escape(value)}</{tag}>" for tag, value in fields.items() if value)
-        return self._part(number, fields["ETag"], told)
+        xml = "".join(f"<{tag}>{responses.escape(value)}</{tag}>" for tag, value in fields.items() if value)
+        return self._part(number, fields["ETag"], xml)
 
     def _query(self, number: int) -> dict[str, str]:
         return {"partNumber": str(number), "uploadId": self.name}
 
     @staticmethod
-    def _part(number: int, etag: str, told: str) -> Part:
-        return Part(responses.bare(etag), f"<Part><PartNumber>{number}</PartNumber>{told}</Part>")
+    def _part(number: int, etag: str, xml: str) -> Part:
+        return Part(responses.bare(etag), f"<Part><PartNumber>{number}</PartNumber>{xml}</Part>")
 
-    def finish(self, parts: list[Part], expect: str | None) -> Stored:
-        """End it. Raises Changed when what is there is not what was expected."""
-        told = "".join(part.told for part in parts)
-        body = f"<CompleteMultipartUpload>{told}</CompleteMultipartUpload>".encode()
+    def finish(self, uploaded: list[Part], expect: str | None) -> Stored:
+        """Complete it. Raises Changed when the object is not the expected one."""
+        xml = "".join(part.xml for part in uploaded)
+        body = f"<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>".encode()
         try:
             answer = self._bucket.ask("FINISH", "POST", self.key, {"uploadId": self.name}, condition(expect), body)
         except S3Error as fault:
-            # the first try may have been carried out, and only its answer lost; either may be said within a 200
+            # the first try may have been carried out, and only its answer lost; either may be reported within a 200
             gone = fault.status == 404 or fault.code == "NoSuchUpload"
-            there = self._bucket.head(self.key) if gone or isinstance(fault, Changed) else None
-            if there is None or there.etag != parts_etag(parts):
+            current = self._bucket.head(self.key) if gone or isinstance(fault, Changed) else None
+            if current is None or current.etag != multipart_etag(uploaded):
                 raise
-            return Stored(there.etag, there.date)
+            return Stored(current.etag, current.date)
         text = bytes(answer.body).decode("utf-8", "replace")
         if "CompleteMultipartUploadResult" not in text:
-            there = self._bucket.head(self.key)
-            if there is None or there.etag != parts_etag(parts):
+            current = self._bucket.head(self.key)
+            if current is None or current.etag != multipart_etag(uploaded):
                 raise S3Error(f"FINISH {self._bucket.shown(self.key)}: S3 does not say what became of it: run it again")
         return stored(answer, responses.bare(responses.field(text, "ETag")))
 

@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterator
 
 from . import connection, responses, retries, sigv4
-from .client import Begun, Requests, is_kms
-from .errors import Changed, Malformed, S3Error, Torn
+from .client import Client, InFlight, is_kms
+from .errors import Changed, ContentMismatch, Malformed, S3Error
 from .responses import Head, Listed, Stored
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not even as an entity (XML 1.0, production 2)
@@ -22,36 +22,36 @@ _Items = list[tuple[str, str]]  # keys and ETags
 _Failures = list[tuple[str, str, str]]  # key, code and message
 
 
-def _is_ours(there: Head, headers: dict[str, str], md5: str, sums: dict[str, str]) -> bool:
+def _is_ours(current: Head, headers: dict[str, str], md5: str, checksum_headers: dict[str, str]) -> bool:
     """Whether an object is what we sent: its bytes by its MD5 or the checksum that they travelled with, and its headers."""
-    same = there.etag == md5 or any(
-        sums.get(f"x-amz-checksum-{name}") == told for name, told in there.checksums.items()
+    same = current.etag == md5 or any(
+        checksum_headers.get(f"x-amz-checksum-{name}") == value for name, value in current.checksums.items()
     )
-    return same and _has_headers(there, headers)
+    return same and _has_headers(current, headers)
 
 
-def _has_headers(there: Head, headers: dict[str, str]) -> bool:
+def _has_headers(current: Head, headers: dict[str, str]) -> bool:
     """Whether an object has these headers and metadata, and no others."""
     content = {name: value for name, value in headers.items() if name in responses.CONTENT}
     metadata = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
-    return there.headers == content and there.metadata == metadata
+    return current.headers == content and current.metadata == metadata
 
 
 def condition(expect: str | None) -> dict[str, str]:
-    """'' = the object must not exist, an ETag = it must still have that one, None = whatever is there."""
+    """'' = the object must not exist, an ETag = it must still have that one, None = whatever it is."""
     if expect is None:
         return {}
     return {"if-match": f'"{expect}"'} if expect else {"if-none-match": "*"}
 
 
 def stored(answer: connection.Answer, etag: str = "") -> Stored:
-    """What an answer says of the object that a request stored; etag is for an answer that tells it within."""
+    """What an answer says of the object that a request stored; etag is for an answer that holds it in its body."""
     return Stored(
         etag or responses.bare(answer.headers.get("etag", "")), responses.when(answer.headers.get("date", ""))
     )
 
 
-class Bucket(Requests):
+class Bucket(Client):
     """A bucket, to be made like its requests; its methods may be called by several threads."""
 
     # reading
@@ -82,58 +82,58 @@ class Bucket(Requests):
             seen.add(token)
 
     def head(self, key: str, part: int = 0) -> Head | None:
-        """What is known of an object, None when it is not there; with a part's number, size is that part's."""
+        """What is known of an object, None when there is none; with a part's number, size is that part's."""
         query = {"partNumber": str(part)} if part else None
         answer = self.ask("HEAD", "HEAD", key, query, {"x-amz-checksum-mode": "ENABLED"}, fine=(404,))
         if answer.status == 404:
             return None
-        told = responses.head(answer.headers)
-        return told._replace(size=int(answer.headers.get("content-length", "0"))) if part else told
+        head = responses.head(answer.headers)
+        return head._replace(size=int(answer.headers.get("content-length", "0"))) if part else head
 
     @staticmethod
     def _span(etag: str, start: int | None, size: int) -> dict[str, str]:
         headers = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED"}
-        if start is not None:  # S3 tells the checksum of a whole object with the whole object alone
+        if start is not None:  # S3 gives the checksum of a whole object only with the whole object
             headers["range"] = f"bytes={start}-{start + size - 1}"
         return headers
 
-    def begin_get(self, key: str, etag: str, size: int, place: int) -> Begun:
+    def begin_get(self, key: str, etag: str, size: int, place: int) -> InFlight:
         """Send the request of get() for a whole object ahead, over one of this thread's connections, by number."""
-        skew, headers = self._learnt.skew, self._span(etag, None, size)
+        skew, headers = self._discovered.skew, self._span(etag, None, size)
         head = self._head("GET", key, "", headers, None, sigv4.EMPTY)
         self._connection(place).send(head)
-        return Begun(head, headers, skew, place)
+        return InFlight(head, headers, skew, place)
 
     def get(
-        self, key: str, etag: str, start: int | None, size: int, begun: Begun | None = None,
+        self, key: str, etag: str, start: int | None, size: int, in_flight: InFlight | None = None,
         into: connection.Receiver | None = None,
     ) -> connection.Answer:  # fmt: skip
         """Bytes of an object as long as it has this ETag, all of them where start is None.
 
-        Changed is raised when it has another one, Torn when some miss.
+        Changed is raised when it has another one, ContentMismatch when some are missing.
         """
-        headers = begun.headers if begun else self._span(etag, start, size)
-        answer = self.ask("GET", "GET", key, None, headers, fine=(206, 404), begun=begun, into=into)
+        headers = in_flight.headers if in_flight else self._span(etag, start, size)
+        answer = self.ask("GET", "GET", key, None, headers, fine=(206, 404), in_flight=in_flight, into=into)
         if answer.status == 404:
             raise Changed(f"GET {self.shown(key)}: it went while this ran", "NoSuchKey", 404)
         came = into.came if into else len(answer.body)
         if came != size:
-            raise Torn(f"GET {self.shown(key)}: {came} bytes came instead of {size}")
+            raise ContentMismatch(f"GET {self.shown(key)}: {came} bytes came instead of {size}")
         place = answer.headers.get("content-range", "")
         if place and not place.startswith(f"bytes {start or 0}-{(start or 0) + size - 1}/"):
-            raise Torn(f"GET {self.shown(key)}: {place} came, and not from byte {start}")
-        told = answer.headers.get("etag", etag)
-        if told != headers["if-match"] and responses.bare(told) != etag:
+            raise ContentMismatch(f"GET {self.shown(key)}: {place} came, and not from byte {start}")
+        received = answer.headers.get("etag", etag)
+        if received != headers["if-match"] and responses.bare(received) != etag:
             raise Changed(f"GET {self.shown(key)}: it was replaced while it was read", "PreconditionFailed", 412)
         return answer
 
     # writing
 
     def needs_sha256(self, headers: dict[str, str]) -> bool:
-        """Whether an object gets a SHA-256 because KMS encrypts it: an MD5 is kept in the ETag alone, and that is none there."""
+        """Whether an object gets a SHA-256 because KMS encrypts it: an MD5 is kept in the ETag alone, and with KMS the ETag is none."""
         return self.checksum in ("auto", "md5") and (self._kms or is_kms(headers))
 
-    def sums(self, body: bytes | memoryview, md5: bytes | None, headers: dict[str, str]) -> dict[str, str]:
+    def checksum_headers(self, body: bytes | memoryview, md5: bytes | None, headers: dict[str, str]) -> dict[str, str]:
         """The checksum that a body travels with."""
         how = "sha256" if self.needs_sha256(headers) else self.checksum
         if how == "auto":
@@ -149,18 +149,18 @@ class Bucket(Requests):
 
     def put(self, key: str, body: bytes, headers: dict[str, str], md5: bytes, expect: str | None) -> Stored:
         """Store an object whole. Raises Changed when what is there is not what was expected."""
-        sums = self.sums(body, md5, headers)
+        checksum_headers = self.checksum_headers(body, md5, headers)
         try:
-            answer = self.ask("PUT", "PUT", key, None, {**headers, **sums, **condition(expect)}, body)
+            answer = self.ask("PUT", "PUT", key, None, {**headers, **checksum_headers, **condition(expect)}, body)
         except Changed:
             # the first try may have been carried out, and only its answer lost
-            there = self.head(key)
-            if there is None or not _is_ours(there, headers, md5.hex(), sums):
+            current = self.head(key)
+            if current is None or not _is_ours(current, headers, md5.hex(), checksum_headers):
                 raise
-            return Stored(there.etag, there.date)
+            return Stored(current.etag, current.date)
         now = stored(answer)
-        if "content-md5" in sums and is_kms(answer.headers):
-            # KMS by the bucket's default: without a SHA-256 nobody could tell later what was stored
+        if "content-md5" in checksum_headers and is_kms(answer.headers):
+            # KMS by the bucket's default: without a SHA-256 nobody could later know what was stored
             return self.put(key, body, headers, md5, None if expect is None else now.etag or None)
         return now
 
@@ -174,7 +174,7 @@ class Bucket(Requests):
             items = [item for item in items if not _NO_XML.search(item[0])]
             return [
                 *(self.delete(items) if items else []),
-                *(told for key, etag in odd for told in self._delete_one(key, etag)),
+                *(failure for key, etag in odd for failure in self._delete_single(key, etag)),
             ]
         failed, began = self._delete_some(items), time.monotonic()
         for attempt in range(1, retries.DELETE_ATTEMPTS):
@@ -183,8 +183,8 @@ class Bucket(Requests):
             if not again or not self._waited(attempt + 1, 0.0, began):
                 break
             try:
-                failed = [told for told in failed if told[0] not in busy] + self._delete_some(again)
-            except S3Error:  # what is gone is told all the same
+                failed = [failure for failure in failed if failure[0] not in busy] + self._delete_some(again)
+            except S3Error:  # the failures of the first try are reported all the same
                 break
         return failed
 
@@ -200,26 +200,26 @@ class Bucket(Requests):
         try:
             return responses.failed_deletes(bytes(answer.body))
         except Malformed as fault:
-            raise S3Error(f"DELETE in {self.where.bucket}: {fault}") from fault
+            raise S3Error(f"DELETE in {self.endpoint.bucket}: {fault}") from fault
 
     def confirm(self, key: str, was: Stored, size: int, etag: str, sha256: bytes | None) -> None:
-        """Ask for an object that was just stored. Raises S3Error unless its size and what S3 keeps of its content are what was sent."""
-        there = self.head(key)
-        if there is None:
+        """Read the headers of an object that was just stored. Raises S3Error unless its size and what S3 keeps of its content are what was sent."""
+        current = self.head(key)
+        if current is None:
             raise S3Error(f"HEAD {self.shown(key)}: it is not there after it was stored: run it again")
-        told = there.checksums.get("sha256", "")
-        good = there.size == size and there.etag == was.etag
-        if sha256 is not None and told:
-            good = good and told == base64.b64encode(sha256).decode()
-        elif not (there.encryption or "").startswith("aws:kms"):
-            good = good and there.etag == etag
+        stored_sha256 = current.checksums.get("sha256", "")
+        good = current.size == size and current.etag == was.etag
+        if sha256 is not None and stored_sha256:
+            good = good and stored_sha256 == base64.b64encode(sha256).decode()
+        elif not (current.encryption or "").startswith("aws:kms"):
+            good = good and current.etag == etag
         if not good:
             raise S3Error(
-                f"HEAD {self.shown(key)}: {there.size} bytes with the ETag {there.etag} are there, and not the {size} bytes that were sent: "
+                f"HEAD {self.shown(key)}: {current.size} bytes with the ETag {current.etag} are there, and not the {size} bytes that were sent: "
                 "run it again"
             )
 
-    def _delete_one(self, key: str, etag: str) -> _Failures:
+    def _delete_single(self, key: str, etag: str) -> _Failures:
         try:
             self.ask("DELETE", "DELETE", key, None, {"if-match": f'"{etag}"'} if etag else {}, fine=(404,))
         except S3Error as fault:
@@ -231,7 +231,7 @@ class Bucket(Requests):
 
         conditional: also while it is stored, for S3 reads the source before; a server that says that it knows no such copies gets none.
         """
-        source = f"/{self.where.bucket}/{sigv4.quote(key)}"
+        source = f"/{self.endpoint.bucket}/{sigv4.quote(key)}"
         sent = {
             **headers, "x-amz-copy-source": source, "x-amz-copy-source-if-match": f'"{etag}"',
             "x-amz-metadata-directive": "REPLACE",
@@ -243,10 +243,10 @@ class Bucket(Requests):
             answer = self.ask("COPY", "PUT", key, None, {**sent, **condition(etag if conditional else None)})
         except Changed as fault:
             # the first try may have been carried out, and only its answer lost; one that met this at once was beaten
-            there = self.head(key) if fault.again else None
-            if there is None or not _has_headers(there, headers):
+            current = self.head(key) if fault.again else None
+            if current is None or not _has_headers(current, headers):
                 raise
-            return Stored(there.etag if there.etag == etag else "", there.date)
+            return Stored(current.etag if current.etag == etag else "", current.date)
         except S3Error as fault:
             if not conditional or fault.status != 501:
                 raise

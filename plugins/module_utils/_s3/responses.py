@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What S3 answers, as plain data: listings, heads, errors. Pure."""
+"""The answers of S3, as plain data: listings, heads, errors. Pure."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Listed(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One answer of ListObjectsV2; token leads to the next one, "" when this is the last."""
+    """One answer of ListObjectsV2; token gives the next one, "" when this is the last."""
 
     objects: list[Listed]
     token: str
 
 
 class Head(NamedTuple):
-    """What S3 tells of an object without its bytes. modified and date (the server's clock) are seconds since the epoch."""
+    """What S3 reports of an object without its bytes. modified and date (the server's clock) are seconds since the epoch."""
 
     size: int
     etag: str
@@ -48,7 +48,7 @@ class Head(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What S3 tells of an object that it has just stored."""
+    """What S3 reports of an object that it has just stored."""
 
     etag: str
     date: float
@@ -58,7 +58,7 @@ CONTENT = (
     "content-type", "content-encoding", "cache-control", "content-disposition", "content-language", "expires",
     "x-amz-website-redirect-location",
 )  # fmt: skip
-_SUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
+_CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
 # An entry of a listing. Its children come in any order, so each is looked for within the entry.
 _ENTRY = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
@@ -76,8 +76,8 @@ _USUAL = re.compile(
 
 def field(text: str, name: str) -> str:
     """The text of the first element of a name, "" when there is none."""
-    found = re.search(rf"<{name}>([^<]*)</{name}>", text)
-    return html.unescape(found.group(1)) if found else ""
+    match = re.search(rf"<{name}>([^<]*)</{name}>", text)
+    return html.unescape(match.group(1)) if match else ""
 
 
 def bare(etag: str) -> str:
@@ -91,16 +91,16 @@ def unquote(text: str) -> str:
 
 
 def _entries(text: str) -> list[tuple[str, str, str, str]]:
-    found = _USUAL.findall(text)
-    if len(found) == text.count("<Contents>"):
-        return [(key, size, etag, modified) for key, modified, etag, size in found]
-    told = []
+    rows = _USUAL.findall(text)
+    if len(rows) == text.count("<Contents>"):
+        return [(key, size, etag, modified) for key, modified, etag, size in rows]
+    entries = []
     for entry in _ENTRY.findall(text):
         key, size, etag, modified = (pattern.search(entry) for pattern in (_KEY, _SIZE, _ETAG, _TIME))
         if not (key and size and etag and modified):
             raise Malformed("an object in the listing has no key, size, ETag or time")
-        told.append((key[1], size[1], etag[1], modified[1]))
-    return told
+        entries.append((key[1], size[1], etag[1], modified[1]))
+    return entries
 
 
 def page(body: bytes) -> Page:
@@ -120,9 +120,9 @@ def page(body: bytes) -> Page:
         objects.append(Listed(key, int(size), bare(etag), times.setdefault(modified, modified)))
     if text.count("<Contents>") != len(objects):
         raise Malformed("the listing holds an object that cannot be read")
-    told = field(text, "KeyCount")
-    if told and int(told) != len(objects) + text.count("<CommonPrefixes>"):
-        raise Malformed(f"the listing says {told} objects and shows {len(objects)}")
+    count = field(text, "KeyCount")
+    if count and int(count) != len(objects) + text.count("<CommonPrefixes>"):
+        raise Malformed(f"the listing says {count} objects and shows {len(objects)}")
     more = field(text, "IsTruncated")
     if more not in ("true", "false"):
         raise Malformed("the listing does not say whether it goes on")
@@ -140,8 +140,8 @@ def when(text: str) -> float:
     try:
         if "T" in text and text.endswith("Z"):
             return float(calendar.timegm(tuple(int(part) for part in re.findall(r"\d+", text)[:6])))
-        parts = email.utils.parsedate_tz(text)
-        return float(email.utils.mktime_tz(parts)) if parts else 0.0
+        parsed = email.utils.parsedate_tz(text)
+        return float(email.utils.mktime_tz(parsed)) if parsed else 0.0
     except (ValueError, OverflowError):
         return 0.0
 
@@ -149,10 +149,10 @@ def when(text: str) -> float:
 def head(headers: dict[str, str]) -> Head:
     """Read the headers of an answer to HEAD or GET."""
     metadata = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
-    sums = {name: headers[f"x-amz-checksum-{name}"] for name in _SUMS if f"x-amz-checksum-{name}" in headers}
+    checksums = {name: headers[f"x-amz-checksum-{name}"] for name in _CHECKSUMS if f"x-amz-checksum-{name}" in headers}
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "0")
     content = {name: headers[name] for name in CONTENT if headers.get(name)}
-    # what was set as aws-chunked is about the way, not about the object
+    # what was set as aws-chunked is of the transfer, not of the object
     coding = ",".join(w for w in content.get("content-encoding", "").replace(" ", "").split(",") if w != "aws-chunked")
     content.pop("content-encoding", None)
     if coding:
@@ -163,7 +163,7 @@ def head(headers: dict[str, str]) -> Head:
         storage_class=headers.get("x-amz-storage-class") or "STANDARD",
         encryption=headers.get("x-amz-server-side-encryption"),
         kms_key=headers.get("x-amz-server-side-encryption-aws-kms-key-id"),
-        checksums=sums, checksum_type=headers.get("x-amz-checksum-type"),
+        checksums=checksums, checksum_type=headers.get("x-amz-checksum-type"),
     )  # fmt: skip
 
 

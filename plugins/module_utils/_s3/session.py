@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds out where a bucket is and with which credentials it is used; the only file that knows botocore.
+"""Finds the endpoint of a bucket and the credentials that it is used with; the only file that knows botocore.
 
 botocore is imported only where it is needed: its import costs more processor time than a sync of 10,000 unchanged files.
 """
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from . import endpoint as _s3_endpoint
-from .endpoint import Keys, Where
-from .errors import LoginError, WhereError
+from .endpoint import Endpoint, Keys
+from .errors import EndpointError, SessionError
 
 
 def missing(fault: ImportError) -> str:
@@ -25,12 +25,12 @@ def _session(profile: str | None) -> Any:
     try:
         import botocore.session
     except ImportError as fault:
-        raise LoginError(missing(fault)) from fault
+        raise SessionError(missing(fault)) from fault
     return botocore.session.Session(profile=profile)
 
 
-class _Found:
-    """Credentials that botocore found and renews: each call gives those of now."""
+class _Credentials:
+    """Credentials that botocore finds and renews: each call gives the current ones."""
 
     def __init__(self, credentials: Any, profile: str | None):
         self._credentials, self._profile = credentials, profile
@@ -49,21 +49,21 @@ class _Found:
     @property
     def end(self) -> float | None:
         """When they end, in seconds since the epoch; None when nobody says, as of keys that do not end."""
-        told = getattr(self._credentials, "_expiry_time", None)  # botocore has no public word for it
-        return told.timestamp() if told else None
+        expiry = getattr(self._credentials, "_expiry_time", None)  # botocore has no public name for it
+        return expiry.timestamp() if expiry else None
 
     def renew(self) -> None:
         """Ask the provider anew: the server no longer takes what it still thinks good."""
-        found = _session(self._profile).get_credentials()
-        if found is not None:
-            self._credentials = found
+        credentials = _session(self._profile).get_credentials()
+        if credentials is not None:
+            self._credentials = credentials
 
 
 def _given(options: dict) -> Keys | None:
     key, secret = options.get("access_key"), options.get("secret_key")
     if bool(key) != bool(secret):
-        there, missing = ("access_key", "secret_key") if key else ("secret_key", "access_key")
-        raise LoginError(f"{there} needs {missing}: give both, or neither and let botocore find credentials")
+        given, missing = ("access_key", "secret_key") if key else ("secret_key", "access_key")
+        raise SessionError(f"{given} needs {missing}: give both, or neither and let botocore find credentials")
     return Keys(key, secret, options.get("session_token") or None) if key and secret else None
 
 
@@ -82,17 +82,17 @@ def _keys(options: dict, session: Callable) -> Callable[[], Keys]:
     try:
         credentials = session().get_credentials()
     except Exception as fault:  # whatever a provider of botocore raises
-        raise LoginError(f"credentials cannot be had: {_bare(fault)}") from fault
+        raise SessionError(f"credentials cannot be had: {_bare(fault)}") from fault
     if credentials is None:
-        raise LoginError(
+        raise SessionError(
             "there are no credentials: give the host an instance role, or set AWS_PROFILE, or access_key and secret_key"
         )
-    found = _Found(credentials, options.get("profile"))
+    provider = _Credentials(credentials, options.get("profile"))
     try:
-        found()
+        provider()
     except Exception as fault:
-        raise LoginError(f"credentials cannot be had: {_bare(fault)}") from fault
-    return found
+        raise SessionError(f"credentials cannot be had: {_bare(fault)}") from fault
+    return provider
 
 
 def _bare(fault: Exception) -> str:
@@ -103,12 +103,12 @@ def _region(options: dict, session: Callable) -> str:
     given = options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if given:
         return given
-    found = session().get_config_variable("region") if not options.get("endpoint_url") or _configured() else None
-    if found:
-        return found
+    configured = session().get_config_variable("region") if not options.get("endpoint_url") or _configured() else None
+    if configured:
+        return configured
     if options.get("endpoint_url"):
-        return "us-east-1"  # other S3 servers take any; a bucket of Amazon tells its region and is followed
-    raise LoginError("there is no region: set region, or AWS_REGION")
+        return "us-east-1"  # other S3 servers take any; Amazon's answer names the bucket's region, which is then used
+    raise SessionError("there is no region: set region, or AWS_REGION")
 
 
 def _configured() -> bool:
@@ -150,12 +150,12 @@ def _amazon(options: dict, region: str, session: Callable) -> str:
     resolver = EndpointResolver(session().get_data("endpoints"))
     partition = resolver.get_partition_for_region(region)
     try:
-        found = resolver.construct_endpoint("s3", region, partition, **variants)
+        resolved = resolver.construct_endpoint("s3", region, partition, **variants)
     except Exception as fault:
-        raise LoginError(f"S3 of {region} has no such endpoint: {_bare(fault)}") from fault
-    if not found or not found.get("hostname"):
-        raise LoginError(f"region {region!r} is not known: mend it, or set endpoint_url")
-    return f"https://{found['hostname']}"
+        raise SessionError(f"S3 of {region} has no such endpoint: {_bare(fault)}") from fault
+    if not resolved or not resolved.get("hostname"):
+        raise SessionError(f"region {region!r} is not known: fix it, or set endpoint_url")
+    return f"https://{resolved['hostname']}"
 
 
 def _style(options: dict, session: Callable) -> str:
@@ -174,12 +174,12 @@ def _authorities(options: dict, session: Callable) -> str | None:
     return os.path.expanduser(given) if given else None
 
 
-def login(bucket: str, options: dict) -> tuple[Where, Callable[[], Keys]]:
-    """Where a bucket is, and a function that gives the credentials of now.
+def resolve(bucket: str, options: dict) -> tuple[Endpoint, Callable[[], Keys]]:
+    """The endpoint of a bucket, and a function that gives the current credentials.
 
     options: region, endpoint_url, profile, access_key, secret_key, session_token, aws_ca_bundle, validate_certs,
-    addressing_style (auto, path, virtual), use_fips_endpoint, use_dualstack_endpoint; what is not set is looked for where
-    botocore looks. Raises LoginError.
+    addressing_style (auto, path, virtual), use_fips_endpoint, use_dualstack_endpoint; what is not set is looked up where
+    botocore looks it up. Raises SessionError.
     """
     kept: list = []
 
@@ -190,24 +190,24 @@ def login(bucket: str, options: dict) -> tuple[Where, Callable[[], Keys]]:
 
     wrong = _s3_endpoint.bucket_fault(bucket)
     if wrong:
-        raise LoginError(wrong)
+        raise SessionError(wrong)
     try:
         keys = _keys(options, session)
-        endpoint = _endpoint(options, session)
-        region = _region({**options, "endpoint_url": endpoint}, session)
-        where = _s3_endpoint.by_url(
-            endpoint or _amazon(options, region, session),
+        url = _endpoint(options, session)
+        region = _region({**options, "endpoint_url": url}, session)
+        endpoint = _s3_endpoint.by_url(
+            url or _amazon(options, region, session),
             bucket,
             region,
             _style(options, session),
             ca_file=_authorities(options, session),
             verify=options.get("validate_certs") is not False,
         )
-        proxy = _s3_endpoint.proxy_of(where.secure, where.name, dict(os.environ))
-    except WhereError as fault:
-        raise LoginError(str(fault)) from fault
+        proxy = _s3_endpoint.proxy_of(endpoint.secure, endpoint.name, dict(os.environ))
+    except EndpointError as fault:
+        raise SessionError(str(fault)) from fault
     except Exception as fault:
-        if isinstance(fault, LoginError) or not type(fault).__module__.startswith("botocore"):
+        if isinstance(fault, SessionError) or not type(fault).__module__.startswith("botocore"):
             raise
-        raise LoginError(f"the AWS configuration cannot be used: {_bare(fault)}") from fault
-    return where._replace(proxy=proxy), keys
+        raise SessionError(f"the AWS configuration cannot be used: {_bare(fault)}") from fault
+    return endpoint._replace(proxy=proxy), keys

@@ -101,11 +101,11 @@ def presigned(
     """
     date = stamp(second)
     scope = f"{date[:8]}/{region}/s3/aws4_request"
-    told = {
+    parameters = {
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{keys.access_key}/{scope}", "X-Amz-Date": date,
         "X-Amz-Expires": str(seconds), "X-Amz-SignedHeaders": ";".join(sorted(headers)),
     }  # fmt: skip
     if keys.token:
-        told["X-Amz-Security-Token"] = keys.token
-    text = query_text({**told, **(query or {})})
+        parameters["X-Amz-Security-Token"] = keys.token
+    text = query_text({**parameters, **(query or {})})
     return f"{text}&X-Amz-Signature={_signature(method, path, text, headers, UNSIGNED, keys, date, scope)}"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from .._s3 import session
-from .._s3.endpoint import Where
-from .._s3.errors import LoginError, S3Error, Untrusted
+from .._s3.endpoint import Endpoint
+from .._s3.errors import S3Error, SessionError, Untrusted
 from .._s3.objects import Bucket
 from . import plan as _plan
 from . import rules, scan, tree
@@ -42,10 +42,10 @@ class Sync:
         root = root_of(options)
         self._pull, self._mode = options.get("mode") == "pull", mode_of(options)
         try:
-            where, keys = session.login(options["bucket"], options)
+            where, keys = session.resolve(options["bucket"], options)
             checksum = options.get("checksum") or "auto"
             self.bucket = Bucket(where, keys, checksum=checksum)
-        except (LoginError, Untrusted) as fault:
+        except (SessionError, Untrusted) as fault:
             raise Refused(str(fault)) from fault
         threads = 16 if options.get("concurrency") is None else options["concurrency"]
         if not 1 <= threads <= 64:
@@ -60,7 +60,7 @@ class Sync:
         self._found: dict[str, Identity] = {}
         self.ended = False  # by SIGTERM
 
-    def _remember(self, root: str, where: Where) -> Cache:
+    def _remember(self, root: str, where: Endpoint) -> Cache:
         given = self._options.get("cache")
         directory = None if given == "none" else os.path.expanduser(given or CACHE)
         return Cache(directory, (where.header, where.bucket, self.rules.prefix, root))
@@ -240,7 +240,7 @@ class Sync:
         self._cache.keep_only(files, objects)
         note = "" if check else self._cache.save()
         with_diff, with_files = self._options.get("diff", True), self._options.get("report") == "full"
-        report = result(plan, done, destination, self.bucket.requests, with_diff, with_files)
+        report = result(plan, done, destination, self.bucket.request_counts, with_diff, with_files)
         if note:
             self._warnings.append(note)
         if self._warnings:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .._s3 import responses
-from .._s3.client import Begun
-from .._s3.errors import Changed, Torn
+from .._s3.client import InFlight
+from .._s3.errors import Changed, ContentMismatch
 from .._s3.objects import Bucket
 from . import checksums, scan
 from . import tree as _tree
@@ -138,36 +138,36 @@ class Pull:
             self._took(item, outcome)
 
     @staticmethod
-    def _again(work: Callable[..., Staged], item: Fetch, *begun: Begun | None) -> Staged:
+    def _again(work: Callable[..., Staged], item: Fetch, *begun: InFlight | None) -> Staged:
         """What arrived torn is fetched again; begun: what the first try has already."""
         for attempt in range(TRIES):
             try:
                 return work(item, *begun)
-            except Torn:
+            except ContentMismatch:
                 if attempt == TRIES - 1:
                     raise
             begun = ()
         raise AssertionError  # not reached
 
-    def _begin(self, item: Fetch, place: int) -> Begun:
+    def _begin(self, item: Fetch, place: int) -> InFlight:
         return self._bucket.begin_get(self._rules.prefix + item.path, item.etag, item.size, place)
 
-    def _fetch(self, item: Fetch, begun: Begun | None = None) -> Staged:
+    def _fetch(self, item: Fetch, begun: InFlight | None = None) -> Staged:
         return self._again(self._fetch_small, item, begun)
 
-    def _fetch_small(self, item: Fetch, begun: Begun | None = None) -> Staged:
+    def _fetch_small(self, item: Fetch, begun: InFlight | None = None) -> Staged:
         key = self._rules.prefix + item.path
         answer = self._bucket.get(key, item.etag, None, item.size, begun)
         md5 = hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
         head = None if md5 == item.etag else responses.head(answer.headers)
         if head and _PLAIN.fullmatch(item.etag) and not (head.encryption or "").startswith("aws:kms"):
-            raise Torn(f"what arrived has the MD5 {md5}, the object {item.etag}")
+            raise ContentMismatch(f"what arrived has the MD5 {md5}, the object {item.etag}")
 
         def fill(descriptor: int) -> None:
             _write(descriptor, answer.body, 0)
             one = checksums.cheapest(checksums.told(head)) if head else None
             if one and checksums.has(self._bucket, key, item.etag, item.size, one, descriptor) is False:
-                raise Torn(_TORN)
+                raise ContentMismatch(_TORN)
 
         begin = time.time_ns()
         return Staged(self._tree.stage(item.path, self._mode, item.path in self._found, fill), begin, md5, item.etag)
@@ -209,7 +209,7 @@ class Pull:
             if one and not good:
                 good = checksums.exactly(self._bucket, key, item.etag, item.size, one, descriptor, sizes)
                 if good is False:
-                    raise Torn(_TORN)
+                    raise ContentMismatch(_TORN)
             if not good:
                 # S3 tells nothing to compare; by this alone a later run can tell that nothing has changed
                 md5 = _tree.md5_of(descriptor, item.size)

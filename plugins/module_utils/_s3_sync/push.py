@@ -139,7 +139,7 @@ class Push:
             # from here on the file may change: what was read of it is one state, and all of it is sent
             stored = upload.finish(parts, item.expect)
         if self._rules.verify:
-            self._bucket.confirm(key, stored, now.size, multipart.parts_etag(parts), None)
+            self._bucket.confirm(key, stored, now.size, multipart.multipart_etag(parts), None)
         self._cache.remember_file(item.path, now, begin, tag=stored.etag)
 
     def _parts(self, path: str, upload: Upload, descriptor: int, size: int) -> list[Part]:

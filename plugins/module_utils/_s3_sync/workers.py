@@ -107,14 +107,14 @@ class Crew:
     def map(self, work: Callable, items: Iterable[_Item], begin: Callable | None = None) -> Iterator[tuple[_Item, Any]]:
         """(item, what work gave or raised) for each item, as they are done.
 
-        All are given up once nothing but failures come that await every item: those whose attribute away is true. With begin,
-        a thread begins some items ahead, as begin(item, place), and work gets what that gave as well: so a thread has no wait.
+        All are given up once nothing but failures come that await every item: those whose attribute unavailable is true. With
+        begin, a thread begins some items ahead, as begin(item, place), and work gets what that gave as well: so a thread has no wait.
         """
         todo, stopped = list(items), threading.Event()
         done: queue.SimpleQueue[list[tuple]] = queue.SimpleQueue()
         step = max(1, min(self._BATCH, len(todo) // (self.size * self._AHEAD)))
         waiting = (todo[start : start + step] for start in range(0, len(todo), step))
-        out = away = 0
+        out = unavailable = 0
         # a few at a time: a hundred thousand tasks would be as much memory as what they are about
         for some in itertools.islice(waiting, self._AHEAD * self.size):
             self._tasks.put((work, some, done, stopped, begin))
@@ -133,8 +133,8 @@ class Crew:
                 if len(self._threads) < self.size and time.monotonic() - wall > self.LOOK:
                     wall, used = time.monotonic(), _used()
                 for outcome in outcomes:
-                    away = _away(away, outcome[1])
-                    if away >= _GIVE_UP:
+                    unavailable = _unavailable(unavailable, outcome[1])
+                    if unavailable >= _GIVE_UP:
                         stopped.set()
                     yield outcome
         finally:
@@ -174,22 +174,22 @@ class Crew:
 
 def in_turn(work: Callable, items: Iterable[_Item]) -> Iterator[tuple[_Item, Any]]:
     """As Crew.map, but in this thread: what is large has a crew for its parts."""
-    away = 0
+    unavailable = 0
     for item in items:
-        if away >= _GIVE_UP:
+        if unavailable >= _GIVE_UP:
             yield item, Stopped(_NOT_TRIED)
             continue
         try:
             outcome = work(item)
         except Exception as fault:  # told to the one who waits, whatever it is
             outcome = fault
-        away = _away(away, outcome)
+        unavailable = _unavailable(unavailable, outcome)
         yield item, outcome
 
 
-def _away(before: int, outcome: Any) -> int:
+def _unavailable(before: int, outcome: Any) -> int:
     """How many failures of the kind that awaits all there were since the last success."""
-    return before + getattr(outcome, "away", False) if isinstance(outcome, BaseException) else 0
+    return before + getattr(outcome, "unavailable", False) if isinstance(outcome, BaseException) else 0
 
 
 class Progress:

@@ -138,7 +138,7 @@ def test_parts_of_another_size(server, tmp_path, how):
 
     data = os.urandom(13 * MIB)
     write(tmp_path / "site/a.bin", data)
-    where, keys = session.login("bkt", server.options())
+    where, keys = session.resolve("bkt", server.options())
     bucket = objects.Bucket(where, keys)
     upload = multipart.Upload.begin(bucket, "a.bin", {"content-type": "application/octet-stream"})
     parts = [upload.put(n + 1, data[n * 5 * MIB : (n + 1) * 5 * MIB]) for n in range(3)]

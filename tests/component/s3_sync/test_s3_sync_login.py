@@ -19,7 +19,7 @@ FIXED = {"access_key": "AKID", "secret_key": "hidden"}
 
 def host(**options) -> str:
     """The host of a bucket's requests."""
-    where, _keys = session.login("site", {**FIXED, **options})
+    where, _keys = session.resolve("site", {**FIXED, **options})
     return where.header
 
 
@@ -74,10 +74,10 @@ s3 =
 
 
 def test_profiles(configured):
-    where, keys = session.login("site", {})
+    where, keys = session.resolve("site", {})
     assert (where.header, keys().access_key) == ("site.s3.eu-west-1.amazonaws.com", "A")
     assert where.ca_file == os.path.expanduser("~/ca.pem")
-    where, keys = session.login("site", {"profile": "other"})
+    where, keys = session.resolve("site", {"profile": "other"})
     assert (where.header, where.base, where.region) == ("s3.example.com", "/site/", "eu-west-2")
     assert tuple(keys()) == ("B", "b", None)
 
@@ -93,8 +93,8 @@ def test_profiles(configured):
     ],
 )
 def test_what_is_missing_is_one_sentence(options, said):
-    with pytest.raises(errors.LoginError, match=said) as caught:
-        session.login("site", options)
+    with pytest.raises(errors.SessionError, match=said) as caught:
+        session.resolve("site", options)
     assert "hidden" not in str(caught.value)
 
 
@@ -139,7 +139,7 @@ def role(monkeypatch):
 def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
     # 30 s are less than botocore wants left, so it asks again for each request; the double takes the newest alone
     role.seconds = 30.0
-    where, keys = session.login("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
+    where, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
 
     def newest(request) -> None:
         server.keys = {f"AKID{role.given}": (f"secret{role.given}", f"token{role.given}")}
@@ -150,12 +150,12 @@ def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
         assert bucket.head(f"key-{number}") is None
     bucket.close()
     assert role.given >= 5
-    assert bucket.requests == {"HEAD": 5}
+    assert bucket.request_counts == {"HEAD": 5}
 
 
 def test_keys_that_the_server_calls_expired_are_asked_for_anew(server, role):
     role.seconds = 7200.0  # good for long, botocore thinks
-    where, keys = session.login("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
+    where, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
     server.keys = {"AKID2": ("secret2", "token2")}
     server.faults.append(Fault("400", "LIST", value="ExpiredToken"))
     bucket = objects.Bucket(where, keys)

@@ -292,7 +292,7 @@ def test_an_own_statement_that_is_too_wide_is_mended(lab, client, ready):
 
 def test_the_proof_can_fail(lab, client, ready, monkeypatch):
     monkeypatch.setattr(verify, "TIMEOUT", 0.1)
-    found, where = apply.login(options(lab))
+    found, where = apply.connect(options(lab))
     wish = spec.wish(options(lab, **OPEN))
     with pytest.raises(BucketError, match="without credentials got 403 and should be answered"):
         verify.prove(found, where, wish, wait=0.1)
@@ -310,10 +310,10 @@ def test_a_policy_that_s3_refuses_leaves_the_bucket_closed(lab, client, ready, m
         "Error": {"Code": "AccessDenied", "Message": "public policies are prevented by the BlockPublicPolicy setting"}
     }
     refused["ResponseMetadata"] = {"HTTPStatusCode": 403}
-    login = apply.login
+    connect = apply.connect
 
     def account_blocks(told):
-        found, where = login(told)
+        found, where = connect(told)
 
         def refuse(**_words):
             raise ClientError(refused, "PutBucketPolicy")
@@ -321,7 +321,7 @@ def test_a_policy_that_s3_refuses_leaves_the_bucket_closed(lab, client, ready, m
         monkeypatch.setattr(found.client, "put_bucket_policy", refuse, raising=False)
         return found, where
 
-    monkeypatch.setattr(apply, "login", account_blocks)
+    monkeypatch.setattr(apply, "connect", account_blocks)
     with pytest.raises(
         BucketError, match="the public-access block of the account, or of its organization, forbids it"
     ) as caught:

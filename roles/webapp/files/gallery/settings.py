@@ -152,7 +152,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
         try:
             form = re.fullmatch(r"https?://[^/?#@\s]+/?", url)
             return not url or (form is not None and bool(endpoint.by_url(url, "bucket", "")))
-        except errors.WhereError:
+        except errors.EndpointError:
             return False
 
     addresses = ("endpoint_url", "browser_endpoint_url")

@@ -15,15 +15,15 @@ import time
 from collections.abc import Iterator
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, session
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import Learnt
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.client import DiscoveredEndpoint
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Endpoint, Keys
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import (
     Denied,
+    EndpointError,
     Expired,
-    LoginError,
     S3Error,
+    SessionError,
     Untrusted,
-    WhereError,
 )
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 
@@ -53,7 +53,7 @@ class Place:
         self._buckets: dict[str, Bucket] = {}
         self._failed: tuple[float, Exception] | None = None  # when the search for it failed last, and how
         self._credentials: CachedCredentials | None = None
-        self._browser: Where | None = None
+        self._browser: Endpoint | None = None
 
     def _connect(self) -> None:
         settings = self._settings
@@ -62,11 +62,11 @@ class Place:
             "endpoint_url": settings.endpoint_url,
             "aws_ca_bundle": settings.ca_bundle,
         }
-        bucket_endpoint, provider = session.login(settings.bucket, options)
+        bucket_endpoint, provider = session.resolve(settings.bucket, options)
         self._credentials = credentials = CachedCredentials(provider)
         if settings.browser_endpoint_url:
             self._browser = endpoint.by_url(settings.browser_endpoint_url, settings.bucket, bucket_endpoint.region)
-        discovered = Learnt(bucket_endpoint)
+        discovered = DiscoveredEndpoint(bucket_endpoint)
 
         def made(seconds: float, attempts: int = 3, again: float = math.inf) -> Bucket:
             return Bucket(
@@ -75,7 +75,7 @@ class Place:
                 seconds=seconds,
                 attempts=attempts,
                 checksum="sha256",
-                learnt=discovered,
+                discovered=discovered,
                 again=again,
             )
 
@@ -116,12 +116,12 @@ class Place:
             raise
         except Denied as fault:
             raise _unavailable(f"{doing} failed, S3 refuses this server", fault) from fault
-        except (S3Error, LoginError, WhereError, Untrusted) as fault:
+        except (S3Error, SessionError, EndpointError, Untrusted) as fault:
             raise _unavailable(f"{doing} failed", fault) from fault
 
-    def outside(self) -> Where:
+    def outside(self) -> Endpoint:
         """Where browsers find the bucket."""
-        own = self.bucket().where
+        own = self.bucket().endpoint
         # S3 itself may have named the region since
         return self._browser._replace(region=own.region) if self._browser else own
 
@@ -141,4 +141,4 @@ class Place:
         url = settings.browser_endpoint_url or settings.endpoint_url
         if url:
             return presign.origin(endpoint.by_url(url, settings.bucket, ""))
-        return presign.origin(self._buckets["quick"].where) if self._buckets else ""
+        return presign.origin(self._buckets["quick"].endpoint) if self._buckets else ""

@@ -37,7 +37,7 @@ def page(bucket: Bucket, prefix: str, after: str, most: int, token: str = "") ->
             return responses.page(bytes(answer.body))
         except Malformed as fault:
             if attempt == 2:
-                raise S3Error(f"LIST '{bucket.where.bucket}/{prefix}': {fault}: ask again") from fault
+                raise S3Error(f"LIST '{bucket.endpoint.bucket}/{prefix}': {fault}: ask again") from fault
     raise AssertionError  # not reached
 
 
@@ -80,16 +80,16 @@ def copy(bucket: Bucket, source: str, etag: str, key: str, headers: dict[str, st
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     """
     sent = {
-        **headers, "x-amz-copy-source": f"/{bucket.where.bucket}/{sigv4.quote(source)}",
+        **headers, "x-amz-copy-source": f"/{bucket.endpoint.bucket}/{sigv4.quote(source)}",
         "x-amz-copy-source-if-match": f'"{etag}"', "x-amz-metadata-directive": "REPLACE",
         "x-amz-checksum-algorithm": "SHA256", "if-none-match": "*",
     }  # fmt: skip
     answer = bucket.ask("COPY", "PUT", key, None, sent, fine=(404,))
     text = bytes(answer.body).decode("utf-8", "replace")
     if answer.status == 404:
-        raise Changed(f"COPY '{bucket.where.bucket}/{source}': it is gone", "NoSuchKey", 404)
+        raise Changed(f"COPY '{bucket.endpoint.bucket}/{source}': it is gone", "NoSuchKey", 404)
     if "CopyObjectResult" not in text:
-        raise S3Error(f"COPY '{bucket.where.bucket}/{key}': S3 does not say what became of it: ask again")
+        raise S3Error(f"COPY '{bucket.endpoint.bucket}/{key}': S3 does not say what became of it: ask again")
     return responses.field(text, "ChecksumSHA256")
 
 
@@ -103,7 +103,7 @@ def uploads(bucket: Bucket, prefix: str) -> list[Unfinished]:
     query = {"uploads": "", "prefix": prefix, "max-uploads": "1000", "encoding-type": "url"}
     text = bytes(bucket.ask("UPLOADS", "GET", "", query).body).decode("utf-8", "replace")
     if "ListMultipartUploadsResult" not in text:
-        raise S3Error(f"LIST '{bucket.where.bucket}/{prefix}': what came is no list of uploads: ask again")
+        raise S3Error(f"LIST '{bucket.endpoint.bucket}/{prefix}': what came is no list of uploads: ask again")
     coded = "<EncodingType>url</EncodingType>" in text
     unfinished = []
     for entry in re.findall(r"<Upload>(.*?)</Upload>", text, re.DOTALL):

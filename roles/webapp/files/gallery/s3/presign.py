@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, Where
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Endpoint, Keys
 
 from gallery import checksums, file_headers
 
@@ -28,7 +28,7 @@ class Link(NamedTuple):
 
 
 def url(
-    endpoint: Where, method: str, key: str, headers: dict[str, str], credentials: Keys, second: int,
+    endpoint: Endpoint, method: str, key: str, headers: dict[str, str], credentials: Keys, second: int,
     seconds: int, query: dict[str, str] | None = None,
 ) -> str:  # fmt: skip
     """An address with which anybody may send this one request; headers are signed with Host, and must be sent."""
@@ -38,12 +38,12 @@ def url(
     return f"{plain_url(endpoint, key)}?{text}"
 
 
-def plain_url(endpoint: Where, key: str) -> str:
+def plain_url(endpoint: Endpoint, key: str) -> str:
     """The address of an object, which opens it only where everybody may read it."""
     return f"{origin(endpoint)}{endpoint.base}{sigv4.quote(key)}"
 
 
-def origin(endpoint: Where) -> str:
+def origin(endpoint: Endpoint) -> str:
     """What a browser calls the place: scheme, host and port."""
     return f"{'https' if endpoint.secure else 'http'}://{endpoint.header}"
 
@@ -62,7 +62,7 @@ def _within(seconds: int, second: int, end: float | None) -> int:
     return max(1, seconds if end is None else min(seconds, int(end) - second))
 
 
-def link(endpoint: Where, signer: Signer, method: str, object_key: str, life: float, download: str = "") -> Link:
+def link(endpoint: Endpoint, signer: Signer, method: str, object_key: str, life: float, download: str = "") -> Link:
     """An address by which one object can be read without credentials for a while; method is GET or HEAD.
 
     download is the name under which browsers keep it; "": they show what they can.
@@ -74,7 +74,7 @@ def link(endpoint: Where, signer: Signer, method: str, object_key: str, life: fl
 
 
 def ticket(
-    endpoint: Where,
+    endpoint: Endpoint,
     signer: Signer,
     object_key: str,
     key: str,

@@ -15,7 +15,7 @@ import time
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import responses
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.errors import Changed, Denied, S3Error
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.multipart import LEAST_PART, Part, Upload
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.multipart import MIN_PART_SIZE, Part, Upload
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.responses import Head
 
 from gallery import checksums, file_headers, keys, media_types, previews
@@ -54,7 +54,7 @@ class _Writer(Writer):
             self._size += len(block)
             self._hash.update(block)
             self._buffer = self._buffer + block if self._buffer else block
-            if len(self._buffer) >= LEAST_PART:
+            if len(self._buffer) >= MIN_PART_SIZE:
                 self._part()
 
     def _part(self) -> None:
@@ -135,7 +135,7 @@ class _Reader(Reader):
 class S3(Storage):
     """Files below one prefix of a bucket."""
 
-    block = LEAST_PART
+    block = MIN_PART_SIZE
     patience = 50.0  # nginx waits for us a minute
 
     def __init__(self, place: Place, settings: Settings, small: bool = False) -> None:

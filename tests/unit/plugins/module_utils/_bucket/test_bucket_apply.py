@@ -103,7 +103,7 @@ def test_without_botocore_the_way_out_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
     with pytest.raises(BucketError, match="^botocore is missing .*: install python3-botocore, or boto3 from PyPI$"):
-        apply.login({**DEFAULTS, **KEYS, "bucket": "example-site"})
+        apply.connect({**DEFAULTS, **KEYS, "bucket": "example-site"})
 
 
 def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
@@ -115,7 +115,7 @@ def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
         return client(lambda request: (200 if right else 400, {"x-amz-bucket-region": "eu-central-1"}))
 
     monkeypatch.setattr(apply, "client", elsewhere)
-    _found, where = apply.login({**DEFAULTS, **KEYS, "bucket": "example-site", "region": "us-east-1"})
+    _found, where = apply.connect({**DEFAULTS, **KEYS, "bucket": "example-site", "region": "us-east-1"})
     assert made == ["us-east-1", "eu-central-1"]
     assert where.host == "s3.eu-central-1.amazonaws.com"
 
@@ -234,7 +234,7 @@ TAKEN_BACK = [
 def site(moto, request, monkeypatch):
     """Runs the module on a bucket of this test; its words, what fails in the proof, and what S3 refuses to the client."""
     name = f"proved-{abs(hash(request.node.name))}"
-    login = apply.login
+    connect = apply.connect
     monkeypatch.setattr(apply, "SETTLE", 0.5)
 
     def run(proof=None, refused=(), **more):
@@ -254,7 +254,7 @@ def site(moto, request, monkeypatch):
         told = {"bucket": name, "endpoint_url": moto, "region": "eu-central-1", "create": True, "prove": True}
         return module.run({**DEFAULTS, **KEYS, **told, **more}, False)
 
-    run.state = lambda: login({**DEFAULTS, **KEYS, "bucket": name, "endpoint_url": moto, "region": "eu-central-1"})[
+    run.state = lambda: connect({**DEFAULTS, **KEYS, "bucket": name, "endpoint_url": moto, "region": "eu-central-1"})[
         0
     ].read()
     return run

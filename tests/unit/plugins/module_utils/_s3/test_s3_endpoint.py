@@ -23,7 +23,7 @@ def test_where_a_bucket_is(url, bucket, header, base):
 
 @pytest.mark.parametrize("url", ["s3.example.com", "ftp://x", "https://x/path", "https://x:y"])
 def test_an_endpoint_that_is_none(url):
-    with pytest.raises(errors.WhereError, match="endpoint_url"):
+    with pytest.raises(errors.EndpointError, match="endpoint_url"):
         endpoint.by_url(url, "site", "r")
 
 
@@ -52,7 +52,7 @@ def test_no_proxy(names, host, spared):
     ],
 )
 def test_a_proxy_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(errors.WhereError, match="^https_proxy must be http://, a host and a port, got '") as caught:
+    with pytest.raises(errors.EndpointError, match="^https_proxy must be http://, a host and a port, got '") as caught:
         endpoint.proxy_of(True, "s3.example.com", {"HTTPS_PROXY": url})
     assert "heim" not in str(caught.value)
 
@@ -61,6 +61,6 @@ def test_a_proxy_that_is_none_is_told_without_its_password(url):
     "url", ["https://h:99999", "https://h:0", "https://[::1", "https://me:ge/heim@h", "https://me:ge@heim@h:x"]
 )
 def test_an_endpoint_that_is_none_is_told_without_its_password(url):
-    with pytest.raises(errors.WhereError, match="^endpoint_url ") as caught:
+    with pytest.raises(errors.EndpointError, match="^endpoint_url ") as caught:
         endpoint.by_url(url, "bkt", "eu-central-1")
     assert "heim" not in str(caught.value)
