@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The packages, repositories and services that the role leaves behind, as the package managers and systemd tell them."""
+"""The packages, repositories and services that the role leaves behind, as the package managers and systemd report them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def shared(name: str) -> str:
 
 
 def packages(host) -> dict[str, str]:
-    """The installed packages and their versions, as dpkg or rpm tells them."""
+    """The installed packages and their versions, as dpkg or rpm lists them."""
     if host.file("/etc/yum.repos.d").exists:
         return dict(line.split() for line in host.check_output("rpm -qa --qf '%{NAME} %{VERSION}\\n'").splitlines())
     lines = host.check_output(
@@ -79,10 +79,10 @@ def packages(host) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_packages(server, name):
-    there, missing = INSTALLED[name]
-    found = packages(server(f"client-{name}")).keys()
-    assert there <= found
-    assert not missing & found
+    expected, missing = INSTALLED[name]
+    installed = packages(server(f"client-{name}")).keys()
+    assert expected <= installed
+    assert not missing & installed
 
 
 @pytest.mark.parametrize("name", WITH_WATCHDOG)
@@ -104,7 +104,7 @@ def test_apt_uses_the_repository_with_its_key_alone(server):
     ]
     key = host.file("/usr/share/keyrings/amazon-efs-utils.asc")
     assert key.content_string.strip() == shared("key.asc")
-    assert [(one.user, one.group, one.mode) for one in (source, key)] == [("root", "root", 0o644)] * 2
+    assert [(file.user, file.group, file.mode) for file in (source, key)] == [("root", "root", 0o644)] * 2
     policy = host.check_output("apt-cache policy amazon-efs-utils")
     assert "Installed: 3.2.0" in policy
     assert "500 file:/shared/deb/efs 24.04/main amd64 Packages" in policy
@@ -147,8 +147,8 @@ def after_drift(server, converge, checked_again):
 
 @pytest.mark.parametrize("name", ["ubuntu", "rhel"])
 def test_a_host_is_held_at_its_version(server, after_drift, name):
-    told = after_drift[f"samefiles-molecule-client-{name}"]
-    assert (told.changed, told.failure) == (1, "")
+    outcome = after_drift[f"samefiles-molecule-client-{name}"]
+    assert (outcome.changed, outcome.failure) == (1, "")
     assert packages(server(f"client-{name}"))["amazon-efs-utils"] == "3.2.0"
 
 
@@ -165,32 +165,32 @@ IMPOSTORS = {"impostor-deb": "bare-ubuntu-2", "impostor-rpm": "bare-rhel"}
 
 @pytest.fixture(scope="module")
 def bad(server, converge):
-    """What a run told about the groups refused and impostors, and the files that changed on the hosts of the former."""
+    """The outcome of a run on the groups refused and impostors, and the files that changed on the hosts of the former."""
     for name in BARE:
         server(f"client-{name}").check_output("touch /run/before")
-    told = converge(hosts="refused,impostors")
-    look = "find /etc /usr /var/cache /var/lib/apt /var/lib/dpkg -xdev -cnewer /run/before"
-    return told, {name: server(f"client-{name}").check_output(look) for name in BARE}
+    outcome = converge(hosts="refused,impostors")
+    changed = "find /etc /usr /var/cache /var/lib/apt /var/lib/dpkg -xdev -cnewer /run/before"
+    return outcome, {name: server(f"client-{name}").check_output(changed) for name in BARE}
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refuses_in_one_sentence(bad, name):
     sentence = REFUSED[name].replace("SHARED", str(SHARED)).replace("FINGERPRINT", shared("fingerprint"))
-    told, _written = bad
-    assert told[name].failure == sentence.replace("CHECKSUM", shared("amazon-efs-utils.deb.sha256"))
-    assert told[name].changed == 0
+    outcome, _written = bad
+    assert outcome[name].failure == sentence.replace("CHECKSUM", shared("amazon-efs-utils.deb.sha256"))
+    assert outcome[name].changed == 0
 
 
 def test_refuses_before_anything_is_written(bad):
-    told, written = bad
-    assert told.keys() == REFUSED.keys() | IMPOSTORS.keys()
+    outcome, written = bad
+    assert outcome.keys() == REFUSED.keys() | IMPOSTORS.keys()
     assert written == dict.fromkeys(BARE, "")
 
 
 @pytest.mark.parametrize("name", IMPOSTORS)
 def test_nothing_comes_from_a_repository_that_another_key_signed(bad, server, name):
-    told, _written = bad
-    assert told[name].failure
+    outcome, _written = bad
+    assert outcome[name].failure
     assert not {"amazon-efs-utils", "nfs-utils", "nfs-common"} & packages(server(f"client-{IMPOSTORS[name]}")).keys()
 
 

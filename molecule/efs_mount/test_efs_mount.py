@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where nothing can be mounted: check mode on a bare host, failures that take everything back, and the lies of mount.efs."""
+"""Where nothing can be mounted: check mode on a bare host, failures that are rolled back, and false successes of mount.efs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_what_a_former_mount_left_is_gone(server):
         ("efs-utils", ["over efs-utils"]),
     ],
 )
-def test_check_mode_tells_all_on_a_bare_host(converge, server, transport, words):
+def test_check_mode_reports_everything_on_a_bare_host(converge, server, transport, words):
     host = server("mount-bare")
     before = state(host)
-    told = converge("--check", "--diff", f"--extra-vars=efs_mount_transport={transport}", hosts=BARE)[BARE]
-    assert told.failure == ""
-    actions = "\n".join(told.result["actions"])
+    outcome = converge("--check", "--diff", f"--extra-vars=efs_mount_transport={transport}", hosts=BARE)[BARE]
+    assert outcome.failure == ""
+    actions = "\n".join(outcome.result["actions"])
     assert all(word in actions for word in [*words, "change the lines of /etc/fstab", "make the mountpoint /srv/files"])
-    assert [entry["before_header"] for entry in told.result["diff"]][-1] == "mounts"
+    assert [entry["before_header"] for entry in outcome.result["diff"]][-1] == "mounts"
     assert state(host) == before
 
 
@@ -57,7 +57,7 @@ def test_without_its_client_a_mount_is_refused(converge, server):
 
 
 @pytest.mark.parametrize("transport", ["stunnel", "plain"])
-def test_a_failed_mount_takes_everything_back(converge, server, transport):
+def test_a_failed_mount_rolls_everything_back(converge, server, transport):
     host = server("mount-client")
     kernel = server("mount-client").run("grep -qw nfs4 /proc/filesystems")
     if kernel.rc == 0:
@@ -106,5 +106,5 @@ def test_a_wrong_ca_is_found_before_anything_is_changed(converge, server):
 @pytest.mark.parametrize("check", [[], ["--check"]])
 def test_bad_input_is_one_sentence_in_both_modes(converge, server, check):
     mount = {"file_system": "fs-0123456789abcdef0", "path": "data"}
-    told = converge("--extra-vars", json.dumps({"efs_mount_mounts": [mount]}), *check, hosts=CLIENT)[CLIENT]
-    assert told.failure == "mounts[0].path must be absolute, got 'data'"
+    outcome = converge("--extra-vars", json.dumps({"efs_mount_mounts": [mount]}), *check, hosts=CLIENT)[CLIENT]
+    assert outcome.failure == "mounts[0].path must be absolute, got 'data'"

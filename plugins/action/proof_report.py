@@ -21,7 +21,7 @@ from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 RESULTS = {"type": "list", "elements": "dict", "default": []}
 ARGUMENTS = {
     "hosts": {"type": "list", "elements": "str", "required": True},
-    "looks": RESULTS,
+    "inspections": RESULTS,
     "writes": RESULTS,
     "reads": RESULTS,
     "directory": {"type": "path"},
@@ -54,20 +54,20 @@ def _write(directory: str, name: str, text: str) -> None:
 
 def _through_balancer(site: dict[str, Any], run: str, keys: dict[str, str]) -> dict[str, Any]:
     """Upload a file through the balancer, and fetch every server's through it."""
-    found: dict[str, Any] = {"url": site["url"] or "", "read": {}, "problems": []}
+    result: dict[str, Any] = {"url": site["url"] or "", "read": {}, "problems": []}
     if not site["url"]:
-        return found
+        return result
     until = time.monotonic() + _TIMEOUT
     token = judge.token(run, judge.BALANCER, "site")
     try:
         name = file_name(site, "proof-balancer")
         keys[judge.BALANCER] = upload(site, name, content(name, token), page=site["url"])
     except OSError as fault:
-        told = fault.strerror or str(fault)
-        found["problems"].append(f"{judge.BALANCER}: uploading a file through {site['url']} failed: {told}")
+        said = fault.strerror or str(fault)
+        result["problems"].append(f"{judge.BALANCER}: uploading a file through {site['url']} failed: {said}")
     for writer, key in keys.items():
-        found["read"][writer] = fetch(site, key, judge.token(run, writer, "site"), until)
-    return found
+        result["read"][writer] = fetch(site, key, judge.token(run, writer, "site"), until)
+    return result
 
 
 class ActionModule(ActionBase):
@@ -81,15 +81,15 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         hosts = given["hosts"]
-        looks, writes, reads = (dict(zip(hosts, given[name])) for name in ("looks", "writes", "reads"))
+        inspections, writes, reads = (dict(zip(hosts, given[name])) for name in ("inspections", "writes", "reads"))
         gone = [problem for answer in given["gone"] for problem in answer.get("problems") or []]
         keys = {host: answer["key"] for host, answer in writes.items() if answer.get("key")}
         balancer = given["balancer"]
         if given["site"] and not balancer and writes:
             balancer = _through_balancer(given["site"], given["run"] or "", keys)
-        told = {**balancer, "problems": balancer["problems"] + gone} if balancer else None
-        proof = judge.judge(hosts, looks, writes, reads, told)
-        if not looks:  # the beginning: what an earlier run wrote must not pass for the outcome of this one
+        site = {**balancer, "problems": balancer["problems"] + gone} if balancer else None
+        proof = judge.judge(hosts, inspections, writes, reads, site)
+        if not inspections:  # the beginning: what an earlier run wrote must not pass for the outcome of this one
             proof = {**proof, "problems": ["the proof has begun and has not ended"]}
         if given["directory"] and not self._task.check_mode:
             when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -61,13 +61,13 @@ options:
         elements: str
         default: []
       owner:
-        description: Owner of the share's root directory, by name or number. A new file system's root belongs to root.
+        description: Owner of the file system's root directory, by name or number. A new file system's root belongs to root.
         type: str
       group:
-        description: Group of the share's root directory, by name or number.
+        description: Group of the file system's root directory, by name or number.
         type: str
       mode:
-        description: Mode of the share's root directory, an octal number in quotes such as V('0750').
+        description: Mode of the file system's root directory, an octal number in quotes such as V('0750').
         type: str
       replace:
         description:

@@ -66,7 +66,7 @@ ARMOUR = re.compile(
 PRIMARY_KEY = 6
 # what belongs to one public key: signatures, the key, user names, subkeys, user attributes. Everything else is refused:
 # a compressed packet, for one, could hide another key.
-KINDS = {2, PRIMARY_KEY, 13, 14, 17}
+PACKET_TYPES = {2, PRIMARY_KEY, 13, 14, 17}
 
 
 def crc24(data: bytes) -> int:
@@ -93,7 +93,7 @@ def dearmour(text: str) -> bytes:
 def body_of(data: bytes, at: int) -> tuple[int, int]:
     """Where the body of the packet at an offset begins and how long it is (RFC 4880, 4.2.1 and 4.2.2)."""
     first = data[at + 1]
-    if not data[at] & 0x40:  # the old form: the last two bits tell how many bytes the length takes
+    if not data[at] & 0x40:  # the old form: the last two bits say how many bytes the length takes
         width = (1, 2, 4, 0)[data[at] & 3]
         if not width:
             raise ValueError("one of its packets has no length")
@@ -108,24 +108,24 @@ def body_of(data: bytes, at: int) -> tuple[int, int]:
 
 
 def packets(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the kind and the body of each packet."""
+    """Yield the type and the body of each packet."""
     at = 0
     while at < len(data):
         if not data[at] & 0x80:
             raise ValueError("it holds something that is not a packet")
-        kind = data[at] & 0x3F if data[at] & 0x40 else (data[at] & 0x3F) >> 2
+        packet_type = data[at] & 0x3F if data[at] & 0x40 else (data[at] & 0x3F) >> 2
         begin, length = body_of(data, at)
         at = begin + length
         if at > len(data):
             raise ValueError("its last packet is cut off")
-        yield kind, data[begin:at]
+        yield packet_type, data[begin:at]
 
 
 def fingerprint(text: str) -> str:
     """The fingerprint of the only key in an armoured text (RFC 4880, 12.2)."""
-    parts = list(packets(dearmour(text)))
-    keys = [body for kind, body in parts if kind == PRIMARY_KEY]
-    if not parts or parts[0][0] != PRIMARY_KEY or {kind for kind, _body in parts} - KINDS:
+    pairs = list(packets(dearmour(text)))
+    keys = [body for packet_type, body in pairs if packet_type == PRIMARY_KEY]
+    if not pairs or pairs[0][0] != PRIMARY_KEY or {packet_type for packet_type, _body in pairs} - PACKET_TYPES:
         raise ValueError("it holds more than, or other things than, a public key")
     if len(keys) > 1:
         raise ValueError(f"it holds {len(keys)} keys, and each of them would be trusted")
@@ -147,8 +147,8 @@ def openpgp_fingerprint(text: object, default: Any = None) -> Any:
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """By name."""
         return {"openpgp_fingerprint": openpgp_fingerprint}

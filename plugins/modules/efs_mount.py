@@ -14,15 +14,15 @@ version_added: 0.1.0
 description:
   - Takes all EFS mounts of a host at once, compares them with what is really mounted, and does what is missing.
     It writes its lines of C(/etc/fstab), the units of its TLS tunnels, and makes, changes and removes the mounts.
-  - Never believes an exit code. After the last step everything is read again, and whatever does not hold is a failure;
-    what was done is then taken back.
+  - Does not rely on exit codes. After the last step everything is read again, and whatever does not hold is a failure;
+    what was done is then rolled back.
   - A mount counts as right when the evidence says so. With O(transport=plain) that is the address that the kernel is
     connected to; with V(stunnel) the port in the mount table, the process that listens there, its unit, and the address
     that process is connected to; with V(efs-utils) the state file of C(mount.efs) and its proxy.
   - Lines of fstab that it owns carry the option C(x-samefiles.aws=FILE_SYSTEM). Every other line stays as it is, byte for
     byte.
   - The directory below a mount is made root-owned with mode 0 and, where the file system can, immutable, so that nothing is
-    written to the server's own disk while the share is away.
+    written to the server's own disk while the file system is away.
   - A mount that is away at boot does not hold the boot up. A unit of its own tries again every 15 seconds until it holds.
 options:
   apply:
@@ -33,7 +33,7 @@ options:
     choices: [all, safe]
     default: all
   timeout:
-    description: Seconds that each command, and each look at a share, may take.
+    description: Seconds that each command, and each access to a mount, may take.
     type: int
     default: 30
 attributes:
@@ -144,7 +144,7 @@ mounts:
       elements: str
       returned: success
     guard:
-      description: How the directory below is protected - V(immutable), V(mode) where its file system has no such flag, or V(shared) on another share.
+      description: How the directory below is protected - V(immutable), V(mode) where its file system has no such flag, or V(shared) inside another mount.
       type: str
       returned: success
     read_ahead_kb:
@@ -176,15 +176,17 @@ def main() -> None:
     outcome = converge.inspect(items, safe, timeout, False) if check else converge.apply(items, safe, timeout)
     for warning in outcome.plan.warnings:
         module.warn(warning)
-    told = {"pending": outcome.plan.pending, "unlisted": outcome.plan.unlisted}
+    report = {"pending": outcome.plan.pending, "unlisted": outcome.plan.unlisted}
     if outcome.problems:
-        module.fail_json(msg="; ".join(outcome.problems), problems=outcome.problems, changed=False, actions=[], **told)
+        module.fail_json(
+            msg="; ".join(outcome.problems), problems=outcome.problems, changed=False, actions=[], **report
+        )
     module.exit_json(
         changed=bool(outcome.plan.steps),
         actions=[step.text for step in outcome.plan.steps],
         diff=converge.diff(items, outcome),
         mounts=converge.describe(items, outcome.after, outcome.plan),
-        **told,
+        **report,
     )
 
 

@@ -14,19 +14,19 @@ version_added: 0.1.0
 description:
   - The part of one host in the proof; the playbook C(samefiles.aws.verify) runs its steps on all hosts, each step
     everywhere before the next begins, and hands the results to M(samefiles.aws.proof_report).
-  - Tokens are written and read as the owner of the share's root directory, in the directory C(.samefiles-proof) there, which is
-    removed at the end.
-  - A problem never makes the module fail. It is reported, so that one sick host does not hide what is wrong with the others.
+  - Tokens are written and read as the owner of the file system's root directory, in the directory C(.samefiles-proof) in it,
+    which is removed at the end.
+  - A problem never makes the module fail. It is reported, so that one broken host does not hide what is wrong with the others.
 options:
   step:
     description:
-      - V(look) compares the mounts with what they should be, and asks for every host's token before any exists.
+      - V(inspect) compares the mounts with what they should be, and asks for every host's token before any exists.
       - V(write) publishes this host's token.
       - V(read) opens every host's token.
       - V(clean) removes this host's token.
       - V(gone) asks the site for the files that were deleted.
     type: str
-    choices: [look, write, read, clean, gone]
+    choices: [inspect, write, read, clean, gone]
     required: true
   host:
     description: This host's name in the inventory.
@@ -37,8 +37,8 @@ options:
     type: list
     elements: str
     default: []
-  looked:
-    description: The RV(mounts) that V(look) returned on this host, for the other steps.
+  inspected:
+    description: The RV(mounts) that V(inspect) returned on this host, for the other steps.
     type: list
     elements: dict
     default: []
@@ -92,13 +92,13 @@ options:
     type: int
     default: 40
   timeout:
-    description: Seconds after which a share that does not answer counts as hanging.
+    description: Seconds after which a mount that does not answer counts as hanging.
     type: int
     default: 20
 attributes:
   check_mode:
     support: partial
-    details: V(look) compares and asks for nothing; the other steps do nothing.
+    details: V(inspect) compares and asks for nothing; the other steps do nothing.
     description: Can run in check mode.
   diff_mode:
     support: none
@@ -116,14 +116,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look, and ask for names that do not exist yet
+- name: Compare the mounts with what they should be, and ask for names that do not exist yet
   samefiles.aws.proof:
-    step: look
+    step: inspect
     host: "{{ inventory_hostname }}"
     hosts: "{{ ansible_play_hosts_all }}"
     mounts: "{{ efs_mount_mounts }}"
     region: "{{ efs_mount_region }}"
-  register: proof_look
+  register: proof_inspect
 """
 
 RETURN = r"""
@@ -133,8 +133,8 @@ problems:
   type: list
   elements: str
 mounts:
-  description: At V(look), the mounts that are proved.
-  returned: when O(step=look)
+  description: At V(inspect), the mounts that are proved.
+  returned: when O(step=inspect)
   type: list
   elements: dict
 written:
@@ -146,7 +146,7 @@ key:
   returned: when O(step=write) and O(site)
   type: str
 bucket:
-  description: The bucket in which the site's files are; empty where they are on the share.
+  description: The bucket in which the site's files are; empty where they are on EFS.
   returned: when O(step=write) and O(site)
   type: str
 site:
@@ -166,33 +166,33 @@ from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import sp
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import host, judge
 
 
-def _look(module: AnsibleModule) -> dict[str, Any]:
+def _inspect(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     items, faults = spec.wanted(given["mounts"], given["region"], given["transport"])
     if faults:
         module.fail_json(msg="; ".join(faults), problems=faults)
     hosts = [] if module.check_mode else given["hosts"]
-    return host.look(items, given["host"], hosts, given["timeout"])
+    return host.inspect(items, given["host"], hosts, given["timeout"])
 
 
 def _step(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Do one step on the mounts and on the site; the answers of both."""
-    hostname, mounts, run, wait, timeout = (given[name] for name in ("host", "looked", "run", "wait", "timeout"))
+    """Do one step on the mounts and on the site; the results of both."""
+    hostname, mounts, run, wait, timeout = (given[name] for name in ("host", "inspected", "run", "wait", "timeout"))
     site, keys = given["site"], given["uploads"]
     if given["step"] == "write":
-        answers = [host.write(mounts, hostname, run, timeout)]
-        return answers + ([host.site_write(site, hostname, run, timeout)] if site else [])
+        results = [host.write(mounts, hostname, run, timeout)]
+        return results + ([host.site_write(site, hostname, run, timeout)] if site else [])
     if given["step"] == "read":
-        answers = [host.read(mounts, hostname, given["writers"], run, wait, timeout)]
-        return answers + ([host.site_read(site, hostname, keys, run, wait, timeout)] if site else [])
+        results = [host.read(mounts, hostname, given["writers"], run, wait, timeout)]
+        return results + ([host.site_read(site, hostname, keys, run, wait, timeout)] if site else [])
     if given["step"] == "clean":
-        answers = [host.clean(mounts, hostname, timeout)]
+        results = [host.clean(mounts, hostname, timeout)]
         mine = [
             key
             for writer, key in keys.items()
             if writer == hostname or (writer, hostname) == (judge.BALANCER, min(given["hosts"]))
         ]
-        return answers + ([host.site_clean(site, hostname, mine, timeout)] if site else [])
+        return results + ([host.site_clean(site, hostname, mine, timeout)] if site else [])
     return [host.site_gone(site, hostname, keys, wait, timeout)] if site else []
 
 
@@ -209,10 +209,10 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "step": {"type": "str", "choices": ["look", "write", "read", "clean", "gone"], "required": True},
+            "step": {"type": "str", "choices": ["inspect", "write", "read", "clean", "gone"], "required": True},
             "host": {"type": "str", "required": True},
             "hosts": {"type": "list", "elements": "str", "default": []},
-            "looked": {"type": "list", "elements": "dict", "default": []},
+            "inspected": {"type": "list", "elements": "dict", "default": []},
             "writers": {"type": "dict", "default": {}},
             **spec.ARGUMENTS,
             "site": {"type": "dict", "options": site},
@@ -223,12 +223,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if module.params["step"] == "look":
-        module.exit_json(changed=False, **_look(module))
-    told: dict[str, Any] = {"problems": []}
+    if module.params["step"] == "inspect":
+        module.exit_json(changed=False, **_inspect(module))
+    result: dict[str, Any] = {"problems": []}
     for answer in [] if module.check_mode else _step(module.params):
-        told = {**told, **answer, "problems": told["problems"] + answer["problems"]}
-    module.exit_json(changed=False, **told)
+        result = {**result, **answer, "problems": result["problems"] + answer["problems"]}
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

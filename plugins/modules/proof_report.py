@@ -22,8 +22,8 @@ options:
     type: list
     elements: str
     required: true
-  looks:
-    description: What V(step=look) of M(samefiles.aws.proof) returned, in the order of O(hosts). Empty at the beginning.
+  inspections:
+    description: What V(step=inspect) of M(samefiles.aws.proof) returned, in the order of O(hosts). Empty at the beginning.
     type: list
     elements: dict
     default: []
@@ -70,7 +70,7 @@ options:
     description: The RV(run) of the beginning, for O(site).
     type: str
   balancer:
-    description: The RV(balancer) that was found then, for the judgement.
+    description: The RV(balancer) of the upload step, for the judgement.
     type: dict
   directory:
     description: >-
@@ -118,7 +118,7 @@ uploads:
   returned: always
   type: dict
 balancer:
-  description: What was found through the balancer.
+  description: What was read through the balancer.
   returned: with O(site) or O(balancer)
   type: dict
 agree:

@@ -15,12 +15,12 @@ _SKIPPED = ("__pycache__", ".git")
 
 def files_of(directory: str) -> list[str]:
     """The paths below a directory, relative to it, in byte order; what a tool left beside the sources is not among them."""
-    found = []
-    for where, directories, names in os.walk(directory):
+    paths = []
+    for root, directories, names in os.walk(directory):
         directories[:] = sorted(name for name in directories if name not in _SKIPPED)
-        links = [name for name in directories if os.path.islink(os.path.join(where, name))]
-        found += [os.path.relpath(os.path.join(where, name), directory) for name in names + links]
-    return sorted(found)
+        links = [name for name in directories if os.path.islink(os.path.join(root, name))]
+        paths += [os.path.relpath(os.path.join(root, name), directory) for name in names + links]
+    return sorted(paths)
 
 
 def digest(directory: str) -> str:

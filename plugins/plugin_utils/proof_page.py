@@ -84,7 +84,7 @@ def _how(proof: dict[str, Any]) -> str:
     if proof["site"] and proof["site"]["bucket"]:
         said.append(
             "Through each server a file was uploaded as a browser does, with a ticket and straight to S3; every server "
-            "lists all of them, and its link to each led to S3, which gave the bytes."
+            "lists all of them, and its link to each pointed to S3, which gave the bytes."
         )
     said.append("The time runs from a reader's first open, or first request, to the right bytes.")
     return " ".join(said)
@@ -92,16 +92,16 @@ def _how(proof: dict[str, Any]) -> str:
 
 def page(proof: dict[str, Any], when: str) -> str:
     """The proof as one HTML file that loads nothing else."""
-    parts = [*proof["mounts"], *([proof["site"]] if proof["site"] else [])]
-    pairs = [pair for part in parts for pair in part["pairs"]]
+    matrices = [*proof["mounts"], *([proof["site"]] if proof["site"] else [])]
+    pairs = [pair for matrix in matrices for pair in matrix["pairs"]]
     hosts = {pair["written_by"] for pair in pairs} - {judge.BALANCER}
     good = sum(pair["same"] for pair in pairs)
     if proof["agree"]:
         who = {1: "The one server serves its", 2: "Both servers serve the same"}
         title = who.get(len(hosts), f"All {len(hosts)} servers serve the same") + " files"
-        mark, kind = _TICK, ""
+        mark, css_class = _TICK, ""
     else:
-        title, mark, kind = "The servers do not agree", _CROSS, " bad"
+        title, mark, css_class = "The servers do not agree", _CROSS, " bad"
     slowest = max((pair["lag_ms"] or 0 for pair in pairs if pair["same"]), default=0)
     line = f"{good} of {len(pairs)} readings gave the bytes that were written; the slowest took {slowest} ms."
     problems = "".join(f"<li>{html.escape(problem)}</li>" for problem in proof["problems"])
@@ -117,14 +117,14 @@ def page(proof: dict[str, Any], when: str) -> str:
     )
     if proof["site"]:
         url = html.escape(proof["site"]["url"])
-        sub = f"balancer <code>{url}</code>" if url else "each server by itself"
+        sub = f"balancer <code>{url}</code>" if url else "each server alone"
         if proof["site"]["bucket"]:
             sub += f", files in the bucket <code>{html.escape(proof['site']['bucket'])}</code> of S3"
         sections += _section("The site", sub, "uploaded through ↓ &nbsp; served by →", proof["site"]["pairs"])
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title><style>{_STYLE}</style></head>
-<body><main><div class="verdict{kind}">{mark}<div><h1>{html.escape(title)}</h1><p>{line}</p></div></div>
+<body><main><div class="verdict{css_class}">{mark}<div><h1>{html.escape(title)}</h1><p>{line}</p></div></div>
 {listing}{sections}
 <footer>{_how(proof)} {html.escape(when)}</footer>
 </main></body></html>

@@ -12,16 +12,16 @@ PATH = "/srv/files"
 
 def good(hosts=HOSTS, path=PATH) -> dict:
     """The answers of hosts that agree, as judge() takes them."""
-    looks = {host: {"mounts": [{"path": path, "file_system": FS}], "problems": []} for host in hosts}
+    inspections = {host: {"mounts": [{"path": path, "file_system": FS}], "problems": []} for host in hosts}
     writes = {host: {"written": {path: "sum"}, "problems": []} for host in hosts}
     read = {writer: {"same": True, "lag_ms": 2.5} for writer in hosts}
     reads = {host: {"read": {path: copy.deepcopy(read)}, "problems": []} for host in hosts}
-    return {"hosts": list(hosts), "looks": looks, "writes": writes, "reads": reads}
+    return {"hosts": list(hosts), "inspections": inspections, "writes": writes, "reads": reads}
 
 
-def hung(answers):
+def hung(results):
     """Let the file system of web-02 hang."""
-    answers["looks"]["web-02"]["problems"] = [f"web-02: {FS} at {PATH} does not answer"]
-    del answers["writes"]["web-02"], answers["reads"]["web-02"]
+    results["inspections"]["web-02"]["problems"] = [f"web-02: {FS} at {PATH} does not answer"]
+    del results["writes"]["web-02"], results["reads"]["web-02"]
     for host in ("web-01", "web-03"):
-        answers["reads"][host]["read"][PATH].pop("web-02")
+        results["reads"][host]["read"][PATH].pop("web-02")

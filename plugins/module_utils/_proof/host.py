@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of the proof on one host. Whatever touches a share runs in a process of its own, with a timeout."""
+"""The steps of the proof on one host. Whatever touches a mount runs in a process of its own, with a timeout."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def _ask(path: str, owner: tuple[int, int], host: str, hosts: list[str]) -> list
     for name in (_file(path, host), _part(path, host)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-    there = []
+    existing = []
     for other in hosts:
         try:
             os.close(os.open(_file(path, other), os.O_RDONLY))
-            there.append(other)
+            existing.append(other)
         except FileNotFoundError:
             pass
-    return there
+    return existing
 
 
 def _write(path: str, owner: tuple[int, int], host: str, run: str) -> str:
@@ -68,7 +68,7 @@ def _write(path: str, owner: tuple[int, int], host: str, run: str) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_one(path: str, host: str, wanted: bytes, until: float) -> dict[str, Any]:
+def _read_token(path: str, host: str, wanted: bytes, until: float) -> dict[str, Any]:
     """Open a host's token until it has the right bytes or the time is over."""
     begin = time.monotonic()
     fault = ""
@@ -89,7 +89,7 @@ def _read_one(path: str, host: str, wanted: bytes, until: float) -> dict[str, An
 def _read(path: str, owner: tuple[int, int], hosts: list[str], run: str, timeout: float) -> dict[str, Any]:
     _become(*owner)
     until = time.monotonic() + timeout
-    return {host: _read_one(path, host, judge.token(run, host, path), until) for host in hosts}
+    return {host: _read_token(path, host, judge.token(run, host, path), until) for host in hosts}
 
 
 def _clean(path: str, owner: tuple[int, int], host: str) -> None:
@@ -115,7 +115,7 @@ def _each(host: str, calls: _Calls, timeout: float, doing: str) -> tuple[dict[st
     return values, problems
 
 
-def look(items: list[Wanted], host: str, hosts: list[str], timeout: float) -> dict[str, Any]:
+def inspect(items: list[Wanted], host: str, hosts: list[str], timeout: float) -> dict[str, Any]:
     """Whether the mounts are what they should be; then ask for every host's token, before any exists."""
     outcome = converge.inspect(items, False, timeout, programs=True)
     problems = [f"{host}: {problem}" for problem in outcome.problems]
@@ -144,7 +144,7 @@ def look(items: list[Wanted], host: str, hosts: list[str], timeout: float) -> di
 
 
 def write(mounts: list[dict[str, Any]], host: str, run: str, timeout: float) -> dict[str, Any]:
-    """Write this host's token to every mount that look found usable."""
+    """Write this host's token to every mount that inspect reported as usable."""
     calls: _Calls = {
         row["path"]: partial(_write, row["path"], tuple(row["owner"]), host, run) for row in mounts if row["usable"]
     }
@@ -161,8 +161,8 @@ def read(
         for row in mounts
         if row["usable"]
     }
-    found, problems = _each(host, calls, wait + timeout, "reading")
-    return {"read": found, "problems": problems}
+    readings, problems = _each(host, calls, wait + timeout, "reading")
+    return {"read": readings, "problems": problems}
 
 
 def clean(mounts: list[dict[str, Any]], host: str, timeout: float) -> dict[str, Any]:
@@ -236,6 +236,6 @@ def site_gone(options: dict[str, Any], host: str, keys: dict[str, str], wait: fl
     if site.in_s3(options):
         call: _Calls = {"": partial(site.still_listed, options, list(keys.values()), until)}
         lists, faults = _site_calls(host, call, wait + timeout, "listing the files of its own site")
-        there = [writer for writer, key in keys.items() if key in lists.get("", [])]
-        problems += faults + [f"{host}: still lists the file of {writer}, which was deleted" for writer in there]
+        listed = [writer for writer, key in keys.items() if key in lists.get("", [])]
+        problems += faults + [f"{host}: still lists the file of {writer}, which was deleted" for writer in listed]
     return {"problems": problems}

@@ -12,8 +12,8 @@ from .._efs_mount.plan import Plan
 from .._efs_mount.steps import GuardMountpoint, MakeNestedMountpoint, SetReadAhead, SetRoot, StartTunnel
 from .._host.steps import EnableUnit, RemoveFile, Step, WriteFile
 
-_CURE = "run site.yml, which mends it"
-DIRECTORY = ".samefiles-proof"  # in the share's root, while a proof runs
+_CURE = "run site.yml, which repairs it"
+DIRECTORY = ".samefiles-proof"  # in the root of the file system, while a proof runs
 BALANCER = "balancer"  # stands among the hosts in the site's matrix
 
 
@@ -41,7 +41,7 @@ def _drift_of(step: Step, unknown: set[str]) -> str:
     if isinstance(step, SetReadAhead) and step.path not in unknown:
         return f"the read-ahead of {step.path} is not what it should be"
     if isinstance(step, SetRoot) and step.path not in unknown:
-        return f"owner, group or mode of the share at {step.path} are not what they should be"
+        return f"owner, group or mode of the file system at {step.path} are not what they should be"
     if isinstance(step, (GuardMountpoint, MakeNestedMountpoint)) and step.path not in unknown:
         return f"the mountpoint {step.path} is not guarded"
     return ""
@@ -68,36 +68,38 @@ def drift(host: str, plan: Plan, known: list[str]) -> list[str]:
 
 def writers(writes: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """The hosts that wrote a token, by path."""
-    found: dict[str, list[str]] = {}
+    hosts: dict[str, list[str]] = {}
     for host, answer in writes.items():
         for path in answer.get("written") or {}:
-            found.setdefault(path, []).append(host)
-    return found
+            hosts.setdefault(path, []).append(host)
+    return hosts
 
 
 def judge(
     hosts: list[str],
-    looks: dict[str, dict[str, Any]],
+    inspections: dict[str, dict[str, Any]],
     writes: dict[str, dict[str, Any]],
     reads: dict[str, dict[str, Any]],
     site: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All hosts' answers as one proof: {"agree", "mounts": [{"path", "file_system", "pairs"}], "site", "problems"}.
 
-    looks, writes and reads are the results of those steps by host; a host without one did not answer. site is what the
-    controller found through the balancer ({"url", "read", "problems"}), None where no site is proved.
+    inspections, writes and reads are the results of those steps by host; a host without one did not answer. site is what the
+    controller read through the balancer ({"url", "read", "problems"}), None where no site is proved.
     """
     problems = []
     for host in hosts:
-        look = looks.get(host) or {}
-        if "mounts" not in look:
-            why = " ".join(str(look.get("msg") or "").split())
+        inspection = inspections.get(host) or {}
+        if "mounts" not in inspection:
+            why = " ".join(str(inspection.get("msg") or "").split())
             problems.append(f"{host}: did not answer" + (f" ({why})" if why else "") + ": see whether it runs")
-        for results in (looks, writes, reads):
+        for results in (inspections, writes, reads):
             problems += (results.get(host) or {}).get("problems") or []
     mounts = []
-    for path in sorted({mount["path"] for look in looks.values() for mount in look.get("mounts") or []}):
-        mount, disputes = _mount(path, hosts, looks, reads)
+    for path in sorted(
+        {mount["path"] for inspection in inspections.values() for mount in inspection.get("mounts") or []}
+    ):
+        mount, disputes = _mount(path, hosts, inspections, reads)
         mounts.append(mount)
         problems += disputes
         problems += _disagreements(path, hosts, mount["pairs"], {problem.partition(":")[0] for problem in problems})
@@ -115,23 +117,23 @@ def judge(
 
 
 def _mount(
-    path: str, hosts: list[str], looks: dict[str, dict[str, Any]], reads: dict[str, dict[str, Any]]
+    path: str, hosts: list[str], inspections: dict[str, dict[str, Any]], reads: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, Any], list[str]]:
     """One path's matrix, and a sentence when the hosts are to mount different file systems there."""
     wanted = {
         host: mount["file_system"]
         for host in hosts
-        for mount in (looks.get(host) or {}).get("mounts") or []
+        for mount in (inspections.get(host) or {}).get("mounts") or []
         if mount["path"] == path
     }
     systems = sorted(set(wanted.values()))
     disputes = []
     if len(systems) > 1:
         disputes.append(f"{path}: the servers are to mount different file systems there: {', '.join(systems)}")
-    # a host that did not answer is expected to have the mount; one that answered tells
-    there = [host for host in hosts if host in wanted or "mounts" not in (looks.get(host) or {})]
-    found = {host: (reads.get(host) or {}).get("read", {}).get(path, {}) for host in hosts}
-    pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in there for reader in there]
+    # a host that did not answer is expected to have the mount; one that answered lists its mounts
+    sharing = [host for host in hosts if host in wanted or "mounts" not in (inspections.get(host) or {})]
+    readings = {host: (reads.get(host) or {}).get("read", {}).get(path, {}) for host in hosts}
+    pairs = [_pair(readings[reader].get(writer, {}), writer, reader) for writer in sharing for reader in sharing]
     return {"path": path, "file_system": systems[0], "pairs": pairs}, disputes
 
 
@@ -140,13 +142,13 @@ def _site(
 ) -> tuple[dict[str, Any], list[str]]:
     """The site's matrix: who served the file that was uploaded through whom; and a sentence when they use several stores."""
     everyone = [*hosts, BALANCER] if site["url"] else hosts
-    found = {host: (reads.get(host) or {}).get("site") or {} for host in hosts}
-    found[BALANCER] = site["read"]
-    pairs = [_pair(found[reader].get(writer, {}), writer, reader) for writer in everyone for reader in everyone]
+    readings = {host: (reads.get(host) or {}).get("site") or {} for host in hosts}
+    readings[BALANCER] = site["read"]
+    pairs = [_pair(readings[reader].get(writer, {}), writer, reader) for writer in everyone for reader in everyone]
     buckets = sorted({answer["bucket"] for answer in writes.values() if "bucket" in answer})
     disputes = []
     if len(buckets) > 1:
-        names = ", ".join(f"the bucket {name}" if name else "the share" for name in buckets)
+        names = ", ".join(f"the bucket {name}" if name else "EFS" for name in buckets)
         disputes.append(f"the site: the servers keep its files in different places: {names}")
     bucket = buckets[-1] if buckets else ""
     return {
@@ -157,10 +159,10 @@ def _site(
     }, disputes
 
 
-def _pair(found: dict[str, Any], writer: str, reader: str) -> dict[str, Any]:
+def _pair(reading: dict[str, Any], writer: str, reader: str) -> dict[str, Any]:
     """One reading, with the words of a missing one."""
-    pair = {"written_by": writer, "read_by": reader, "same": bool(found.get("same")), "lag_ms": found.get("lag_ms")}
-    return pair if pair["same"] else {**pair, "fault": found.get("fault") or "it was not written, or not read"}
+    pair = {"written_by": writer, "read_by": reader, "same": bool(reading.get("same")), "lag_ms": reading.get("lag_ms")}
+    return pair if pair["same"] else {**pair, "fault": reading.get("fault") or "it was not written, or not read"}
 
 
 def _disagreements(path: str, hosts: list[str], pairs: list[dict[str, Any]], explained: set[str]) -> list[str]:
@@ -197,12 +199,12 @@ def _matrix(title: str, verb: str, other: str, pairs: list[dict[str, Any]]) -> s
 
 def table(proof: dict[str, Any]) -> str:
     """The matrices as text: milliseconds from the reader's first open, or first request, to the right bytes."""
-    parts = [
+    matrices = [
         _matrix(f"{mount['path']} = {mount['file_system']}", "written by", "read by", mount["pairs"])
         for mount in proof["mounts"]
     ]
     if proof["site"]:
         bucket = proof["site"]["bucket"]
         title = f"the site, its files in the bucket {bucket}" if bucket else "the site"
-        parts.append(_matrix(title, "uploaded through", "served by", proof["site"]["pairs"]))
-    return "\n\n".join(parts)
+        matrices.append(_matrix(title, "uploaded through", "served by", proof["site"]["pairs"]))
+    return "\n\n".join(matrices)

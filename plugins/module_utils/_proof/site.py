@@ -23,7 +23,7 @@ _PAGES = 10  # of the list, each of 200 files: newer ones than the proof's may c
 _REDIRECTS = (301, 302, 303, 307, 308)
 _Proxy = Optional[tuple[str, int, Optional[str]]]  # as endpoint.proxy_of gives it
 
-# what pictures begin with, which gallery looks at, so that a site that takes nothing else takes the proof's files
+# what pictures begin with, which gallery checks, so that a site that takes nothing else takes the proof's files
 _BEGINS = {
     "avif": b"\0\0\0 ftypavif", "gif": b"GIF89a", "jpeg": b"\xff\xd8\xff", "jpg": b"\xff\xd8\xff",
     "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF\0\0\0\0WEBP",
@@ -37,13 +37,14 @@ class Refused(OSError):
 def file_name(site: dict[str, Any], stem: str) -> str:
     """A name that the site takes: a text's if it takes texts, a picture's only where it takes nothing else."""
     types = sorted(
-        map(str.lower, site.get("types") or ["txt"]), key=lambda kind: (kind != "txt", kind in _BEGINS, kind)
+        map(str.lower, site.get("types") or ["txt"]),
+        key=lambda extension: (extension != "txt", extension in _BEGINS, extension),
     )
     return f"{stem}.{types[0]}"
 
 
 def content(name: str, token: bytes) -> bytes:
-    """What a file of this name or key holds: a token, which makes it the only one of its kind."""
+    """What a file of this name or key holds: a token, which makes it unique."""
     return _BEGINS.get(name.rpartition(".")[2], b"") + token
 
 
@@ -53,35 +54,35 @@ def in_s3(site: dict[str, Any]) -> bool:
 
 
 def _connection(
-    parts: urllib.parse.SplitResult, ca_file: str, seconds: float, proxy: _Proxy
+    address: urllib.parse.SplitResult, ca_file: str, seconds: float, proxy: _Proxy
 ) -> http.client.HTTPConnection:
-    name = parts.hostname or ""
-    host, port = (proxy[0], proxy[1]) if proxy else (name, parts.port)
-    if parts.scheme != "https":
+    name = address.hostname or ""
+    host, port = (proxy[0], proxy[1]) if proxy else (name, address.port)
+    if address.scheme != "https":
         return http.client.HTTPConnection(host, port, timeout=seconds)
     context = ssl.create_default_context(cafile=ca_file or None)
     connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
     if proxy:
         head = {"Proxy-Authorization": basic(proxy[2])} if proxy[2] else {}
-        connection.set_tunnel(name, parts.port or 443, head)
+        connection.set_tunnel(name, address.port or 443, head)
     return connection
 
 
 def _send(
     url: str, method: str, body: bytes, head: dict[str, str], ca_file: str = "", seconds: float = 10.0,
-    told: str = "Location", proxy: _Proxy = None,
+    header: str = "Location", proxy: _Proxy = None,
 ) -> tuple[int, bytes, str]:  # fmt: skip
     """One request to one address; returns status, body, and a header of the answer. A certificate is always checked."""
-    parts = urllib.parse.urlsplit(url)
-    connection = _connection(parts, ca_file, seconds, proxy)
+    address = urllib.parse.urlsplit(url)
+    connection = _connection(address, ca_file, seconds, proxy)
     try:
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        if proxy and parts.scheme == "http":
-            target = f"http://{parts.netloc}{target}"
+        target = address.path + (f"?{address.query}" if address.query else "")
+        if proxy and address.scheme == "http":
+            target = f"http://{address.netloc}{target}"
             head = {**head, "Proxy-Authorization": basic(proxy[2])} if proxy[2] else head
         connection.request(method, target, body or None, head)
         answer = connection.getresponse()
-        return answer.status, answer.read(), answer.getheader(told) or ""
+        return answer.status, answer.read(), answer.getheader(header) or ""
     except http.client.HTTPException as fault:
         raise Refused(f"{type(fault).__name__}: {fault}") from fault
     finally:
@@ -90,24 +91,26 @@ def _send(
 
 def _send_to_s3(
     site: dict[str, Any], url: str, method: str, body: bytes, head: dict[str, str], seconds: float = 10.0,
-    told: str = "Location",
+    header: str = "Location",
 ) -> tuple[int, bytes, str]:  # fmt: skip
     """One request to S3, by the proxy of the environment as the site's own go, with the CA certificates of the site."""
-    parts = urllib.parse.urlsplit(url)
+    address = urllib.parse.urlsplit(url)
     try:
-        proxy = endpoint.proxy_of(parts.scheme == "https", parts.hostname or "", dict(os.environ))
+        proxy = endpoint.proxy_of(address.scheme == "https", address.hostname or "", dict(os.environ))
     except EndpointError as fault:
         raise Refused(str(fault)) from fault
-    return _send(url, method, body, head, site.get("ca_file") or "", seconds, told, proxy)
+    return _send(url, method, body, head, site.get("ca_file") or "", seconds, header, proxy)
 
 
-def _ask(site: dict[str, Any], method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes, str]:
-    """One request to the site, with its password; returns status, body, and where a redirect leads."""
+def _ask(
+    site: dict[str, Any], method: str, path: str, body: bytes = b"", media_type: str = ""
+) -> tuple[int, bytes, str]:
+    """One request to the site, with its password; returns status, body, and the target of a redirect."""
     head = {"Accept": "application/json"}
     if site.get("host"):
         head["Host"] = site["host"]
-    if kind:
-        head["Content-Type"] = kind
+    if media_type:
+        head["Content-Type"] = media_type
     if site.get("password"):
         head["Authorization"] = basic(f"proof:{site['password']}")
     return _send(site["url"].rstrip("/") + path, method, body, head, site.get("ca_file") or "")
@@ -122,7 +125,7 @@ def _refusal(status: int, body: bytes) -> Refused:
 
 
 def upload(site: dict[str, Any], name: str, data: bytes, page: str = "") -> str:
-    """Upload a file; returns its key. Raises OSError when the site does not take it, or tells another hash of it.
+    """Upload a file; returns its key. Raises OSError when the site does not take it, or reports another hash of it.
 
     page is the site as its users reach it: with it S3 is asked, too, whether that site's pages may upload there.
     """
@@ -134,10 +137,10 @@ def upload(site: dict[str, Any], name: str, data: bytes, page: str = "") -> str:
     status, answer, _to = _ask(site, "POST", "/files", body, f"multipart/form-data; boundary={border}")
     if status != 201:
         raise _refusal(status, answer)
-    told = json.loads(answer)[0]
-    if told["sha256"] != hashlib.sha256(data).hexdigest():
+    uploaded = json.loads(answer)[0]
+    if uploaded["sha256"] != hashlib.sha256(data).hexdigest():
         raise Refused("it took other bytes than it was sent")
-    return told["key"]
+    return uploaded["key"]
 
 
 def _s3_refusal(what: str, status: int, body: bytes) -> Refused:
@@ -148,9 +151,9 @@ def _s3_refusal(what: str, status: int, body: bytes) -> Refused:
 
 def _origin(page: str) -> str:
     """What a browser calls the site of a page: scheme and host, and the port where it is not the scheme's own."""
-    parts = urllib.parse.urlsplit(page)
-    usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
-    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}"
+    address = urllib.parse.urlsplit(page)
+    usual = {"http": ":80", "https": ":443"}.get(address.scheme, "")
+    return f"{address.scheme}://{address.netloc.lower().removesuffix(usual)}"
 
 
 def _preflight(site: dict[str, Any], ticket: dict[str, Any], page: str) -> None:
@@ -161,7 +164,9 @@ def _preflight(site: dict[str, Any], ticket: dict[str, Any], page: str) -> None:
         "Access-Control-Request-Method": ticket["method"],
         "Access-Control-Request-Headers": ",".join(sorted(name.lower() for name in ticket["headers"])),
     }
-    _status, _body, allowed = _send_to_s3(site, ticket["url"], "OPTIONS", b"", head, told="Access-Control-Allow-Origin")
+    _status, _body, allowed = _send_to_s3(
+        site, ticket["url"], "OPTIONS", b"", head, header="Access-Control-Allow-Origin"
+    )
     if allowed not in (origin, "*"):
         raise Refused(
             f"browsers cannot upload, for the CORS rules of the bucket do not name {origin}: run playbooks/bucket.yml"
@@ -169,7 +174,7 @@ def _preflight(site: dict[str, Any], ticket: dict[str, Any], page: str) -> None:
 
 
 def _upload_to_s3(site: dict[str, Any], name: str, data: bytes, page: str) -> str:
-    """As a browser does: a ticket from the site, the bytes to S3, and the site's word that it has looked at them."""
+    """As a browser does: a ticket from the site, the bytes to S3, and the site's confirmation that it has checked them."""
     digest = hashlib.sha256(data).hexdigest()
     asked = {"name": name, "size": len(data), "sha256": digest}
     status, answer, _to = _ask(site, "POST", "/tickets", json.dumps(asked).encode(), "application/json")
@@ -193,7 +198,7 @@ def _upload_to_s3(site: dict[str, Any], name: str, data: bytes, page: str) -> st
 def _follow(site: dict[str, Any], url: str) -> tuple[int, bytes]:
     """Read where the site sends a reader of a file to; the password stays here."""
     if site["url"].startswith("https:") and not url.startswith("https:"):
-        raise Refused("the link to the file leads out of TLS")
+        raise Refused("the link to the file is not https")
     status, body, _to = _send_to_s3(site, url, "GET", b"", {})
     return status, body
 
@@ -236,9 +241,9 @@ def delete(site: dict[str, Any], key: str) -> None:
 
 def _is_gone(site: dict[str, Any], key: str) -> bool:
     status, body, to = _ask(site, "GET", f"/files/{key}")
-    if in_s3(site) and status in _REDIRECTS:  # the server signs without a look
+    if in_s3(site) and status in _REDIRECTS:  # the server signs without asking S3
         status, body = _follow(site, to)
-        # S3 may not tell what is there to those who list nothing, or only below a prefix
+        # S3 may not say what exists to those who list nothing, or only below a prefix
         return status == 404 or (status == 403 and b"<Code>AccessDenied</Code>" in body)
     return status == 404
 
@@ -254,18 +259,18 @@ def gone(site: dict[str, Any], key: str, until: float) -> bool:
 
 def _listed(site: dict[str, Any], keys: set[str]) -> set[str]:
     """Those of the keys that the list of files has among its newest."""
-    found: set[str] = set()
+    listed: set[str] = set()
     after = ""
     for _number in range(_PAGES):
         status, body, _to = _ask(site, "GET", f"/files?limit=200{after}")
         if status != 200:
             raise _refusal(status, body)
-        told = json.loads(body)
-        found |= keys & {entry["key"] for entry in told["files"]}
-        if found == keys or not told.get("next"):
+        page = json.loads(body)
+        listed |= keys & {entry["key"] for entry in page["files"]}
+        if listed == keys or not page.get("next"):
             break
-        after = f"&after={told['next']}"
-    return found
+        after = f"&after={page['next']}"
+    return listed
 
 
 def unlisted(site: dict[str, Any], keys: list[str], until: float) -> list[str]:

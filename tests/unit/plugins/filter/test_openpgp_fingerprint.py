@@ -58,16 +58,16 @@ c2/iwnUyYf4tYWTDHs8RVJrNeQqD4asyLveeE3wiFW8RznlQZDCD6u+Gqz8Sjch0
 RSA_FINGERPRINT = "DF0CA45F377858427F45581A898BE24988DF8199"
 
 
-def armour(data: bytes, kind: str = "PUBLIC KEY BLOCK") -> str:
+def armour(data: bytes, label: str = "PUBLIC KEY BLOCK") -> str:
     lines = base64.encodebytes(data).decode()
     total = base64.b64encode(plugin.crc24(data).to_bytes(3, "big")).decode()
-    return f"-----BEGIN PGP {kind}-----\n\n{lines}={total}\n-----END PGP {kind}-----\n"
+    return f"-----BEGIN PGP {label}-----\n\n{lines}={total}\n-----END PGP {label}-----\n"
 
 
 def new_form(data: bytes) -> bytes:
     """The same packets with headers of the new form, whose lengths are written in another way."""
     out = b""
-    for kind, body in plugin.packets(data):
+    for packet_type, body in plugin.packets(data):
         size = len(body)
         if size < 192:
             length = bytes([size])
@@ -75,18 +75,18 @@ def new_form(data: bytes) -> bytes:
             length = bytes([((size - 192) >> 8) + 192, (size - 192) & 0xFF])
         else:
             length = b"\xff" + size.to_bytes(4, "big")
-        out += bytes([0xC0 | kind]) + length + body
+        out += bytes([0xC0 | packet_type]) + length + body
     return out
 
 
-one, two = plugin.dearmour(ED25519), plugin.dearmour(RSA)
+ed25519, rsa = plugin.dearmour(ED25519), plugin.dearmour(RSA)
 GOOD = {
     "Ed25519": (ED25519, ED25519_FINGERPRINT),
     "RSA with a subkey": (RSA, RSA_FINGERPRINT),
-    "headers of the new form, one byte of length": (armour(new_form(one)), ED25519_FINGERPRINT),
-    "headers of the new form, two bytes of length": (armour(new_form(two)), RSA_FINGERPRINT),
+    "headers of the new form, one byte of length": (armour(new_form(ed25519)), ED25519_FINGERPRINT),
+    "headers of the new form, two bytes of length": (armour(new_form(rsa)), RSA_FINGERPRINT),
     "a length of five bytes": (
-        armour(b"\xc6\xff" + len(one[2:53]).to_bytes(4, "big") + one[2:53]),
+        armour(b"\xc6\xff" + len(ed25519[2:53]).to_bytes(4, "big") + ed25519[2:53]),
         ED25519_FINGERPRINT,
     ),
     "blank lines around it": (f"\n\n{ED25519}\n\n", ED25519_FINGERPRINT),
@@ -98,18 +98,18 @@ BAD = {
     "not a text": (None, "not one PGP PUBLIC KEY BLOCK"),
     "words before it": (f"pub 4096R\n{ED25519}", "not one PGP PUBLIC KEY BLOCK"),
     "a second block behind it": (ED25519 + RSA, "not one PGP PUBLIC KEY BLOCK"),
-    "a second key in the block": (armour(one + two), "holds 2 keys"),
-    "a key behind which another hides, compressed": (armour(one + b"\xa3\x00" + two), "no length"),
-    "a compressed packet": (armour(one + b"\xc8\x02\x00\x00"), "other things than"),
-    "a secret key": (armour(bytes([0x94]) + one[1:]), "other things than"),
-    "a block of another kind": (armour(one, "MESSAGE"), "not one PGP PUBLIC KEY BLOCK"),
-    "a subkey that comes first": (armour(b"\xce" + one[1:]), "other things than"),
+    "a second key in the block": (armour(ed25519 + rsa), "holds 2 keys"),
+    "a key behind which another hides, compressed": (armour(ed25519 + b"\xa3\x00" + rsa), "no length"),
+    "a compressed packet": (armour(ed25519 + b"\xc8\x02\x00\x00"), "other things than"),
+    "a secret key": (armour(bytes([0x94]) + ed25519[1:]), "other things than"),
+    "a block of another kind": (armour(ed25519, "MESSAGE"), "not one PGP PUBLIC KEY BLOCK"),
+    "a subkey that comes first": (armour(b"\xce" + ed25519[1:]), "other things than"),
     "a damaged letter": (ED25519.replace("mDME", "mDMF"), "checksum"),
-    "a cut end": (armour(one[:-5]), "cut off"),
-    "a cut header": (armour(one + b"\xc2"), "index out of range"),
-    "a packet in parts": (armour(b"\xc6\xe1" + one[2:]), "in parts"),
-    "not a packet": (armour(one + b"hello"), "not a packet"),
-    "a key of version 3": (armour(one[:2] + b"\x03" + one[3:]), "version 4"),
+    "a cut end": (armour(ed25519[:-5]), "cut off"),
+    "a cut header": (armour(ed25519 + b"\xc2"), "index out of range"),
+    "a packet in parts": (armour(b"\xc6\xe1" + ed25519[2:]), "in parts"),
+    "not a packet": (armour(ed25519 + b"hello"), "not a packet"),
+    "a key of version 3": (armour(ed25519[:2] + b"\x03" + ed25519[3:]), "version 4"),
     "an empty key": (armour(b"\xc6\x00"), "version 4"),
     "an empty block": (armour(b""), "not an armoured"),
     "Windows line ends": (ED25519.replace("\n", "\r\n"), "not one PGP PUBLIC KEY BLOCK"),
@@ -133,7 +133,7 @@ def test_refuses(text, reason):
 @given(st.integers(2, 52), st.integers(1, 255))
 def test_no_other_key_has_the_fingerprint(at, flip):
     """Whatever byte of the key's own packet body is changed: the text is refused, or has another fingerprint."""
-    changed = bytearray(one)
+    changed = bytearray(ed25519)
     changed[at] ^= flip
     assert plugin.openpgp_fingerprint(armour(bytes(changed)), default="") != ED25519_FINGERPRINT
 
@@ -145,8 +145,8 @@ def test_any_text_ends_in_words(text):
 
 @given(st.binary())
 def test_any_packets_end_in_words(data):
-    found = plugin.openpgp_fingerprint(armour(data), default="no")
-    assert found == "no" or len(found) == 40
+    fingerprint = plugin.openpgp_fingerprint(armour(data), default="no")
+    assert fingerprint == "no" or len(fingerprint) == 40
 
 
 def test_the_filter_has_its_name():

@@ -19,17 +19,17 @@ def make_tree(directory):
 
 
 def test_an_archive_depends_on_its_files_alone(tmp_path):
-    sums = []
+    checksums = []
     for number, name in enumerate(("one", "two")):
         directory = tmp_path / name
         directory.mkdir()
         make_tree(directory)
         os.utime(directory / "data", (number, number))
         archive.pack(str(directory), str(tmp_path / f"{name}.tar.gz"))
-        sums.append((identity.checksum(str(tmp_path / f"{name}.tar.gz")), archive.digest(str(directory))))
-    assert sums[0] == sums[1]
+        checksums.append((identity.checksum(str(tmp_path / f"{name}.tar.gz")), archive.digest(str(directory))))
+    assert checksums[0] == checksums[1]
     (tmp_path / "two/data").chmod(0o755)
-    assert archive.digest(str(tmp_path / "two")) != sums[0][1]
+    assert archive.digest(str(tmp_path / "two")) != checksums[0][1]
 
 
 def test_a_packed_directory_comes_out_as_it_was(tmp_path):

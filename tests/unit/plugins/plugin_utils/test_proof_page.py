@@ -31,10 +31,10 @@ class Page(html.parser.HTMLParser):
     ("fault", "title"), [(None, "All 3 servers serve the same files"), (hung, "The servers do not agree")]
 )
 def test_the_page_says_it_and_loads_nothing(fault, title):
-    answers = good()
+    results = good()
     if fault:
-        fault(answers)
-    proof = judge.judge(**answers)
+        fault(results)
+    proof = judge.judge(**results)
     page = Page()
     page.feed(proof_page.page(proof, "2026-11-25"))
     assert (page.loads, "script" in page.tags) == ([], False)
@@ -46,9 +46,9 @@ def test_the_page_says_it_and_loads_nothing(fault, title):
 
 def test_names_on_the_page_are_only_names():
     name = '<img src=x onerror="alert(1)">'
-    answers = good([name, "web-02"], "/srv/<b>")
-    answers["reads"]["web-02"]["read"]["/srv/<b>"][name] = {"same": False, "fault": "<i>"}
+    results = good([name, "web-02"], "/srv/<b>")
+    results["reads"]["web-02"]["read"]["/srv/<b>"][name] = {"same": False, "fault": "<i>"}
     page = Page()
-    page.feed(proof_page.page(judge.judge(**answers), "now"))
+    page.feed(proof_page.page(judge.judge(**results), "now"))
     assert not {"img", "b", "i"} & set(page.tags)
     assert name in page.words

@@ -1,4 +1,4 @@
-"""The proof: what counts as agreement, and how it is told."""
+"""The proof: what counts as agreement, and how it is reported."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ def test_all_agree():
     assert proof["mounts"][0]["pairs"][1] == {"written_by": "web-01", "read_by": "web-02", "same": True, "lag_ms": 2.5}
 
 
-def host_missing(answers):
-    for name in ("looks", "writes", "reads"):
-        del answers[name]["web-02"]
+def host_missing(results):
+    for name in ("inspections", "writes", "reads"):
+        del results[name]["web-02"]
 
 
-def host_unreachable(answers):
-    host_missing(answers)
-    answers["looks"]["web-02"] = {"unreachable": True, "msg": "Failed to connect\n to the host via ssh"}
+def host_unreachable(results):
+    host_missing(results)
+    results["inspections"]["web-02"] = {"unreachable": True, "msg": "Failed to connect\n to the host via ssh"}
 
 
-def other_bytes(answers):
-    answers["reads"]["web-03"]["read"][PATH]["web-01"] = {"same": False, "fault": "other bytes"}
+def other_bytes(results):
+    results["reads"]["web-03"]["read"][PATH]["web-01"] = {"same": False, "fault": "other bytes"}
 
 
-def never_read(answers):
-    del answers["reads"]["web-03"]["read"][PATH]["web-01"]
+def never_read(results):
+    del results["reads"]["web-03"]["read"][PATH]["web-01"]
 
 
-def other_file_system(answers):
-    answers["looks"]["web-02"]["mounts"][0]["file_system"] = OTHER
+def other_file_system(results):
+    results["inspections"]["web-02"]["mounts"][0]["file_system"] = OTHER
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def other_file_system(answers):
     ],
 )
 def test_any_disagreement_is_named_and_fails(fault, problems):
-    answers = good()
-    fault(answers)
-    proof = judge.judge(**answers)
+    results = good()
+    fault(results)
+    proof = judge.judge(**results)
     assert proof["agree"] is False
     assert proof["problems"] == problems
 
@@ -75,15 +75,15 @@ def test_any_disagreement_is_named_and_fails(fault, problems):
 def test_nothing_to_prove_is_no_proof(hosts):
     proof = judge.judge(hosts, {host: {} for host in hosts}, {}, {})
     assert proof["agree"] is False
-    proof = judge.judge(**{**good(hosts), "looks": {host: {"mounts": []} for host in hosts}})
+    proof = judge.judge(**{**good(hosts), "inspections": {host: {"mounts": []} for host in hosts}})
     assert proof["agree"] is False
 
 
 def test_a_mount_that_only_some_hosts_have_is_proved_among_them():
-    answers = good()
-    answers["looks"]["web-02"]["mounts"].append({"path": "/srv/more", "file_system": OTHER})
-    answers["reads"]["web-02"]["read"]["/srv/more"] = {"web-02": {"same": True, "lag_ms": 1.0}}
-    proof = judge.judge(**answers)
+    results = good()
+    results["inspections"]["web-02"]["mounts"].append({"path": "/srv/more", "file_system": OTHER})
+    results["reads"]["web-02"]["read"]["/srv/more"] = {"web-02": {"same": True, "lag_ms": 1.0}}
+    proof = judge.judge(**results)
     assert (proof["agree"], [len(mount["pairs"]) for mount in proof["mounts"]]) == (True, [9, 1])
 
 
@@ -98,9 +98,9 @@ def test_one_host_alone_agrees_with_itself():
 
 
 def test_the_table():
-    answers = good(["web-01", "a-server-with-a-long-name"])
-    answers["reads"]["web-01"]["read"][PATH]["web-01"] = {"same": False, "fault": "other bytes"}
-    lines = judge.table(judge.judge(**answers)).splitlines()
+    results = good(["web-01", "a-server-with-a-long-name"])
+    results["reads"]["web-01"]["read"][PATH]["web-01"] = {"same": False, "fault": "other bytes"}
+    lines = judge.table(judge.judge(**results)).splitlines()
     assert lines[0] == f"{PATH} = {FS}"
     assert lines[2].split() == ["written", "by", "web-01", "DIFFERS", "2.5", "ms"]
     assert len({len(line) for line in lines[1:]}) == 1, "the columns do not line up"
@@ -108,12 +108,12 @@ def test_the_table():
 
 def with_site(hosts=HOSTS) -> dict:
     """Answers that agree, the site and the balancer included."""
-    answers = good(hosts)
+    results = good(hosts)
     everyone = [*hosts, judge.BALANCER]
     for host in hosts:
-        answers["reads"][host]["site"] = {writer: {"same": True, "lag_ms": 3.0} for writer in everyone}
+        results["reads"][host]["site"] = {writer: {"same": True, "lag_ms": 3.0} for writer in everyone}
     read = {writer: {"same": True, "lag_ms": 4.0} for writer in everyone}
-    return {**answers, "site": {"url": "http://site", "read": read, "problems": []}}
+    return {**results, "site": {"url": "http://site", "read": read, "problems": []}}
 
 
 def test_the_site_is_part_of_the_proof():
@@ -121,20 +121,20 @@ def test_the_site_is_part_of_the_proof():
     assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 16)
     assert "uploaded through balancer" in judge.table(proof)
     assert "The site" in proof_page.page(proof, "now")
-    answers = with_site()
-    answers["site"]["url"] = ""  # there is no balancer
-    proof = judge.judge(**answers)
+    results = with_site()
+    results["site"]["url"] = ""  # there is no balancer
+    proof = judge.judge(**results)
     assert (proof["agree"], len(proof["site"]["pairs"])) == (True, 9)
 
 
 def in_s3(hosts=HOSTS) -> dict:
     """Answers of hosts that have no mount, and their files in a bucket."""
-    answers = with_site(hosts)
+    results = with_site(hosts)
     for host in hosts:
-        answers["looks"][host]["mounts"] = []
-        answers["writes"][host] = {"written": {}, "bucket": "bkt", "problems": []}
-        answers["reads"][host]["read"] = {}
-    return answers
+        results["inspections"][host]["mounts"] = []
+        results["writes"][host] = {"written": {}, "bucket": "bkt", "problems": []}
+        results["reads"][host]["read"] = {}
+    return results
 
 
 def test_a_fleet_without_mounts_is_proved_by_its_site():
@@ -155,23 +155,23 @@ def test_a_fleet_without_mounts_is_proved_by_its_site():
 
 
 def test_servers_with_files_in_different_places_do_not_agree():
-    answers = in_s3()
-    answers["writes"]["web-02"]["bucket"] = ""
-    proof = judge.judge(**answers)
+    results = in_s3()
+    results["writes"]["web-02"]["bucket"] = ""
+    proof = judge.judge(**results)
     assert proof["agree"] is False
-    assert proof["problems"] == ["the site: the servers keep its files in different places: the share, the bucket bkt"]
+    assert proof["problems"] == ["the site: the servers keep its files in different places: EFS, the bucket bkt"]
 
 
-def not_served(answers):
-    answers["reads"]["web-02"]["site"]["web-01"] = {"same": False, "fault": "HTTP 404 after 40 s"}
+def not_served(results):
+    results["reads"]["web-02"]["site"]["web-01"] = {"same": False, "fault": "HTTP 404 after 40 s"}
 
 
-def not_through_the_balancer(answers):
-    answers["site"]["read"].pop("web-01")
+def not_through_the_balancer(results):
+    results["site"]["read"].pop("web-01")
 
 
-def not_gone(answers):
-    answers["site"]["problems"] = ["web-02: still serves the file of web-01, which was deleted"]
+def not_gone(results):
+    results["site"]["problems"] = ["web-02: still serves the file of web-01, which was deleted"]
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def not_gone(answers):
     ],
 )
 def test_a_site_that_disagrees_fails_the_proof(fault, problem):
-    answers = with_site()
-    fault(answers)
-    proof = judge.judge(**answers)
+    results = with_site()
+    fault(results)
+    proof = judge.judge(**results)
     assert (proof["agree"], proof["problems"]) == (False, [problem])
 
 
@@ -209,9 +209,9 @@ def test_what_a_plan_says_about_a_host():
         },
     )
     assert judge.drift("web-01", plan, ["web-01: /known hangs"]) == [
-        "web-01: nothing is mounted at /gone: run site.yml, which mends it",
-        f"web-01: /other is not what it should be, it is {OTHER}: run site.yml, which mends it",
-        "web-01: /etc/fstab is not what it should be: run site.yml, which mends it",
-        "web-01: a.service is not enabled, so it would not start at boot: run site.yml, which mends it",
-        "web-01: a.service does not run: run site.yml, which mends it",
+        "web-01: nothing is mounted at /gone: run site.yml, which repairs it",
+        f"web-01: /other is not what it should be, it is {OTHER}: run site.yml, which repairs it",
+        "web-01: /etc/fstab is not what it should be: run site.yml, which repairs it",
+        "web-01: a.service is not enabled, so it would not start at boot: run site.yml, which repairs it",
+        "web-01: a.service does not run: run site.yml, which repairs it",
     ]

@@ -29,17 +29,17 @@ DATA = b"the bytes"
 
 
 class Place:
-    """A server on a port of its own: answers by (method, path without its query), and what it was asked."""
+    """A server on a port of its own: its responses by (method, path without its query), and what it was asked."""
 
     def __init__(self):
-        self.answers, self.asked = {}, []
+        self.responses, self.asked = {}, []
         place = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def _serve(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 place.asked.append((self.command, self.path, dict(self.headers), body))
-                status, head, text = place.answers.get((self.command, self.path.partition("?")[0]), (404, {}, b""))
+                status, head, text = place.responses.get((self.command, self.path.partition("?")[0]), (404, {}, b""))
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(text)), **head}.items():
                     self.send_header(name, value)
@@ -71,7 +71,7 @@ def places():
 
 @pytest.fixture
 def site(places):
-    """The site, which works: it gives a ticket, confirms, lists, and leads to S3."""
+    """The site, which works: it gives a ticket, confirms, lists, and redirects to S3."""
     front, s3 = places
     ticket = {
         "key": KEY,
@@ -80,13 +80,13 @@ def site(places):
         "headers": {"content-type": "text/plain", "if-none-match": "*"},
         "expires": 900,
     }
-    front.answers = {
+    front.responses = {
         ("POST", "/tickets"): (201, {}, json.dumps(ticket).encode()),
         ("POST", f"/tickets/{KEY}"): (201, {}, json.dumps({"key": KEY}).encode()),
         ("GET", f"/files/{KEY}"): (302, {"Location": f"{s3.url}/bkt/files/{KEY}?X-Amz-Signature=abc"}, b""),
         ("GET", "/files"): (200, {}, json.dumps({"files": [{"key": KEY}]}).encode()),
     }
-    s3.answers = {
+    s3.responses = {
         ("PUT", f"/bkt/incoming/{KEY}"): (200, {}, b""),
         ("GET", f"/bkt/files/{KEY}"): (200, {}, DATA),
     }
@@ -103,7 +103,7 @@ def test_an_upload_goes_to_s3_as_its_ticket_says(site, places):
     asked = json.loads(front.asked[0][3])
     digest = hashlib.sha256(DATA).hexdigest()
     assert asked == {"name": "proof.txt", "size": len(DATA), "sha256": digest}
-    assert [one[:2] for one in front.asked] == [("POST", "/tickets"), ("POST", f"/tickets/{KEY}")]
+    assert [request[:2] for request in front.asked] == [("POST", "/tickets"), ("POST", f"/tickets/{KEY}")]
     method, path, head, body = s3.asked[0]
     assert (method, body) == ("PUT", DATA)
     assert path.endswith("?X-Amz-Signature=abc")
@@ -112,10 +112,10 @@ def test_an_upload_goes_to_s3_as_its_ticket_says(site, places):
 
 def test_s3_is_reached_by_the_proxy_of_the_site_and_the_site_is_not(site, places, monkeypatch):
     front, proxy = places
-    ticket = json.loads(front.answers["POST", "/tickets"][2])
+    ticket = json.loads(front.responses["POST", "/tickets"][2])
     ticket["url"] = f"http://s3.example.com/bkt/incoming/{KEY}?X-Amz-Signature=abc"
-    front.answers["POST", "/tickets"] = (201, {}, json.dumps(ticket).encode())
-    proxy.answers["PUT", f"http://s3.example.com/bkt/incoming/{KEY}"] = (200, {}, b"")
+    front.responses["POST", "/tickets"] = (201, {}, json.dumps(ticket).encode())
+    proxy.responses["PUT", f"http://s3.example.com/bkt/incoming/{KEY}"] = (200, {}, b"")
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:word@"))
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -128,7 +128,7 @@ def test_s3_is_reached_by_the_proxy_of_the_site_and_the_site_is_not(site, places
     )
     # with TLS the proxy sees a name, and nothing else
     ticket["url"] = ticket["url"].replace("http:", "https:")
-    front.answers["POST", "/tickets"] = (201, {}, json.dumps(ticket).encode())
+    front.responses["POST", "/tickets"] = (201, {}, json.dumps(ticket).encode())
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     with pytest.raises(OSError, match="Tunnel connection failed: 404"):
         upload(site, "proof.txt", DATA)
@@ -148,9 +148,9 @@ def test_s3_is_reached_by_the_proxy_of_the_site_and_the_site_is_not(site, places
 )
 def test_s3_is_asked_first_whether_a_page_may_upload(site, places, page, origin, allowed):
     s3 = places[1]
-    s3.answers["OPTIONS", f"/bkt/incoming/{KEY}"] = (200, {"Access-Control-Allow-Origin": allowed}, b"")
+    s3.responses["OPTIONS", f"/bkt/incoming/{KEY}"] = (200, {"Access-Control-Allow-Origin": allowed}, b"")
     assert upload(site, "proof.txt", DATA, page) == KEY
-    assert [one[0] for one in s3.asked] == ["OPTIONS", "PUT"]
+    assert [request[0] for request in s3.asked] == ["OPTIONS", "PUT"]
     assert s3.asked[0][1] == s3.asked[1][1]
     head = s3.asked[0][2]
     assert (head["Origin"], head["Access-Control-Request-Method"]) == (origin, "PUT")
@@ -165,20 +165,20 @@ def test_s3_is_asked_first_whether_a_page_may_upload(site, places, page, origin,
         (200, {"Access-Control-Allow-Origin": "https://other.example.com"}, b""),
     ],
 )
-def test_a_bucket_that_lets_no_browser_upload_is_told_in_one_sentence(site, places, answer):
-    places[1].answers["OPTIONS", f"/bkt/incoming/{KEY}"] = answer
+def test_a_bucket_that_lets_no_browser_upload_is_reported_in_one_sentence(site, places, answer):
+    places[1].responses["OPTIONS", f"/bkt/incoming/{KEY}"] = answer
     with pytest.raises(Refused) as fault:
         upload(site, "proof.txt", DATA, "https://files.example.com")
     assert str(fault.value) == (
         "browsers cannot upload, for the CORS rules of the bucket do not name https://files.example.com: "
         "run playbooks/bucket.yml"
     )
-    assert [one[0] for one in places[1].asked] == ["OPTIONS"]
+    assert [request[0] for request in places[1].asked] == ["OPTIONS"]
 
 
 def test_the_proof_asks_for_the_pages_that_users_see(site, places):
-    told = proof_report._through_balancer(site, "run", {})
-    assert told["problems"] == [
+    report = proof_report._through_balancer(site, "run", {})
+    assert report["problems"] == [
         f"balancer: uploading a file through {site['url']} failed: browsers cannot upload, for the CORS rules of the "
         f"bucket do not name {site['url']}: run playbooks/bucket.yml"
     ]
@@ -189,14 +189,14 @@ def test_the_password_and_the_site_s_name_stay_at_the_site(site, places):
     front, s3 = places
     upload(site, "proof.txt", DATA)
     assert fetch(site, KEY, DATA, soon())["same"] is True
-    assert all("Authorization" in one[2] and one[2]["Host"] == "files.example" for one in front.asked)
+    assert all("Authorization" in request[2] and request[2]["Host"] == "files.example" for request in front.asked)
     assert len(s3.asked) == 2
     assert "Authorization" not in s3.heads()
     assert "files.example" not in s3.heads()
 
 
 @pytest.mark.parametrize(
-    ("who", "where", "answer", "fault"),
+    ("who", "call", "answer", "fault"),
     [
         ("front", ("GET", f"/files/{KEY}"), (200, {}, DATA), "the server sent it itself, not S3"),
         ("front", ("GET", f"/files/{KEY}"), (503, {}, b'{"error": "away"}'), "HTTP 503: away"),
@@ -211,26 +211,26 @@ def test_the_password_and_the_site_s_name_stay_at_the_site(site, places):
         ("s3", ("GET", f"/bkt/files/{KEY}"), (307, {"Location": "/x"}, b""), "S3 does not give it: HTTP 307"),
     ],
 )
-def test_a_reading_that_fails_says_who_failed(site, places, who, where, answer, fault):
-    dict(zip(("front", "s3"), places))[who].answers[where] = answer
-    found = fetch(site, KEY, DATA, soon())
-    assert found["same"] is False
-    assert re.fullmatch(rf"{re.escape(fault)} after \d+ s", found["fault"])
+def test_a_reading_that_fails_says_who_failed(site, places, who, call, answer, fault):
+    dict(zip(("front", "s3"), places))[who].responses[call] = answer
+    reading = fetch(site, KEY, DATA, soon())
+    assert reading["same"] is False
+    assert re.fullmatch(rf"{re.escape(fault)} after \d+ s", reading["fault"])
 
 
-def test_a_site_with_files_on_the_share_leads_nowhere(site, places):
-    found = fetch({**site, "storage": "efs"}, KEY, DATA, soon())
-    assert re.fullmatch(r"HTTP 302 after \d+ s", found["fault"])
+def test_a_redirect_of_a_site_with_files_on_efs_is_not_followed(site, places):
+    reading = fetch({**site, "storage": "efs"}, KEY, DATA, soon())
+    assert re.fullmatch(r"HTTP 302 after \d+ s", reading["fault"])
     assert places[1].asked == []
 
 
 def test_a_link_out_of_tls_is_not_followed():
-    with pytest.raises(Refused, match="out of TLS"):
+    with pytest.raises(Refused, match="is not https"):
         _follow({"url": "https://files.example"}, "http://s3.example/x")
 
 
 @pytest.mark.parametrize(
-    ("who", "where", "answer", "said"),
+    ("who", "call", "answer", "said"),
     [
         ("front", ("POST", "/tickets"), (401, {}, b'{"error": "the password"}'), "HTTP 401: the password"),
         (
@@ -243,8 +243,8 @@ def test_a_link_out_of_tls_is_not_followed():
         ("front", ("POST", f"/tickets/{KEY}"), (201, {}, b'{"sha256": "0"}'), "other bytes are in S3 than were sent"),
     ],
 )  # fmt: skip
-def test_an_upload_that_fails_says_where(site, places, who, where, answer, said):
-    dict(zip(("front", "s3"), places))[who].answers[where] = answer
+def test_an_upload_that_fails_says_where(site, places, who, call, answer, said):
+    dict(zip(("front", "s3"), places))[who].responses[call] = answer
     with pytest.raises(Refused) as fault:
         upload(site, "proof.txt", DATA)
     assert str(fault.value) == said
@@ -255,7 +255,7 @@ def test_an_upload_that_fails_says_where(site, places, who, where, answer, said)
     [(404, "NoSuchKey", True), (403, "AccessDenied", True), (403, "RequestTimeTooSkewed", False), (200, "", False)],
 )
 def test_what_is_gone_in_s3(site, places, status, code, is_gone):
-    places[1].answers["GET", f"/bkt/files/{KEY}"] = (status, {}, f"<Error><Code>{code}</Code></Error>".encode())
+    places[1].responses["GET", f"/bkt/files/{KEY}"] = (status, {}, f"<Error><Code>{code}</Code></Error>".encode())
     assert gone(site, KEY, soon()) is is_gone
 
 
@@ -263,25 +263,25 @@ def test_a_file_that_a_server_does_not_list_is_not_proved(site, places):
     keys = {"web-01": KEY}
     good = host.site_read(site, "web-02", keys, "run", 1, 5)
     assert "other bytes" in good["site"]["web-01"]["fault"]  # it is listed, and has not the bytes of this run
-    places[0].answers["GET", "/files"] = (200, {}, b'{"files": []}')
-    found = host.site_read(site, "web-02", keys, "run", 0.1, 5)
-    assert found["site"]["web-01"] == {"same": False, "lag_ms": None, "fault": "it is not in the list of files"}
+    places[0].responses["GET", "/files"] = (200, {}, b'{"files": []}')
+    reading = host.site_read(site, "web-02", keys, "run", 0.1, 5)
+    assert reading["site"]["web-01"] == {"same": False, "lag_ms": None, "fault": "it is not in the list of files"}
 
 
-def test_the_list_is_read_on_until_the_files_are_found(site, places):
+def test_the_list_is_read_until_it_names_the_files(site, places):
     front = places[0]
-    front.answers["GET", "/files"] = (200, {}, json.dumps({"files": [{"key": "1"}], "next": "1"}).encode())
+    front.responses["GET", "/files"] = (200, {}, json.dumps({"files": [{"key": "1"}], "next": "1"}).encode())
     assert unlisted(site, [KEY], soon()) == [KEY]
-    paths = [one[1] for one in front.asked]
+    paths = [request[1] for request in front.asked]
     assert paths[:2] == ["/files?limit=200", "/files?limit=200&after=1"]
     assert len(paths) % 10 == 0
 
 
-def test_a_deleted_file_that_is_still_listed_is_told(site, places):
-    places[1].answers.clear()
-    told = host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)
-    assert told["problems"] == ["web-02: still lists the file of web-01, which was deleted"]
-    places[0].answers["GET", "/files"] = (200, {}, b'{"files": []}')
+def test_a_deleted_file_that_is_still_listed_is_reported(site, places):
+    places[1].responses.clear()
+    report = host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)
+    assert report["problems"] == ["web-02: still lists the file of web-01, which was deleted"]
+    places[0].responses["GET", "/files"] = (200, {}, b'{"files": []}')
     assert host.site_gone(site, "web-02", {"web-01": KEY}, 0.1, 5)["problems"] == []
 
 
@@ -289,11 +289,11 @@ def test_a_deleted_file_that_is_still_listed_is_told(site, places):
     ("types", "name"),
     [
         (None, "p.txt"), ([], "p.txt"), (["png", "TXT", "csv"], "p.txt"), (["png", "pdf"], "p.pdf"), (["webp", "PNG"], "p.png"),
-        *(([kind], f"p.{kind}") for kind in media_types.IMAGES),
+        *(([extension], f"p.{extension}") for extension in media_types.IMAGES),
     ],
 )  # fmt: skip
 def test_the_proof_sends_what_the_site_takes(types, name):
-    """A gallery of pictures alone looks at first bytes."""
+    """A gallery of pictures alone checks first bytes."""
     assert file_name({"types": types}, "p") == name
     data = content(f"0abc-{name}", DATA)
     assert data.endswith(DATA)
