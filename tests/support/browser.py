@@ -64,16 +64,16 @@ class Browser:
 
     def complaints(self, *but: str) -> list[tuple]:
         """What the browser found wrong with the page, but for what has one of these texts in it."""
-        self.run("1")  # collects what is still to be told
-        told = [event["params"]["entry"] for event in self.events if event["method"] == "Log.entryAdded"]
+        self.run("1")  # collects what is still to come
+        log = [event["params"]["entry"] for event in self.events if event["method"] == "Log.entryAdded"]
         # the dialog's autofocus is for when it opens; who clicks while the page still loads hears of it
         but += ("Autofocus processing was blocked",)
-        return [(one["text"], one.get("url")) for one in told if not any(text in one["text"] for text in but)]
+        return [(entry["text"], entry.get("url")) for entry in log if not any(text in entry["text"] for text in but)]
 
     def requested(self, method: str = "") -> list[str]:
         """The addresses that the page has asked for."""
-        told = [event["params"]["request"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
-        return [request["url"] for request in told if method in ("", request["method"])]
+        sent = [event["params"]["request"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        return [request["url"] for request in sent if method in ("", request["method"])]
 
     def call(self, method: str, **parameters):
         """One command of the protocol; events that come meanwhile are kept."""
@@ -133,8 +133,8 @@ class Browser:
         self.run(f"document.querySelector({selector!r}).scrollIntoView()")
         box = self.run(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
         place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, **place)
+        for event_type in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=event_type, **place)
 
     def focus(self) -> str:
         """What has the focus: its id, or its class, or its value."""
@@ -144,8 +144,8 @@ class Browser:
         """Press Tab until an element has the focus; each one on the way must show that it has it."""
         for _ in range(40):
             self.press("Tab")
-            where = "(e => e.id === 'pick' ? e.nextElementSibling : e)(document.activeElement)"
-            assert self.run(f"getComputedStyle({where}).outlineStyle") != "none", self.focus()
+            focused = "(e => e.id === 'pick' ? e.nextElementSibling : e)(document.activeElement)"
+            assert self.run(f"getComputedStyle({focused}).outlineStyle") != "none", self.focus()
             if self.focus() == wanted:
                 return
         raise AssertionError(f"Tab never came to {wanted}")
@@ -157,8 +157,8 @@ class Browser:
 
     def prefer(self, **features: str) -> None:
         """Set media features, written with underscores: prefer(prefers_color_scheme="dark")."""
-        told = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.call("Emulation.setEmulatedMedia", features=told)
+        media_features = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.call("Emulation.setEmulatedMedia", features=media_features)
 
     def slow(self, upload: int) -> None:
         """Limit uploads to so many bytes per second; -1 takes the limit away."""

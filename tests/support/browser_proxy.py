@@ -17,7 +17,7 @@ _BLOCK = 1 << 16
 class Trouble(NamedTuple):
     """What happens to one request."""
 
-    kind: str = "pass"
+    action: str = "pass"
     """busy: 503, as S3 says it; mute: 503 that no page may read; refuse: 403; cut: the connection ends after so many bytes
     of the body; lose: it is done, but the answer does not come; hold: it waits so many seconds; slow: so many bytes a second;
     later: it is being done, and 503 says to ask again in so many seconds, as a server says it."""
@@ -46,7 +46,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             way.most[self.command] = max(way.most[self.command], way.now[self.command])
         self._left, self._size, status = int(self.headers.get("Content-Length") or 0), 0, 0
         with contextlib.suppress(OSError, http.client.HTTPException):  # one of both ends has gone
-            status = getattr(self, f"_{trouble.kind}")(trouble.amount)
+            status = getattr(self, f"_{trouble.action}")(trouble.amount)
         with way.lock:
             way.now[self.command] -= 1
             way.ends.discard(self.connection)
@@ -91,19 +91,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _later(self, amount: float) -> int:
         body = b"".join(self._body())
         threading.Thread(target=self._alone, args=(body,)).start()
-        told = b'{"error": "It is still being stored: ask again."}'
+        content = b'{"error": "It is still being stored: ask again."}'
         self.send_response_only(503)
         self.send_header("Retry-After", str(int(amount)))
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(told)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(told)
+        self.wfile.write(content)
         return 503
 
     def _alone(self, body: bytes) -> None:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.way.port, timeout=60)) as there:
-            there.request(self.command, self.path, body, {"Host": self.headers["Host"]})
-            there.getresponse().read()
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.way.port, timeout=60)) as upstream:
+            upstream.request(self.command, self.path, body, {"Host": self.headers["Host"]})
+            upstream.getresponse().read()
 
     def _hold(self, amount: float) -> int:
         time.sleep(amount)
@@ -113,25 +113,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._forward(rate=amount)
 
     def _lose(self, _amount: float) -> int:
-        return self._forward(tells=False)
+        return self._forward(replies=False)
 
-    def _forward(self, rate: float = 0, tells: bool = True) -> int:
-        there = http.client.HTTPConnection("127.0.0.1", self.server.way.port, timeout=60)
-        with contextlib.closing(there):
-            there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+    def _forward(self, rate: float = 0, replies: bool = True) -> int:
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.way.port, timeout=60)
+        with contextlib.closing(upstream):
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 if name.lower() != "connection":
-                    there.putheader(name, value)
-            there.putheader("Connection", "close")
-            there.endheaders()
+                    upstream.putheader(name, value)
+            upstream.putheader("Connection", "close")
+            upstream.endheaders()
             for block in self._body():
-                there.send(block)
+                upstream.send(block)
                 if rate:
                     time.sleep(len(block) / rate)
-            return self._answer(there.getresponse(), tells)
+            return self._answer(upstream.getresponse(), replies)
 
-    def _answer(self, answer: http.client.HTTPResponse, tells: bool) -> int:
-        if not tells:
+    def _answer(self, answer: http.client.HTTPResponse, replies: bool) -> int:
+        if not replies:
             answer.read()
             return 0
         self.send_response_only(answer.status, answer.reason)

@@ -1,4 +1,4 @@
-"""gallery whose storage hangs, as a frozen share does, for as long as a file `frozen` lies beside its directory."""
+"""gallery whose storage hangs, as a frozen mount does, for as long as a file `frozen` lies beside its directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gallery whose clients are told after a few seconds that their upload is still being stored: python -m tests.support.gallery_hasty SECONDS."""
+"""gallery that answers after some seconds that an upload is still being stored: python -m tests.support.gallery_hasty SECONDS."""
 
 from __future__ import annotations
 

@@ -48,21 +48,21 @@ def nginx() -> pathlib.Path | None:
     return root if (root / "usr/sbin/nginx").exists() else None
 
 
-needs_nginx = needs(nginx() is not None, "nginx (Debian: it is downloaded and unpacked by itself)")
+needs_nginx = needs(nginx() is not None, "nginx (Debian: it is downloaded and unpacked automatically)")
 
 
 def render(template: str, **settings) -> str:
     """A template of the role, with its defaults and variables and these settings."""
-    told = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-    told.update(yaml.safe_load((ROLE / "vars/main.yml").read_text()))
-    told.update({"__webapp_gallery": True, "inventory_hostname": "web-01"}, **settings)
-    told["__webapp_s3"] = told["__webapp_gallery"] and told["webapp_storage"] == "s3"  # as vars/main.yml has it
+    values = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    values.update(yaml.safe_load((ROLE / "vars/main.yml").read_text()))
+    values.update({"__webapp_gallery": True, "inventory_hostname": "web-01"}, **settings)
+    values["__webapp_s3"] = values["__webapp_gallery"] and values["webapp_storage"] == "s3"  # as vars/main.yml has it
     loader = jinja2.FileSystemLoader(ROLE / "templates")
     # as Ansible reads templates
-    found = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=loader, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    return found.get_template(template).render(told)
+    return environment.get_template(template).render(values)
 
 
 class Fronted(Server):
@@ -144,9 +144,9 @@ class Own(Fronted):
         self.socket, self.files, self.probe = str(directory / "s"), directory / "files", directory / "webapp-probe"
         self.files.mkdir()
         self.probe.mkdir()
-        with socket.socket(socket.AF_UNIX) as held, open(directory / "log", "wb") as log:
-            held.bind(self.socket)
-            held.listen()
+        with socket.socket(socket.AF_UNIX) as listener, open(directory / "log", "wb") as log:
+            listener.bind(self.socket)
+            listener.listen()
             # as file descriptor 3, as from systemd
             command = [
                 "sh",
@@ -156,5 +156,5 @@ class Own(Fronted):
                 sys.executable,
                 ROOT / "tests/support/apps/tiny",
             ]
-            self.process = subprocess.Popen(command, stdin=held, stderr=log, cwd=directory)
+            self.process = subprocess.Popen(command, stdin=listener, stderr=log, cwd=directory)
         self._put_nginx_before(directory, {"__webapp_gallery": False, **role})

@@ -48,13 +48,13 @@ class Site(NamedTuple):
 @contextlib.contextmanager
 def server(weed: Weed, prefix: str, s3: Way, inner: Way, **more: str) -> Iterator[Server]:
     """A gallery over the bucket, with temporary credentials of the servers' role."""
-    told = weed.settings(KEY_PREFIX=prefix, ENDPOINT_URL=inner.address, BROWSER_ENDPOINT_URL=s3.address)
-    told.update(TITLE="Shared pictures", PROBE_INTERVAL="0.3", PROBE_TIMEOUT="2", PORT=str(free_port()))
+    settings = weed.settings(KEY_PREFIX=prefix, ENDPOINT_URL=inner.address, BROWSER_ENDPOINT_URL=s3.address)
+    settings.update(TITLE="Shared pictures", PROBE_INTERVAL="0.3", PROBE_TIMEOUT="2", PORT=str(free_port()))
     directory = pathlib.Path(tempfile.mkdtemp(prefix="gallery-"))
     try:
-        found = Server(directory, aws=environment(weed.role()), **told, **more)
-        yield found
-        found.end()
+        started = Server(directory, aws=environment(weed.role()), **settings, **more)
+        yield started
+        started.end()
     finally:
         shutil.rmtree(directory)
 

@@ -50,12 +50,12 @@ def part(filename: str | bytes, data: bytes, field: str = "file") -> bytes:
     """One part of a form."""
     name = filename if isinstance(filename, bytes) else filename.encode()
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="'.encode() + name
-    return head + b'"\r\nContent-Type: application/x-told-by-the-client\r\n\r\n' + data + b"\r\n"
+    return head + b'"\r\nContent-Type: application/x-sent-by-the-client\r\n\r\n' + data + b"\r\n"
 
 
-def form(*parts: bytes) -> bytes:
+def form(*pieces: bytes) -> bytes:
     """A whole form."""
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+    return b"".join(pieces) + f"--{BOUNDARY}--\r\n".encode()
 
 
 def free_port() -> int:
@@ -82,15 +82,15 @@ class Server:
         self.socket = str(directory / "s")
         self.log = directory / "log"
         self.port = int(settings.get("PORT", "0"))
-        told = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **settings}
-        if told.get("STORAGE") != "s3":
-            told.setdefault("DIRECTORY", str(self.files))
+        variables = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **settings}
+        if variables.get("STORAGE") != "s3":
+            variables.setdefault("DIRECTORY", str(self.files))
         if not self.port:
-            told["SOCKET"] = self.socket
+            variables["SOCKET"] = self.socket
         path = os.pathsep.join(str(place) for place in (FILES, ROOT, ROOT / ".ansible" / "collections"))
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.update(aws or {})
-        environment.update({f"GALLERY_{name}": value for name, value in told.items()})
+        environment.update({f"GALLERY_{name}": value for name, value in variables.items()})
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([sys.executable, *python], env=environment, stderr=log, cwd=directory)
         self._wait()

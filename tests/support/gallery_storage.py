@@ -44,8 +44,8 @@ def new_s3(weed: Weed, monkeypatch, **more: str):
     forget_aws(monkeypatch)
     for name, text in environment(weed.role(name="tidy")).items():
         monkeypatch.setenv(name, text)
-    told = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **weed.settings(**more)}
-    settings = from_environment({f"GALLERY_{name}": text for name, text in told.items()})
+    variables = {"NAME": "web-01", "PUBLIC_UPLOADS": "true", **weed.settings(**more)}
+    settings = from_environment({f"GALLERY_{name}": text for name, text in variables.items()})
     place = Place(settings)
     yield S3(place, settings)
     place.close()

@@ -1,4 +1,4 @@
-"""Uploads by ticket, step by step as the page takes them: ask, send to S3, confirm; and the redirects that lead to S3."""
+"""Uploads by ticket, step by step as the page takes them: ask, send to S3, confirm; and the redirects to S3."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def ask(server, told: dict) -> Answer:
-    return server.request("POST", "/tickets", json.dumps(told), Content_Type="application/json")
+def ask(server, body: dict) -> Answer:
+    return server.request("POST", "/tickets", json.dumps(body), Content_Type="application/json")
 
 
 def ticket(server, data: bytes = DATA, name: str = "a.png", **more) -> dict:
@@ -35,19 +35,19 @@ def ticket(server, data: bytes = DATA, name: str = "a.png", **more) -> dict:
 
 def send(url: str, method: str = "PUT", body=None, headers: dict | None = None) -> Answer:
     """A request to S3 by a signed address."""
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    split = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(split.netloc, timeout=30)
     try:
-        connection.request(method, f"{parts.path}?{parts.query}" if parts.query else parts.path, body, headers or {})
+        connection.request(method, f"{split.path}?{split.query}" if split.query else split.path, body, headers or {})
         return Answer(connection.getresponse())
     finally:
         connection.close()
 
 
-def put(told: dict, data: bytes = DATA, **headers: str) -> Answer:
+def put(issued: dict, data: bytes = DATA, **headers: str) -> Answer:
     """The upload as the page does it; headers, written with underscores, stand instead of the ticket's."""
     changed = {name.replace("_", "-"): value for name, value in headers.items()}
-    return send(told["url"], told["method"], data, {**told["headers"], **changed})
+    return send(issued["url"], issued["method"], data, {**issued["headers"], **changed})
 
 
 def confirm(server, key: str, preview: bytes = b"") -> Answer:
@@ -55,9 +55,9 @@ def confirm(server, key: str, preview: bytes = b"") -> Answer:
 
 
 def upload(server, data: bytes = DATA, name: str = "a.png", **more) -> dict:
-    told = ticket(server, data, name, **more)
-    assert put(told, data).status == 200
-    answer = confirm(server, told["key"])
+    issued = ticket(server, data, name, **more)
+    assert put(issued, data).status == 200
+    answer = confirm(server, issued["key"])
     assert answer.status == 201, answer.body
     return answer.json
 

@@ -1,4 +1,4 @@
-"""Stands between gallery and S3, and lets it be slow, refusing, silent or away."""
+"""Stands between gallery and S3, and lets it be slow, refusing, silent or unreachable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Between:
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
-    def away(self) -> None:
+    def stop(self) -> None:
         """Nobody listens any more, and all connections break."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -39,7 +39,7 @@ class Between:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def back(self) -> None:
+    def restore(self) -> None:
         """All is well again."""
         self.mode = ""
         if self._listener.fileno() < 0:
@@ -56,7 +56,7 @@ class Between:
         with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
             ends = {client, server}
             self._open |= ends
-            threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._send_responses, args=(server, client), daemon=True).start()
             try:
                 while block := client.recv(1 << 16):
                     if self.mode in _SAYS:
@@ -67,7 +67,7 @@ class Between:
             finally:
                 self._open -= ends
 
-    def _answers(self, server: socket.socket, client: socket.socket) -> None:
+    def _send_responses(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while block := server.recv(1 << 16):
                 self._wait()

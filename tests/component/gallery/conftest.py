@@ -1,4 +1,4 @@
-"""What the tests of gallery share."""
+"""Fixtures of the tests of gallery."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def three(tmp_path_factory):
 @pytest.fixture(scope="session")
 def site(weed):
     """A site with storage s3."""
-    with running(weed) as found:
-        yield found
+    with running(weed) as started:
+        yield started
 
 
 @pytest.fixture

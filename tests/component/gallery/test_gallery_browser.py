@@ -101,8 +101,8 @@ def test_a_large_picture_without_a_preview_is_shown_in_words(page, pair, large):
 
 def test_drop_files_anywhere(page, three):
     dropped = {"items": [], "files": three, "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver"):
-        page.call("Input.dispatchDragEvent", type=kind, x=640, y=700, data=dropped)
+    for event in ("dragEnter", "dragOver"):
+        page.call("Input.dispatchDragEvent", type=event, x=640, y=700, data=dropped)
     assert page.run("document.body.className") == "dropping"
     page.call("Input.dispatchDragEvent", type="drop", x=640, y=700, data=dropped)
     page.wait(f"{TILES}.length === 3 && !document.querySelector('.busy') && {SHOWN}")

@@ -25,10 +25,10 @@ pytestmark = [needs_chromium, needs(WEED.exists(), "SeaweedFS (`make` installs i
 @pytest.fixture(scope="module")
 def brief(site):
     """A server whose tickets live shortly; it takes small files only."""
-    told = {"UPLOAD_URL_TTL": "2", "MAX_BYTES": "200000", "ALLOWED_EXTENSIONS": "png txt"}
+    settings = {"UPLOAD_URL_TTL": "2", "MAX_BYTES": "200000", "ALLOWED_EXTENSIONS": "png txt"}
     with (
-        server(site.store, site.prefix, site.s3, site.inner, **told) as found,
-        contextlib.closing(Way(found.port)) as way,
+        server(site.store, site.prefix, site.s3, site.inner, **settings) as started,
+        contextlib.closing(Way(started.port)) as way,
     ):
         admit(site.store, site.front.address, way.address)
         yield way
@@ -57,7 +57,7 @@ def test_a_file_goes_straight_to_s3_with_progress(page, site, tmp_path):
     assert site.names == ["Large-one.png"]
 
 
-def test_what_the_ticket_was_told(page, site, tmp_path):
+def test_what_the_page_sends_for_a_ticket(page, site, tmp_path):
     """S3 itself compares the SHA-256 that the browser has computed."""
     path = file(tmp_path, "a.txt", 100_000)
     page.run(
@@ -65,9 +65,9 @@ def test_what_the_ticket_was_told(page, site, tmp_path):
     )
     page.choose([path])
     page.wait(IDLE)
-    told = json.loads(page.run("sha.find(body => body)"))
+    sent = json.loads(page.run("sha.find(body => body)"))
     wanted = digest(pathlib.Path(path).read_bytes())
-    assert told == {"name": "a.txt", "size": 100_000, "type": "text/plain", "sha256": wanted}
+    assert sent == {"name": "a.txt", "size": 100_000, "type": "text/plain", "sha256": wanted}
 
 
 def test_read_and_download(page, site, three, tmp_path):
@@ -199,7 +199,7 @@ def test_a_picture_that_is_none_inside(page, site, tmp_path):
     assert page.run("document.querySelector('.again').hidden")
     assert site.names == []
     objects = site.store.client.list_objects_v2(Bucket=BUCKET, Prefix=site.prefix)["Contents"]
-    assert {found["Size"] for found in objects if "false.png" in found["Key"]} == {0}
+    assert {entry["Size"] for entry in objects if "false.png" in entry["Key"]} == {0}
     page.run("document.querySelector('.failed .remove').click()")
     assert "Nothing here yet" in page.text()
 

@@ -26,7 +26,7 @@ LATER = Trouble("later", 1)
         ([MUTE, BUSY], 3),  # one that no page may read
         ([Trouble("cut", 30_000)], 2),  # in the middle of the file
         ([Trouble("cut", 0), Trouble("cut", 50_000), BUSY], 4),
-        ([LOSE], 1),  # S3 has it, and nobody was told
+        ([LOSE], 1),  # S3 has it, and its answer is lost
         ([Trouble("slow", 100_000)], 1),
     ],
 )
@@ -49,7 +49,7 @@ def test_s3_falls_silent(page, site, three):
 
 
 def test_an_answer_is_lost_before_the_page_has_sent_all(page, site, three):
-    """S3 has the file, the page does not know, and sends it once more: 412 tells."""
+    """S3 has the file, the page does not know, and sends it once more: S3 answers 412."""
     page.run(
         "const real = put; put = async (upload) => { const s = await real(upload); upload.sent = false; return s; }; 0"
     )
@@ -137,17 +137,17 @@ def test_the_server_goes_away_before_it_has_listed_the_file(page, site, three, t
     assert len(site.names) == 1
 
 
-@pytest.mark.parametrize("by_itself", [True, False])
-def test_a_file_that_somebody_deletes_before_the_page_knows_that_it_is_listed(page, site, three, by_itself):
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_file_that_somebody_deletes_before_the_page_knows_that_it_is_listed(page, site, three, automatic):
     """It does not come back unless a person says so."""
-    if by_itself:
+    if automatic:
         page.run("WAITS.splice(0, 9, 2000)")
-    site.front.turn("POST", PASS, *[LOSE] * (1 if by_itself else 4))
+    site.front.turn("POST", PASS, *[LOSE] * (1 if automatic else 4))
     page.choose(three[:1])
-    page.wait(f"{FACTS}?.endsWith('Trying again…')" if by_itself else "document.querySelector('.failed')")
+    page.wait(f"{FACTS}?.endsWith('Trying again…')" if automatic else "document.querySelector('.failed')")
     (entry,) = site.servers[1].get("/files").json["files"]
     assert site.servers[1].request("DELETE", entry["url"]).status == 204
-    if not by_itself:
+    if not automatic:
         page.run("document.querySelector('.again').click()")
     page.wait("document.querySelector('.failed .again')?.textContent === 'Upload again'")
     assert page.run(FACTS) == "It is not listed: it was deleted or refused meanwhile."
@@ -208,7 +208,7 @@ def test_an_upload_given_up(page, site, tmp_path, moment):
 
 
 def given_up(page, site, path: str) -> None:
-    """Choose a file and cancel it while a server is publishing it, which takes S3 two seconds and is told to be late."""
+    """Choose a file and cancel it while a server is publishing it; S3 needs two seconds, and the page hears to ask again."""
     site.front.turn("POST", PASS, LATER)
     site.inner.turn("PUT", Trouble("hold", 2), Trouble("hold", 2))
     page.choose([path])
@@ -248,7 +248,7 @@ def test_given_up_and_the_browser_dies_after_its_first_request(page, site, three
     page.wait("document.querySelector('.failed')")
     (cut,) = site.front.of("POST", "/tickets/")
     page.run(
-        "{ const real = fetch; let left = 1; fetch = (...told) => left-- > 0 ? real(...told) : new Promise(Boolean) }"
+        "{ const real = fetch; let left = 1; fetch = (...args) => left-- > 0 ? real(...args) : new Promise(Boolean) }"
     )
     page.run("document.querySelector('.busy .remove').click()")
     page.wait("running === 1")

@@ -91,7 +91,7 @@ def test_a_call_that_waits_in_vain_is_never_made(frozen):
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-def test_what_comes_too_late_is_taken_back(frozen, cancelled):
+def test_what_comes_too_late_is_undone(frozen, cancelled):
     async def main():
         calls, undone = Calls(THREADS, TIMEOUT), []
         late = asyncio.ensure_future(attempt(calls, lambda: frozen.wait() and "a file", undo=undone.append))

@@ -53,7 +53,7 @@ def test_strange_files_are_left_alone(storage, tmp_path):
     entry = put(storage)
     home, directory = tmp_path / "files", place(tmp_path, entry.key).parent
     other = keys.new_key("a.txt", 1_000_000_000)
-    older = [keys.new_key(f"{kind}.txt", entry.made_at - 1) for kind in ("pipe", "link", "socket", "directory")]
+    older = [keys.new_key(f"{what}.txt", entry.made_at - 1) for what in ("pipe", "link", "socket", "directory")]
     strange = [home / "README", home / "zzz", directory / ".nfs0001", directory / "notes.txt", directory / other]
     for path in strange:
         path.write_text("strange")
@@ -90,10 +90,10 @@ def failing(function, number, failures, at=lambda path: True):
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE, errno.EIO])
 def test_attributes_do_not_decide_what_is_listed(storage, monkeypatch, number):
-    """The client's cache may say that a file is not there, or of another kind; opening it asks the server."""
+    """The client's cache may say that a file is not there, or of another type; opening it asks the server."""
     entry = put(storage, b"here")
     monkeypatch.setattr(os, "lstat", failing(os.lstat, number, 99))
-    assert [(found.key, found.size) for found in storage.list("", 10).entries] == [(entry.key, 4)]
+    assert [(item.key, item.size) for item in storage.list("", 10).entries] == [(entry.key, 4)]
     assert abs(storage.list("", 10).entries[0].modified - time.time()) < 10
 
 
@@ -205,7 +205,7 @@ def test_a_failing_system_call_is_a_sentence_and_leaves_nothing(
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_a_close_that_fails_keeps_no_temporary_file(storage, tmp_path, monkeypatch, number):
-    """NFS tells at close() what it could not write; the descriptor is gone all the same."""
+    """NFS reports at close() what it could not write; the descriptor is gone all the same."""
     really_close = os.close
 
     def close(descriptor):
@@ -231,7 +231,7 @@ MOUNTINFO = """\
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    ("path", "fs_type"),
     [
         ("/srv/files", "nfs4"),
         ("/srv/my files", "nfs4"),
@@ -241,8 +241,8 @@ MOUNTINFO = """\
         ("/srv/files/gallery", ""),
     ],
 )
-def test_what_is_mounted(path, found):
-    assert mounts.mounted_type(path, MOUNTINFO) == found
+def test_what_is_mounted(path, fs_type):
+    assert mounts.mounted_type(path, MOUNTINFO) == fs_type
 
 
 @pytest.mark.parametrize("call", ["put", "open", "stat", "list", "delete", "tidy"])
@@ -289,8 +289,8 @@ def test_a_page_of_100000_opens_only_what_it_shows(many, start, monkeypatch, cap
     opened, read_directories = [], []
     really_open, really_list = os.open, os.listdir
     monkeypatch.setattr(os, "open", lambda path, *rest, **more: opened.append(path) or really_open(path, *rest, **more))
-    looked, really_look = [], os.lstat
-    monkeypatch.setattr(os, "lstat", lambda path, **more: looked.append(path) or really_look(path, **more))
+    examined, really_lstat = [], os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path, **more: examined.append(path) or really_lstat(path, **more))
     monkeypatch.setattr(os, "listdir", lambda path: read_directories.append(path) or really_list(path))
     after = made[start - 1] if start else ""
     began = time.process_time()
@@ -299,8 +299,8 @@ def test_a_page_of_100000_opens_only_what_it_shows(many, start, monkeypatch, cap
     expected = made[start : start + 60]
     assert [entry.key for entry in page.entries] == expected
     needed = {key[:3] for key in expected} | {key[:5] for key in made[start : start + 61]}
-    assert len(opened) + len(looked) <= 62
-    assert len(looked) >= 50  # else it looks in another way, which this test does not count
+    assert len(opened) + len(examined) <= 62
+    assert len(examined) >= 50  # else it looks in another way, which this test does not count
     assert len(read_directories) <= len(needed) + 3  # the root, and where the page before ended
     with capsys.disabled():
         print(f"\n  100,000 files, from {start}: {spent * 1000:.1f} ms CPU, {len(read_directories)} directories")

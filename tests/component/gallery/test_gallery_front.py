@@ -1,4 +1,4 @@
-"""The role's two nginx: what they say by themselves, what they serve of an app's own files, and by which names."""
+"""The role's two nginx: what they answer themselves, what they serve of an app's own files, and by which names."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def plain_answer(server, request: bytes) -> tuple[bytes, dict]:
     ],
 )
 def test_nginx_itself_refuses_in_one_sentence(site, request_, status, said):
-    head, told = plain_answer(site, request_)
+    head, refusal = plain_answer(site, request_)
     assert head.split()[1] == status
     assert b"application/json" in head
     assert b"X-Served-By: web-01" in head
     assert all(f"\r\n{name}: ".encode() in head for name in SECURE)
-    assert said in told["error"]
+    assert said in refusal["error"]
 
 
-def test_a_client_cannot_tell_its_own_address(site):
+def test_a_client_cannot_choose_its_own_address(site):
     """The limit of uploads for one client would be none if it could."""
     body = form(part("a.txt", b"x"))
     with contextlib.ExitStack() as after:
@@ -134,10 +134,10 @@ def test_what_a_browser_could_run_is_only_saved(site, name):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("photo.PNG", "image/png"), ("notes.txt", "text/plain")])
-def test_pictures_and_texts_are_shown(site, name, kind):
+@pytest.mark.parametrize(("name", "media_type"), [("photo.PNG", "image/png"), ("notes.txt", "text/plain")])
+def test_pictures_and_texts_are_shown(site, name, media_type):
     answer = site.get(f"/media/{name}")
-    assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, media_type)
     assert answer.headers["Content-Disposition"] is None
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
@@ -162,7 +162,7 @@ def test_no_link_no_directory_and_nothing_outside_is_served(site, path):
     check(answer, 404, "")
 
 
-def test_a_directory_without_its_slash_is_led_to_a_relative_address(site):
+def test_a_directory_without_its_slash_is_redirected_to_a_relative_address(site):
     answer = site.get("/media/sub")
     assert (answer.status, answer.headers["Location"]) == (301, "/media/sub/")
 
@@ -191,16 +191,18 @@ def test_a_dead_app_and_a_dead_files_unit(start):
 def test_the_site_s_own_names(named, host):
     assert named.get("/files", Host=host).status == 200
     body = form(part("a.png", PNG))
-    kind = f"multipart/form-data; boundary={BOUNDARY}"
-    assert named.request("POST", "/files", body, Host=host, Origin=f"http://{host}", Content_Type=kind).status == 201
+    form_type = f"multipart/form-data; boundary={BOUNDARY}"
+    assert (
+        named.request("POST", "/files", body, Host=host, Origin=f"http://{host}", Content_Type=form_type).status == 201
+    )
 
 
 @pytest.mark.parametrize("host", ["evil.test", "10.0.0.1", "example.org", "files.example.com.evil.test"])
 def test_no_other_name(named, host):
     check(named.get("/files", Host=host), 421, "by that name")
     body = form(part("a.png", PNG))
-    kind = f"multipart/form-data; boundary={BOUNDARY}"
-    answer = named.request("POST", "/files", body, Host=host, Origin=f"http://{host}", Content_Type=kind)
+    form_type = f"multipart/form-data; boundary={BOUNDARY}"
+    answer = named.request("POST", "/files", body, Host=host, Origin=f"http://{host}", Content_Type=form_type)
     check(answer, 421, "by that name")
 
 
@@ -219,7 +221,7 @@ def until(condition, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_workers_that_hang_on_the_share_cost_a_504_and_nothing_else(site):
+def test_workers_that_hang_on_the_mount_cost_a_504_and_nothing_else(site):
     url = site.upload("a.png", PNG).json[0]["url"]
     hung = [*site.workers("files"), site.nginx[0].pid]
     for pid in hung:
@@ -265,16 +267,16 @@ def alone(start_own):
 )
 def test_a_balancer_s_word_on_its_client_is_taken(behind, said, client):
     for scheme in ("http", "https"):
-        told = behind.get("/", X_Forwarded_For=said, X_Forwarded_Proto=scheme).json
-        assert (told["from"], told["scheme"]) == (client, scheme)
+        reported = behind.get("/", X_Forwarded_For=said, X_Forwarded_Proto=scheme).json
+        assert (reported["from"], reported["scheme"]) == (client, scheme)
     assert behind.get("/", X_Forwarded_Proto="gopher").json["scheme"] == "http"
 
 
 def test_nobody_else_s_word_is_taken(alone, behind):
-    told = alone.get("/", X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https").json
-    assert (told["from"], told["scheme"]) == ("127.0.0.1", "http")
-    told = behind.get("/").json
-    assert (told["from"], told["scheme"]) == ("127.0.0.1", "http")
+    reported = alone.get("/", X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https").json
+    assert (reported["from"], reported["scheme"]) == ("127.0.0.1", "http")
+    reported = behind.get("/").json
+    assert (reported["from"], reported["scheme"]) == ("127.0.0.1", "http")
 
 
 def test_the_log_has_the_client_s_address(start_own):
@@ -290,7 +292,7 @@ def test_the_log_has_the_client_s_address(start_own):
 
 @pytest.fixture(scope="module", params=[["_"], ["files.example.com"]], ids=["any name", "named"])
 def own(request, start_own):
-    """An app with files on the share, and no idea of a probe."""
+    """An app with files on the mount that knows no probe."""
     return start_own(webapp_server_names=request.param)
 
 
@@ -307,7 +309,7 @@ def probing(server, directory):
         process.wait()
 
 
-def test_an_app_that_answers_everything_is_not_ready_while_its_share_is_away(own):
+def test_an_app_that_answers_everything_is_not_ready_while_its_mount_is_away(own):
     named = {"Host": "files.example.com"}
     assert own.get("/anything", **named).status == 200
     for path in own.probe.iterdir():
@@ -360,7 +362,7 @@ def test_a_link_with_a_long_session_token_comes_through(own):
 
 @contextlib.contextmanager
 def slow_upload(server, size: int = 4_000_000):
-    """An upload of which a part is sent; gives the function that sends the rest and tells the status."""
+    """An upload of which a part is sent; yields the function that sends the rest and returns the status."""
     body = form(part("slow.txt", bytes(size)))
     head = f"POST /files HTTP/1.1\r\nHost: g\r\nContent-Length: {len(body)}\r\n"
     head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
@@ -385,15 +387,15 @@ def test_reloads_while_uploads_are_under_way(start):
     server = start(role={})
     assert len(server.workers()) == len(server.workers("files")) == 4
     with contextlib.ExitStack() as uploads:
-        held = []
+        unfinished = []
         for number in range(6):
-            held.append(uploads.enter_context(slow_upload(server)))
+            unfinished.append(uploads.enter_context(slow_upload(server)))
             until(lambda: len(list((server.files / ".tmp").glob("*"))) > number)  # noqa: B023
             reload(server)
             # of each former four the one that holds an upload stays
             until(lambda: len(server.workers()) == 4 + number + 1)  # noqa: B023
             assert server.get("/healthz").status == 200
-        assert [finish() for finish in held] == [b"HTTP/1.1 201"] * 6
+        assert [finish() for finish in unfinished] == [b"HTTP/1.1 201"] * 6
     until(lambda: len(server.workers()) == 4)
 
 
@@ -414,7 +416,7 @@ def test_a_reload_of_the_files_unit_breaks_no_request(start):
             time.sleep(0.1)
             server.nginx[0].send_signal(signal.SIGHUP)
         ended.set()
-    statuses = [status for one in asking for status in one.result()]
+    statuses = [status for job in asking for status in job.result()]
     assert len(statuses) > 50
     assert set(statuses) == {200}
 

@@ -107,7 +107,7 @@ def test_a_download_that_is_under_way_when_the_storage_freezes(server, freeze):
             if not more:
                 break
             taken += more
-        assert taken < 20_000_000  # cut, not padded: the client can tell
+        assert taken < 20_000_000  # cut, not padded: the client notices
     freeze[1]()
     until(lambda: works(server))
     until(lambda: server.descriptors() <= descriptors)

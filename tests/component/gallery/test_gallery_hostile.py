@@ -22,7 +22,7 @@ HTML = b"<!doctype html><script>alert(1)</script>"
 
 @pytest.fixture(scope="module", params=["gallery", pytest.param("front", marks=needs_nginx)])
 def server(start, request):
-    """A gallery with small limits, by itself and behind the role's nginx."""
+    """A gallery with small limits, alone and behind the role's nginx."""
     role = {"webapp_max_upload_mib": 2, "webapp_max_files": 3} if request.param == "front" else None
     return start(
         role=role, MAX_BYTES="2000000", MAX_FILES="3", BODY_TIMEOUT="0.5", ALLOWED_EXTENSIONS="png jpg pdf txt"
@@ -112,11 +112,11 @@ def test_refused_forms_keep_no_file_of_theirs(server, body, status, said):
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "content_type",
     ["", "image/png", "application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary="],
 )
-def test_not_a_form(server, kind):
-    check(server.post(PNG, Content_Type=kind), 415, "multipart/form-data")
+def test_not_a_form(server, content_type):
+    check(server.post(PNG, Content_Type=content_type), 415, "multipart/form-data")
 
 
 def start_upload(plain: socket.socket, body: bytes, length: str) -> None:
@@ -142,7 +142,7 @@ def test_half_a_body_and_then_hung_up(server, sent):
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"),
+    ("content_type", "status"),
     [
         ("multipart/form-data; boundary*=utf-8''%E2%82%AC", 400),
         (TYPE + "; boundary=other", 400),
@@ -150,8 +150,8 @@ def test_half_a_body_and_then_hung_up(server, sent):
         (TYPE.replace("form", "Form"), 201),
     ],
 )
-def test_an_odd_content_type(server, kind, status):
-    assert server.post(form(part("a.png", PNG)), Content_Type=kind).status == status
+def test_an_odd_content_type(server, content_type, status):
+    assert server.post(form(part("a.png", PNG)), Content_Type=content_type).status == status
 
 
 def test_an_encoded_file_name_is_read_as_older_clients_mean_it(server):

@@ -124,12 +124,12 @@ def test_what_a_browser_could_run_is_never_shown(lenient, name):
 
 def test_the_etag_is_the_one_of_nginx(server, picture):
     key = picture["key"]
-    about = os.stat(server.files / key[:3] / key[3:5] / key)
-    assert server.get(picture["url"]).headers["ETag"] == f'"{int(about.st_mtime):x}-{about.st_size:x}"'
+    file_stat = os.stat(server.files / key[:3] / key[3:5] / key)
+    assert server.get(picture["url"]).headers["ETag"] == f'"{int(file_stat.st_mtime):x}-{file_stat.st_size:x}"'
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "got", "told"),
+    ("asked", "status", "got", "content_range"),
     [
         ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
         ("bytes=4-", 206, b"456789", "bytes 4-9/10"),
@@ -148,10 +148,10 @@ def test_the_etag_is_the_one_of_nginx(server, picture):
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_ranges(server, text, method, asked, status, got, told):
+def test_ranges(server, text, method, asked, status, got, content_range):
     answer = server.request(method, text["url"], Range=asked)
     assert answer.status == status
-    assert answer.headers["Content-Range"] == told
+    assert answer.headers["Content-Range"] == content_range
     if got is not None:
         assert answer.headers["Content-Length"] == str(len(got))
         assert answer.body == (got if method == "GET" else b"")
@@ -263,7 +263,7 @@ def test_sizes_for_people(size, said):
 
 def test_crowds_of_one_name_lose_nothing(server):
     with ThreadPoolExecutor(24) as crowd:
-        answers = list(crowd.map(lambda number: server.upload("same.txt", b"%d" % number), range(24)))
-    assert [answer.status for answer in answers] == [201] * 24
-    for number, answer in enumerate(answers):
+        responses = list(crowd.map(lambda number: server.upload("same.txt", b"%d" % number), range(24)))
+    assert [answer.status for answer in responses] == [201] * 24
+    for number, answer in enumerate(responses):
         assert server.get(answer.json[0]["url"]).body == b"%d" % number

@@ -84,14 +84,14 @@ def test_every_text_gives_a_key_that_is_one_plain_word_or_a_refusal(text, extens
 
 
 @given(MOMENTS, MOMENTS)
-def test_byte_order_is_newest_first(one, other):
-    newer, older = max(one, other), min(one, other)
+def test_byte_order_is_newest_first(first, second):
+    newer, older = max(first, second), min(first, second)
     if newer - older > 0.000_01:
         assert keys.new_key("a.txt", newer) < keys.new_key("a.txt", older)
 
 
 @given(MOMENTS)
-def test_a_key_tells_when_it_was_made(at):
+def test_a_key_says_when_it_was_made(at):
     assert abs(keys.made_at(keys.new_key("a.txt", at)) - at) < 0.000_01
 
 
@@ -140,8 +140,8 @@ def test_nginx_reads_the_pattern_alike():
         pytest.skip("grep knows no -P here")
     texts = [KEY, *(text for text in NO_KEYS if "\n" not in text)]
     lines = "\n".join(texts).encode()
-    found = subprocess.run(["grep", "-P", f"^{keys.PATTERN}$"], input=lines, capture_output=True)
-    assert found.stdout.decode().split("\n")[:-1] == [KEY]
+    matched = subprocess.run(["grep", "-P", f"^{keys.PATTERN}$"], input=lines, capture_output=True)
+    assert matched.stdout.decode().split("\n")[:-1] == [KEY]
 
 
 @pytest.mark.parametrize(

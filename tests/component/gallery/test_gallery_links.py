@@ -15,7 +15,7 @@ from gallery.settings import from_environment
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-WHERE = endpoint.by_url("https://s3.example.com", "bkt", "eu-central-1")
+ENDPOINT = endpoint.by_url("https://s3.example.com", "bkt", "eu-central-1")
 KEYS = Keys("AKID", "secret", "token")
 KEY = "0123456789a0123456789abcdef-a.png"
 PAPER = "0123456789a0123456789abcdef-a.pdf"
@@ -58,15 +58,17 @@ def test_a_link_holds_for_half_of_its_life_and_stays_the_same(now, life, left, l
 
 
 def test_a_link():
-    told = [presign.link(WHERE, presign.Signer(KEYS, None, now), "GET", f"g/{KEY}", 3600) for now in (NOW, NOW + 60)]
-    assert told[0].url == told[1].url
-    assert (told[0].left - told[1].left, told[0].left > 1800) == (60, True)
-    assert told[0].url != presign.link(WHERE, presign.Signer(KEYS, None, NOW), "HEAD", f"g/{KEY}", 3600).url
-    asked = query(told[0].url)
+    links = [
+        presign.link(ENDPOINT, presign.Signer(KEYS, None, now), "GET", f"g/{KEY}", 3600) for now in (NOW, NOW + 60)
+    ]
+    assert links[0].url == links[1].url
+    assert (links[0].left - links[1].left, links[0].left > 1800) == (60, True)
+    assert links[0].url != presign.link(ENDPOINT, presign.Signer(KEYS, None, NOW), "HEAD", f"g/{KEY}", 3600).url
+    asked = query(links[0].url)
     then = datetime.datetime.strptime(asked["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
-    assert then.timestamp() + int(asked["X-Amz-Expires"]) - NOW == pytest.approx(told[0].left, abs=1)
+    assert then.timestamp() + int(asked["X-Amz-Expires"]) - NOW == pytest.approx(links[0].left, abs=1)
     assert asked["X-Amz-SignedHeaders"] == "host"
-    short = presign.link(WHERE, presign.Signer(KEYS, NOW + 20, NOW), "GET", f"g/{KEY}", 3600)
+    short = presign.link(ENDPOINT, presign.Signer(KEYS, NOW + 20, NOW), "GET", f"g/{KEY}", 3600)
     assert 18 <= short.left <= 20
     assert "secret" not in short.url
 
@@ -74,18 +76,18 @@ def test_a_link():
 @pytest.mark.parametrize("sha256", ["", "ab" * 32])
 @pytest.mark.parametrize("key", [KEY, PAPER])
 def test_a_ticket(key, sha256):
-    told = presign.ticket(WHERE, presign.Signer(KEYS, None, NOW), f"g/incoming/{key}", key, 5, sha256, 900)
-    assert (told["key"], told["method"], told["expires"]) == (key, "PUT", 900)
-    assert told["url"].startswith(f"https://bkt.s3.example.com/g/incoming/{key}?")
-    signed = set(query(told["url"])["X-Amz-SignedHeaders"].split(";"))
-    assert signed == {*told["headers"], "host", "content-length"}
+    ticket = presign.ticket(ENDPOINT, presign.Signer(KEYS, None, NOW), f"g/incoming/{key}", key, 5, sha256, 900)
+    assert (ticket["key"], ticket["method"], ticket["expires"]) == (key, "PUT", 900)
+    assert ticket["url"].startswith(f"https://bkt.s3.example.com/g/incoming/{key}?")
+    signed = set(query(ticket["url"])["X-Amz-SignedHeaders"].split(";"))
+    assert signed == {*ticket["headers"], "host", "content-length"}
     wanted = {"content-type", "cache-control", "if-none-match"}
     wanted |= {"x-amz-checksum-sha256"} if sha256 else set()
     wanted |= {"content-disposition"} if key == PAPER else set()
-    assert set(told["headers"]) == wanted
-    assert told["headers"]["content-type"] == ("image/png" if key == KEY else "application/octet-stream")
-    assert query(told["url"])["X-Amz-Expires"] == "900"
-    short = presign.ticket(WHERE, presign.Signer(KEYS, NOW + 20, NOW), "x", key, 5, "", 900)
+    assert set(ticket["headers"]) == wanted
+    assert ticket["headers"]["content-type"] == ("image/png" if key == KEY else "application/octet-stream")
+    assert query(ticket["url"])["X-Amz-Expires"] == "900"
+    short = presign.ticket(ENDPOINT, presign.Signer(KEYS, NOW + 20, NOW), "x", key, 5, "", 900)
     assert short["expires"] == 20
 
 
@@ -156,7 +158,7 @@ def test_an_allowance():
     allowance.take("a")
     allowance.take("b")
     for _ in range(5):
-        allowance.take("")  # nobody tells who it is
+        allowance.take("")  # a client without an address
     with pytest.raises(Problem) as caught:
         allowance.take("a")
     assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "101")
@@ -177,14 +179,14 @@ class Provider:
         return Keys(f"A{self.asks}", "secret")
 
 
-def held(end: float | None) -> tuple[credentials.CachedCredentials, Provider, list[float]]:
+def cached_keys(end: float | None) -> tuple[credentials.CachedCredentials, Provider, list[float]]:
     provider, now = Provider(end), [1000.0]
     return credentials.CachedCredentials(provider, lambda: now[0], lambda work: work()), provider, now
 
 
 @pytest.mark.parametrize(("end", "asked_again"), [(None, 1060.0), (1020.0, 1005.0), (9999.0, 1060.0)])
 def test_credentials_are_held_for_a_moment(end, asked_again):
-    keys, provider, now = held(end)
+    keys, provider, now = cached_keys(end)
     assert keys().access_key == "A1"
     now[0] = asked_again - 0.1
     assert (keys().access_key, keys.both()[1]) == ("A1", end)
@@ -193,7 +195,7 @@ def test_credentials_are_held_for_a_moment(end, asked_again):
 
 
 def test_credentials_are_used_to_their_end_while_no_others_can_be_had():
-    keys, provider, now = held(1020.0)
+    keys, provider, now = cached_keys(1020.0)
     keys()
     provider.broken = True
     now[0] = 1019.9
@@ -220,14 +222,14 @@ def test_nobody_waits_for_other_credentials_while_there_are_good_ones():
 
 
 def test_after_a_long_sleep_credentials_are_asked_for_first():
-    keys, provider, now = held(1020.0)
+    keys, provider, now = cached_keys(1020.0)
     keys()
     now[0], provider.end = 5000.0, 6000.0
     assert keys().access_key == "A2"
 
 
 def test_credentials_that_s3_refuses_are_asked_for_anew():
-    keys, provider, _now = held(None)
+    keys, provider, _now = cached_keys(None)
     keys()
     keys.renew()
     assert keys().access_key == "A2"

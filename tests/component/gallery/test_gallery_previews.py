@@ -24,7 +24,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
 
 @pytest.fixture(scope="module", params=["gallery", pytest.param("front", marks=needs_nginx)])
 def server(start, request):
-    """A gallery, by itself and behind the role's nginx."""
+    """A gallery, alone and behind the role's nginx."""
     return start(role={} if request.param == "front" else None, MAX_BYTES="2000000")
 
 
@@ -32,8 +32,8 @@ def preview(data: bytes) -> bytes:
     return part("preview", data, "preview")
 
 
-def upload(server, *parts: bytes) -> list[dict]:
-    answer = server.post(form(*parts))
+def upload(server, *pieces: bytes) -> list[dict]:
+    answer = server.post(form(*pieces))
     assert answer.status == 201, answer.body
     return answer.json
 
@@ -47,7 +47,7 @@ def of_previews(server) -> list:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"),
+    ("data", "media_type"),
     [
         (JPEG, "image/jpeg"),
         (WEBP, "image/webp"),
@@ -55,10 +55,10 @@ def of_previews(server) -> list:
         (JPEG + bytes(64 * 1024 - len(JPEG)), "image/jpeg"),
     ],
 )
-def test_the_grid_gets_the_preview(server, data, kind):
+def test_the_grid_gets_the_preview(server, data, media_type):
     (entry,) = upload(server, part("a.png", LARGE), preview(data))
     answer = thumb(server, entry)
-    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, data, kind)
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, data, media_type)
     original = server.get(entry["url"])
     assert original.body == LARGE
     for name in SAFE:
@@ -72,14 +72,14 @@ def test_the_grid_gets_the_preview(server, data, kind):
 
 
 def test_previews_of_many_files_in_one_form(server):
-    parts = [part("a.png", LARGE), preview(JPEG), part("b.png", LARGE), part("c.png", LARGE), preview(WEBP)]
-    first, second, third = upload(server, *parts)
+    pieces = [part("a.png", LARGE), preview(JPEG), part("b.png", LARGE), part("c.png", LARGE), preview(WEBP)]
+    first, second, third = upload(server, *pieces)
     assert (thumb(server, first).body, thumb(server, third).body) == (JPEG, WEBP)
     assert thumb(server, second).headers["Content-Type"] == "image/svg+xml"
 
 
 @pytest.mark.parametrize(
-    "parts",
+    "pieces",
     [
         [part("a.png", LARGE)],
         [part("a.png", LARGE), preview(b"")],
@@ -90,9 +90,9 @@ def test_previews_of_many_files_in_one_form(server):
         [preview(JPEG), part("a.png", LARGE)],
     ],
 )
-def test_without_a_preview_a_large_picture_is_shown_in_words(server, parts):
+def test_without_a_preview_a_large_picture_is_shown_in_words(server, pieces):
     before = len(of_previews(server))
-    (entry,) = upload(server, *parts)
+    (entry,) = upload(server, *pieces)
     assert len(of_previews(server)) == before
     answer = thumb(server, entry)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "image/svg+xml")
@@ -165,7 +165,7 @@ def test_no_file_no_preview(server, key):
 
 def test_no_list_shows_previews(server):
     (entry,) = upload(server, part("a.png", LARGE), preview(JPEG))
-    names = [found["key"] for found in server.get("/files?limit=200").json["files"]]
+    names = [item["key"] for item in server.get("/files?limit=200").json["files"]]
     assert names.count(entry["key"]) == 1
     assert server.get(f"/files/.previews/{entry['key']}").status == 404
 
@@ -241,8 +241,10 @@ def test_a_preview_that_comes_while_its_file_is_deleted_goes_too(tmp_path, monke
         delete(key)
 
     monkeypatch.setattr(storage, "delete", late)
-    told = settings.from_environment({"GALLERY_NAME": "a", "GALLERY_DIRECTORY": "/f", "GALLERY_PUBLIC_UPLOADS": "true"})
-    gallery = app.Gallery(told, storage, lambda: "")
+    parsed = settings.from_environment(
+        {"GALLERY_NAME": "a", "GALLERY_DIRECTORY": "/f", "GALLERY_PUBLIC_UPLOADS": "true"}
+    )
+    gallery = app.Gallery(parsed, storage, lambda: "")
     gallery._calls = worker_threads.Calls(2, 5.0)
     asyncio.run(gallery._remove(entry.key))
     assert listed(storage.previews()) == []

@@ -72,9 +72,9 @@ def test_killed_with_a_preview_on_the_way(tmp_path, state):
         assert set(small) <= set(new), called  # none without its file
         assert [read(storage, key) for key in new] == [BYTES] * len(new), called
         assert [read(storage.previews(), key) for key in small] == [PREVIEW] * len(small), called
-        for place, there in ((storage, new + before), (storage.previews(), small)):
+        for place, expected in ((storage, new + before), (storage.previews(), small)):
             place.tidy(-1)
-            assert sorted(listed(place)) == sorted(there), called
+            assert sorted(listed(place)) == sorted(expected), called
         assert not list(directory.rglob("*.part")), called
         if ended == 0:
             break

@@ -25,7 +25,7 @@ def test_former_workers_leave_room_for_new_ones(part):
     assert busy - 1 + workers <= most
     # the master, the guard's shell, its subshell and systemctl, and several generations
     assert 1 + 3 + 8 * workers < busy
-    # the guard comes first: nothing is told to nginx that it refuses
+    # the guard runs first: a reload that it refuses never reaches nginx
     reloads = re.findall("^ExecReload=(.*)", unit, re.MULTILINE)
     assert ["-ge" in reloads[0], "nginx -t" in reloads[1], "-HUP" in reloads[2]] == [True] * 3
     assert number(r"^worker_shutdown_timeout (\d+)s;", render(f"{part}.conf.j2")) == 900

@@ -36,7 +36,7 @@ def probed(watched):
 
 CASES = [
     ({}, 200, None),
-    ({"ok": False, "problem": "The share fs-1 does not answer."}, 503, "The share fs-1 does not answer."),
+    ({"ok": False, "problem": "The mount fs-1 does not answer."}, 503, "The mount fs-1 does not answer."),
     ({"ok": False}, 503, "did not say why"),
     ({"at": time.time() - 100}, 503, "last spoke"),
     ({"at": time.time() + 1000}, 503, "last spoke"),
@@ -68,11 +68,11 @@ def test_an_unreadable_word_is_no_word(probed, text):
 
 def test_the_page_explains_what_the_probe_found(probed):
     server, path = probed
-    problem = "The share <fs-1> does not answer."
+    problem = "The mount <fs-1> does not answer."
     path.write_text(json.dumps({"ok": False, "at": time.time(), "every": 2, "problem": problem}))
     page = server.get("/", Accept=BROWSER)
     assert page.status == 503
-    assert b"The share &lt;fs-1&gt; does not answer." in page.body
+    assert b"The mount &lt;fs-1&gt; does not answer." in page.body
 
 
 def test_health_is_quick_and_needs_no_storage(server):
@@ -139,7 +139,7 @@ def test_many_uploads_at_once_are_bounded(start):
     ],
 )
 def test_one_client_cannot_take_all_uploads(start, first, same, other):
-    """The front tells the client's address."""
+    """The front reports the client's address."""
     server = start()
     body = form(part("a.txt", b"x"))
     head = f"POST /files HTTP/1.1\r\nHost: g\r\nX-Forwarded-For: {first}\r\nContent-Length: {len(body)}\r\n"

@@ -112,12 +112,12 @@ def on_double(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.SECRET)
     with s3_server.Server() as server:
-        told = {"NAME": "n", "PUBLIC_UPLOADS": "true", "STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": server.url}
-        told["REGION"] = s3_server.REGION
+        base = {"NAME": "n", "PUBLIC_UPLOADS": "true", "STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": server.url}
+        base["REGION"] = s3_server.REGION
         with contextlib.ExitStack() as after:
 
             def make(**more: str):
-                settings = from_environment({f"GALLERY_{name}": text for name, text in {**told, **more}.items()})
+                settings = from_environment({f"GALLERY_{name}": text for name, text in {**base, **more}.items()})
                 place = Place(settings)
                 after.callback(place.close)
                 storage = S3(place, settings)
@@ -151,7 +151,7 @@ def test_an_upload_that_fails_for_good_leaves_nothing(broken, data):
     writer.write(data)
     server.faults.append(fault("drop-after", "PUT|FINISH", count=3))
     server.faults.append(fault("500", "HEAD", count=9))
-    # it was stored, and nobody could tell
+    # it was stored, and nobody can know
     assert refused(writer.publish).status == 503
     server.faults.clear()
     writer.abort()
@@ -169,9 +169,9 @@ def test_a_confirmation_goes_through_in_spite_of_a_fault(broken, operation, what
     server.seed(storage.incoming(key), b"bytes")
     server.faults.append(fault(what, operation))
     done = incoming.confirm(key)
-    # a copy that was made, and not told so, may as well be somebody else's
-    untold = operation == "COPY" and what in ("drop-after", "error-in-200")
-    assert (done.entry.key, done.new) == (key, not untold)
+    # a copy that was made but not reported may as well be somebody else's
+    unreported = operation == "COPY" and what in ("drop-after", "error-in-200")
+    assert (done.entry.key, done.new) == (key, not unreported)
     assert server.things[storage.object(key)].data == b"bytes"
     assert listed(storage) == [key]
     assert server.things[storage.incoming(key)].data == b""
@@ -200,9 +200,9 @@ def test_a_copy_that_is_not_answered_is_no_second_time_waited_for(on_double, mon
     assert server.counts["COPY"] == 1
 
 
-@pytest.mark.parametrize("look", ["works", "fails"])
-def test_a_copy_that_fails_after_its_file_was_deleted_is_taken_back(broken, look):
-    """S3 saw a free key, and was done after somebody had deleted the file; the server is told of a failure alone."""
+@pytest.mark.parametrize("last_check", ["works", "fails"])
+def test_a_copy_that_fails_after_its_file_was_deleted_is_withdrawn(broken, last_check):
+    """S3 saw a free key, and was done after somebody had deleted the file; the server sees only a failure."""
     storage, server, fault, incoming = broken
     key = keys.new_key("a.txt")
     server.seed(storage.incoming(key), b"bytes")
@@ -211,7 +211,7 @@ def test_a_copy_that_fails_after_its_file_was_deleted_is_taken_back(broken, look
         if request.operation == "COPY":
             server.seed(storage.incoming(key), b"", x_amz_meta_closed="deleted")
             server.seed(storage.object(key), b"bytes")
-            if look == "fails":
+            if last_check == "fails":
                 server.faults.append(fault("500", "HEAD", count=9))
 
     server.hook = meanwhile
@@ -220,7 +220,7 @@ def test_a_copy_that_fails_after_its_file_was_deleted_is_taken_back(broken, look
     assert (problem.status, "COPY" in problem.sentence) == (503, True)  # so that it is asked for again
     server.hook = None
     server.faults.clear()
-    assert (storage.object(key) in server.things) == (look == "fails")
+    assert (storage.object(key) in server.things) == (last_check == "fails")
     assert refused(incoming.confirm, key).status == 404
     assert listed(storage) == []
 
@@ -244,7 +244,7 @@ def test_what_is_no_entry_is_said_so(broken):
     assert (problem.status, "cut short" in problem.sentence) == (503, True)
 
 
-# what S3 tells of itself
+# what S3 says of itself
 
 
 def region_of(url: str) -> str:
@@ -275,13 +275,13 @@ DAY = 86400
 
 
 @pytest.fixture
-def no_parts(monkeypatch):
+def no_multipart(monkeypatch):
     """No uploads in parts, of which the double makes no list."""
-    monkeypatch.setattr(objects, "uploads", lambda *_told: [])
+    monkeypatch.setattr(objects, "uploads", lambda *_arguments: [])
 
 
 @pytest.mark.parametrize("skew", [0, 2 * DAY, -2 * DAY])
-def test_what_was_left_behind_is_cleared_away_by_the_clock_of_s3(broken, no_parts, skew):
+def test_what_was_left_behind_is_cleared_away_by_the_clock_of_s3(broken, no_multipart, skew):
     """Whether this server is right, two days slow or two days fast."""
     storage, server, _fault, _incoming = broken
     server.skew = skew
@@ -307,7 +307,7 @@ def test_what_was_left_behind_is_cleared_away_by_the_clock_of_s3(broken, no_part
     assert sorted(server.things) == sorted(kept)
 
 
-def test_what_s3_tells_no_time_of_is_not_cleared_away(broken, no_parts):
+def test_what_s3_gives_no_time_of_is_not_cleared_away(broken, no_multipart):
     storage, server, fault, _incoming = broken
     place = storage.incoming(keys.new_key("a.png", server.now() - 2 * DAY))
     server.seed(place, b"bytes")
@@ -325,7 +325,7 @@ def test_keys_are_made_by_the_clock_of_s3(broken, skew):
     assert [abs(keys.made_at(key) - server.now()) < 60 for key in made] == [True] * 3
 
 
-def test_links_have_the_browsers_address_and_the_region_that_s3_tells(on_double):
+def test_links_have_the_browsers_address_and_the_region_that_s3_reports(on_double):
     storage, server, _fault, incoming = on_double(BROWSER_ENDPOINT_URL="https://files.example.com")
     server.regions["bkt"] = "us-west-2"
     place = storage.place
@@ -345,12 +345,12 @@ PREVIEW = b"\xff\xd8\xff a small one"
 
 
 def ask_for_thumbs(storage, *asked: str) -> list[int]:
-    """The statuses for the previews of some keys, 0 for none; each is asked for by itself, one after the other."""
+    """The statuses for the previews of some keys, 0 for none; one request after the other."""
 
     async def main() -> list[int]:
         way = redirects.Direct(storage, Calls(4, 5))
-        answers = [await way.thumb("GET", key) for key in asked]
-        return [answer.status_code if answer else 0 for answer in answers]
+        responses = [await way.thumb("GET", key) for key in asked]
+        return [answer.status_code if answer else 0 for answer in responses]
 
     return asyncio.run(main())
 

@@ -1,4 +1,4 @@
-"""Credentials that live for seconds while the site works, and secrets that are told nowhere.
+"""Credentials that live for seconds while the site works, and secrets that appear nowhere.
 
 GALLERY_SHORT_LIVES says for how many seconds (30).
 """
@@ -42,11 +42,11 @@ class Listening:
 
 def work(server: Listening, number: int) -> None:
     """What visitors do in a moment; each request must succeed."""
-    told = ticket(server)
-    assert put(told).status == 200
-    entry = confirm(server, told["key"], JPEG).json
-    assert entry["key"] == told["key"]
-    assert entry["key"] in [found["key"] for found in server.get("/files").json["files"]]
+    issued = ticket(server)
+    assert put(issued).status == 200
+    entry = confirm(server, issued["key"], JPEG).json
+    assert entry["key"] == issued["key"]
+    assert entry["key"] in [item["key"] for item in server.get("/files").json["files"]]
     for path in (entry["url"], f"/thumbs/{entry['key']}"):
         answer = server.get(path)
         assert answer.status == 302
@@ -57,8 +57,8 @@ def work(server: Listening, number: int) -> None:
     assert server.get("/readyz").status == 200
     if number % 5 == 0:
         large = form(part("a.bin", bytes(6_000_000)))
-        kind = "multipart/form-data; boundary=limit-of-parts"
-        answer = server.request("POST", "/files", large, Content_Type=kind)
+        content_type = "multipart/form-data; boundary=limit-of-parts"
+        answer = server.request("POST", "/files", large, Content_Type=content_type)
         assert answer.status == 201
         assert server.request("DELETE", answer.json[0]["url"]).status == 204
     assert server.request("DELETE", entry["url"]).status == 204
@@ -66,9 +66,9 @@ def work(server: Listening, number: int) -> None:
         server.get(path)
 
 
-def refused(weed, found: dict) -> bool:
+def refused(weed, credentials: dict) -> bool:
     try:
-        weed.with_keys(found).list_objects_v2(Bucket=BUCKET, Prefix="gallery/")
+        weed.with_keys(credentials).list_objects_v2(Bucket=BUCKET, Prefix="gallery/")
     except botocore.exceptions.ClientError as fault:
         assert fault.response["ResponseMetadata"]["HTTPStatusCode"] == 403
         return True
@@ -124,10 +124,10 @@ def assert_no_secret(provider: Provider, *texts: str) -> None:
     assert any("X-Amz-Security-Token=" in text for text in texts) or len(texts) == 2
     for text in texts:
         bare = re.sub('X-Amz-Security-Token=[^&"]+', "", text)
-        for found in provider.given:
-            assert found["SecretAccessKey"] not in text
-            assert found["SessionToken"] not in bare
-            assert found["SessionToken"].rpartition(".")[2] not in bare
+        for credentials in provider.given:
+            assert credentials["SecretAccessKey"] not in text
+            assert credentials["SessionToken"] not in bare
+            assert credentials["SessionToken"].rpartition(".")[2] not in bare
 
 
 def test_a_link_never_outlives_the_credentials(start, weed, provider):

@@ -48,9 +48,9 @@ def server(start, weed):
     return start(aws=environment(weed.role()), **weed.settings(KEY_PREFIX=PREFIX))
 
 
-def put_with(told: dict, name: str, text: str) -> int:
+def put_with(issued: dict, name: str, text: str) -> int:
     """The status of the upload with one header more."""
-    return put({**told, "headers": {**told["headers"], name: text}}).status
+    return put({**issued, "headers": {**issued["headers"], name: text}}).status
 
 
 def check_published(server, weed, key: str) -> None:
@@ -70,18 +70,18 @@ def check_published(server, weed, key: str) -> None:
 @pytest.mark.parametrize("name", FORGED)
 def test_a_header_of_s3_that_was_not_signed_is_refused(server, weed, name):
     """AWS: 403 "There were headers present in the request which were not signed"; SeaweedFS signs them itself, and differs."""
-    told = ticket(server)
-    assert put_with(told, name, FORGED[name]) == 403
-    assert weed.keys(f"{PREFIX}/incoming/{told['key']}") == []
-    assert put(told).status == 200
-    check_published(server, weed, told["key"])
+    issued = ticket(server)
+    assert put_with(issued, name, FORGED[name]) == 403
+    assert weed.keys(f"{PREFIX}/incoming/{issued['key']}") == []
+    assert put(issued).status == 200
+    check_published(server, weed, issued["key"])
 
 
 @pytest.mark.parametrize("name", KEPT)
 def test_another_header_that_was_not_signed_does_not_survive(server, weed, name):
-    told = ticket(server)
-    assert put_with(told, name, KEPT[name]) == 200
-    check_published(server, weed, told["key"])
+    issued = ticket(server)
+    assert put_with(issued, name, KEPT[name]) == 200
+    check_published(server, weed, issued["key"])
 
 
 def test_headers_that_s3_has_let_through_do_not_survive(server, weed):
@@ -94,14 +94,14 @@ def test_headers_that_s3_has_let_through_do_not_survive(server, weed):
     check_published(server, weed, key)
 
 
-def twice(told: dict, name: str, text: str, first: bool) -> int:
+def twice(issued: dict, name: str, text: str, first: bool) -> int:
     """The status of the upload with a header that comes once more, with another value."""
-    parts = urllib.parse.urlsplit(told["url"])
-    right = [("Host", parts.netloc), ("content-length", str(len(DATA))), *told["headers"].items()]
-    with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
-        connection.putrequest("PUT", f"{parts.path}?{parts.query}", skip_host=True, skip_accept_encoding=True)
-        for one in [(name, text), *right] if first else [*right, (name, text)]:
-            connection.putheader(*one)
+    address = urllib.parse.urlsplit(issued["url"])
+    right = [("Host", address.netloc), ("content-length", str(len(DATA))), *issued["headers"].items()]
+    with contextlib.closing(http.client.HTTPConnection(address.netloc, timeout=30)) as connection:
+        connection.putrequest("PUT", f"{address.path}?{address.query}", skip_host=True, skip_accept_encoding=True)
+        for pair in [(name, text), *right] if first else [*right, (name, text)]:
+            connection.putheader(*pair)
         connection.endheaders(DATA)
         return Answer(connection.getresponse()).status
 
@@ -112,9 +112,9 @@ def twice(told: dict, name: str, text: str, first: bool) -> int:
     [("content-type", "text/html"), ("cache-control", "public"), ("if-none-match", '"x"')],
 )
 def test_a_signed_header_that_comes_twice_is_refused(server, weed, name, text, first):
-    told = ticket(server)
-    assert twice(told, name, text, first) == 403
-    assert weed.keys(f"{PREFIX}/incoming/{told['key']}") == []
+    issued = ticket(server)
+    assert twice(issued, name, text, first) == 403
+    assert weed.keys(f"{PREFIX}/incoming/{issued['key']}") == []
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_signed_header_that_comes_twice_is_refused(server, weed, name, text, f
     ],
 )
 def test_an_address_with_more_to_say_is_refused(server, weed, more):
-    """What can be told in a header can be told in the address too."""
-    told = ticket(server)
-    assert put({**told, "url": f"{told['url']}&{more}"}).status == 403
-    assert weed.keys(f"{PREFIX}/incoming/{told['key']}") == []
+    """What a header can say, a parameter of the address can say too."""
+    issued = ticket(server)
+    assert put({**issued, "url": f"{issued['url']}&{more}"}).status == 403
+    assert weed.keys(f"{PREFIX}/incoming/{issued['key']}") == []

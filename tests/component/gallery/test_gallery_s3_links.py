@@ -27,15 +27,15 @@ def second(start, weed):
 
 def test_where_files_are_read(server, second, weed):
     entry = upload(server)
-    answers = [one.get(entry["url"]) for one in (server, server, second)]
-    assert answers[0].headers["Location"] == answers[1].headers["Location"]
-    assert answers[0].headers["Location"].startswith(f"{weed.url}/{BUCKET}/gallery/links/files/{entry['key']}?")
-    life = int(answers[0].headers["Cache-Control"].removeprefix("private, max-age="))
+    responses = [host.get(entry["url"]) for host in (server, server, second)]
+    assert responses[0].headers["Location"] == responses[1].headers["Location"]
+    assert responses[0].headers["Location"].startswith(f"{weed.url}/{BUCKET}/gallery/links/files/{entry['key']}?")
+    life = int(responses[0].headers["Cache-Control"].removeprefix("private, max-age="))
     assert 1790 <= life <= 3600
     assert followed(server, entry["url"], "HEAD").headers["Content-Length"] == str(len(DATA))
     assert followed(server, entry["url"], Range="bytes=1-3").body == DATA[1:4]
-    assert send(answers[0].headers["Location"], "HEAD").status == 403
-    assert send(answers[0].headers["Location"], "DELETE").status == 403
+    assert send(responses[0].headers["Location"], "HEAD").status == 403
+    assert send(responses[0].headers["Location"], "DELETE").status == 403
     # nobody asks S3 whether the file is there: it says so itself
     assert followed(server, f"/files/{keys.new_key('a.png')}").status == 404
     check(server.get("/files/x"), 404, "There is no file")
@@ -44,11 +44,11 @@ def test_where_files_are_read(server, second, weed):
 
 
 def test_previews(server, second):
-    told = ticket(server)
-    put(told)
-    entry = confirm(server, told["key"], JPEG).json
-    for one in (second, server):
-        answer = followed(one, f"/thumbs/{entry['key']}")
+    issued = ticket(server)
+    put(issued)
+    entry = confirm(server, issued["key"], JPEG).json
+    for host in (second, server):
+        answer = followed(host, f"/thumbs/{entry['key']}")
         assert (answer.body, answer.headers["Content-Type"]) == (JPEG, "image/jpeg")
     assert server.get(f"/thumbs/{entry['key']}").headers["Cache-Control"].startswith("private, max-age=")
     assert server.request("DELETE", entry["url"]).status == 204
@@ -60,25 +60,25 @@ def test_previews(server, second):
 
 @pytest.mark.parametrize("preview", [b"", b"<svg/>", JPEG + bytes(64 * 1024), b"GIF89a"])
 def test_what_is_no_preview_is_left_out(server, preview):
-    told = ticket(server)
-    put(told)
-    entry = confirm(server, told["key"], preview).json
+    issued = ticket(server)
+    put(issued)
+    entry = confirm(server, issued["key"], preview).json
     answer = server.get(f"/thumbs/{entry['key']}")  # so small that it is shown itself
     assert (answer.status, answer.headers["Location"]) == (302, entry["url"])
 
 
 def test_nobody_gives_a_listed_file_a_preview(server, second, weed):
     entry = upload(server)
-    for one in (server, second):
-        assert confirm(one, entry["key"], JPEG).json == entry
-        assert one.get(f"/thumbs/{entry['key']}").headers["Location"] == entry["url"]
+    for host in (server, second):
+        assert confirm(host, entry["key"], JPEG).json == entry
+        assert host.get(f"/thumbs/{entry['key']}").headers["Location"] == entry["url"]
     assert weed.keys(f"{PREFIX}/previews/{entry['key']}") == []
 
 
 def test_a_form_works_without_a_script(server, weed):
     large = PNG + bytes(1_500_000)
-    parts = [part("a.png", large), part("preview", JPEG, "preview"), part("b.txt", b"x"), part("c.bin", bytes(400_000))]
-    answer = server.post(form(*parts), Accept="application/json")
+    items = [part("a.png", large), part("preview", JPEG, "preview"), part("b.txt", b"x"), part("c.bin", bytes(400_000))]
+    answer = server.post(form(*items), Accept="application/json")
     assert answer.status == 201, answer.body
     first, paper, binary = answer.json
     assert first["sha256"] == sha256(large)
@@ -101,10 +101,10 @@ def test_the_page_may_load_from_s3(server, weed):
 def test_browsers_may_have_an_address_of_their_own(start, weed):
     other = weed.url.replace("127.0.0.1", "localhost")
     server = start(aws=environment(weed.role()), **weed.settings(BROWSER_ENDPOINT_URL=other))
-    told = ticket(server)
-    assert told["url"].startswith(f"{other}/{BUCKET}/")
-    assert put(told).status == 200
-    entry = confirm(server, told["key"]).json
+    issued = ticket(server)
+    assert issued["url"].startswith(f"{other}/{BUCKET}/")
+    assert put(issued).status == 200
+    entry = confirm(server, issued["key"]).json
     assert server.get(entry["url"]).headers["Location"].startswith(f"{other}/")
     assert followed(server, entry["url"]).body == DATA
     assert f"connect-src 'self' {other};" in server.get("/").headers["Content-Security-Policy"]
@@ -112,16 +112,16 @@ def test_browsers_may_have_an_address_of_their_own(start, weed):
 
 @pytest.mark.parametrize("opened", ["true", "false"])
 def test_a_public_prefix(start, weed, opened):
-    told = weed.settings(PUBLIC_PREFIX=f"public/{opened}", PUBLIC_ACCESS=opened)
-    server = start(aws=environment(weed.role()), **told)
+    settings = weed.settings(PUBLIC_PREFIX=f"public/{opened}", PUBLIC_ACCESS=opened)
+    server = start(aws=environment(weed.role()), **settings)
     entry = upload(server)
     address = f"{weed.url}/{BUCKET}/public/{opened}/{entry['key']}"
-    found = server.get(entry["url"]).headers["Location"]
-    assert (found == address, found.startswith(address)) == (opened == "true", True)
+    location = server.get(entry["url"]).headers["Location"]
+    assert (location == address, location.startswith(address)) == (opened == "true", True)
     cached = weed.client.head_object(Bucket=BUCKET, Key=f"public/{opened}/{entry['key']}")["CacheControl"]
     assert cached.split(",")[0] == ("public" if opened == "true" else "private")
     assert listed(server) == [entry["key"]]
-    assert weed.keys(f"{told['KEY_PREFIX']}/files/") == []
+    assert weed.keys(f"{settings['KEY_PREFIX']}/files/") == []
     # nobody may ask for other headers without a signature
     kept = send(server.get(f"{entry['url']}?download").headers["Location"], "GET")
     assert (kept.status, kept.headers["Content-Disposition"]) == (200, f'attachment; filename="{entry["name"]}"')

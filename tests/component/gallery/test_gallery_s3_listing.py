@@ -36,12 +36,12 @@ def used(server) -> float:
 
 
 def test_a_page_of_many(start, s3, capsys):
-    there, made, found = s3
-    told = {"STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": there.url, "PROBE_INTERVAL": "600"}
-    server = start(aws=environment(found), **told)
+    double, made, credentials = s3
+    settings = {"STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": double.url, "PROBE_INTERVAL": "600"}
+    server = start(aws=environment(credentials), **settings)
     seen, after = [], ""
     time.sleep(1)  # it looks at the bucket and clears up at its start
-    before = there.counts.copy()
+    before = double.counts.copy()
     began = used(server)
     for _page in range(PAGES):
         answer = server.get(f"/files?limit=60&after={after}").json
@@ -49,19 +49,19 @@ def test_a_page_of_many(start, s3, capsys):
         after = answer["next"]
     listing = (used(server) - began) / PAGES
     assert seen == made[: 60 * PAGES]
-    assert there.counts - before == {"LIST": PAGES}
+    assert double.counts - before == {"LIST": PAGES}
     began = used(server)
     for number in range(PAGES):
         assert server.get(f"/?after={made[3000 * number]}", Accept=BROWSER).status == 200
     page = (used(server) - began) / PAGES
-    assert there.counts - before == {"LIST": 2 * PAGES}
+    assert double.counts - before == {"LIST": 2 * PAGES}
     last = server.get(f"/files?after={made[-6]}").json
     assert ([entry["key"] for entry in last["files"]], "next" in last) == (made[-5:], False)
     began = used(server)
     for number in range(200):
         assert server.get(f"/files/{made[number]}").status == 302
     link = (used(server) - began) / 200
-    assert there.counts - before == {"LIST": 2 * PAGES + 1}
+    assert double.counts - before == {"LIST": 2 * PAGES + 1}
     with capsys.disabled():
         figures = f"list {1000 * listing:.1f} ms, page {1000 * page:.1f} ms, link {1000 * link:.2f} ms"
         print(f"\n  of the processor, {COUNT:,} files: {figures}")
@@ -69,12 +69,12 @@ def test_a_page_of_many(start, s3, capsys):
 
 
 def test_objects_of_strangers_among_the_files(start, s3):
-    there, made, found = s3
+    double, made, credentials = s3
     for name in ("readme.txt", "zzz/deep", "0", made[0] + ".bak", *(f"0-{number}" for number in range(70))):
-        there.things[f"strange/files/{name}"] = there.things[f"gallery/files/{made[0]}"]
-    there.things.update({f"strange/files/{key}": there.things[f"gallery/files/{key}"] for key in made[:5]})
-    told = {"STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": there.url, "KEY_PREFIX": "strange"}
-    server = start(aws=environment(found), **told)
+        double.things[f"strange/files/{name}"] = double.things[f"gallery/files/{made[0]}"]
+    double.things.update({f"strange/files/{key}": double.things[f"gallery/files/{key}"] for key in made[:5]})
+    settings = {"STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": double.url, "KEY_PREFIX": "strange"}
+    server = start(aws=environment(credentials), **settings)
     seen, after = [], ""
     while True:
         answer = server.get(f"/files?limit=2&after={after}").json

@@ -1,4 +1,4 @@
-"""Tickets: what S3 refuses of a forged one, what gallery refuses to confirm, and where links lead."""
+"""Tickets: what S3 refuses of a forged one, what gallery refuses to confirm, and where links point."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def second(start, weed, server):
 # the right way
 
 
-@pytest.mark.parametrize("told", [{}, {"sha256": sha256(DATA), "type": "image/png"}])
-def test_the_right_way(server, second, told):
-    got = ticket(server, **told)
+@pytest.mark.parametrize("optional", [{}, {"sha256": sha256(DATA), "type": "image/png"}])
+def test_the_right_way(server, second, optional):
+    got = ticket(server, **optional)
     assert (got["method"], got["expires"]) == ("PUT", 900)
     assert keys.is_key(got["key"])
     assert put(got).status == 200
     assert got["key"] not in listed(server)
     entry = confirm(second, got["key"]).json
     assert (entry["key"], entry["name"], entry["size"], entry["type"]) == (got["key"], "a.png", len(DATA), "image/png")
-    assert entry.get("sha256") == told.get("sha256")
+    assert entry.get("sha256") == optional.get("sha256")
     assert got["key"] in listed(server)
     assert got["key"] in listed(second)
     answer = followed(second, entry["url"])
@@ -76,18 +76,18 @@ def test_what_is_no_picture_is_an_attachment(server):
 
 
 def test_a_larger_body_is_refused(server, weed):
-    told = ticket(server)
-    assert put(told, DATA + b"x").status == 403
-    assert weed.keys(f"gallery/tickets/incoming/{told['key']}") == []
+    issued = ticket(server)
+    assert put(issued, DATA + b"x").status == 403
+    assert weed.keys(f"gallery/tickets/incoming/{issued['key']}") == []
 
 
 def test_a_smaller_body_is_refused(server):
     assert put(ticket(server), DATA[:-1]).status == 403
 
 
-def test_a_body_of_untold_length_is_refused(server):
-    told = ticket(server)
-    assert send(told["url"], "PUT", iter([DATA]), told["headers"]).status == 403  # in chunks
+def test_a_body_of_unknown_length_is_refused(server):
+    issued = ticket(server)
+    assert send(issued["url"], "PUT", iter([DATA]), issued["headers"]).status == 403  # in chunks
 
 
 def test_another_type_is_refused(server):
@@ -96,18 +96,18 @@ def test_another_type_is_refused(server):
 
 @pytest.mark.parametrize("name", ["content-type", "cache-control", "if-none-match"])
 def test_a_header_that_is_left_out_is_missed(server, name):
-    told = ticket(server)
-    del told["headers"][name]
-    assert put(told).status == 403
+    issued = ticket(server)
+    del issued["headers"][name]
+    assert put(issued).status == 403
 
 
-def test_other_bytes_than_the_checksum_tells_are_refused(server, weed):
-    told, other = ticket(server, sha256=sha256(DATA)), DATA[:-1] + b"x"
-    assert put(told, other).status == 400
+def test_bytes_that_do_not_match_the_checksum_are_refused(server, weed):
+    issued, other = ticket(server, sha256=sha256(DATA)), DATA[:-1] + b"x"
+    assert put(issued, other).status == 400
     right = base64.b64encode(hashlib.sha256(other).digest()).decode()
-    assert put(told, other, x_amz_checksum_sha256=right).status == 403
-    assert weed.keys(f"gallery/tickets/incoming/{told['key']}") == []
-    assert put(told).status == 200
+    assert put(issued, other, x_amz_checksum_sha256=right).status == 403
+    assert weed.keys(f"gallery/tickets/incoming/{issued['key']}") == []
+    assert put(issued).status == 200
 
 
 @pytest.mark.parametrize(
@@ -125,56 +125,56 @@ def test_other_bytes_than_the_checksum_tells_are_refused(server, weed):
     ids=["key", "files", "prefix", "path", "bucket", "life", "no condition", "no length"],
 )
 def test_an_address_that_was_altered_is_refused(server, weed, old, new):
-    told = ticket(server)
-    assert old in told["url"]
+    issued = ticket(server)
+    assert old in issued["url"]
     before = weed.keys("")
-    assert put({**told, "url": told["url"].replace(old, new)}).status in (400, 403)
+    assert put({**issued, "url": issued["url"].replace(old, new)}).status in (400, 403)
     assert weed.keys("") == before
-    assert put(told).status == 200  # as it was it holds
+    assert put(issued).status == 200  # as it was it holds
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "POST"])
 def test_another_method_is_refused(server, method):
-    told = ticket(server)
-    assert put(told).status == 200
-    assert send(told["url"], method, None, told["headers"]).status in (403, 405)
+    issued = ticket(server)
+    assert put(issued).status == 200
+    assert send(issued["url"], method, None, issued["headers"]).status in (403, 405)
 
 
 def test_a_ticket_is_used_once(server):
-    told, other = ticket(server), PNG + bytes(len(DATA) - len(PNG))
-    assert put(told).status == 200
-    assert put(told, other).status == 412
-    entry = confirm(server, told["key"]).json
-    assert put(told, other).status == 412
-    assert confirm(server, told["key"]).json == entry
+    issued, other = ticket(server), PNG + bytes(len(DATA) - len(PNG))
+    assert put(issued).status == 200
+    assert put(issued, other).status == 412
+    entry = confirm(server, issued["key"]).json
+    assert put(issued, other).status == 412
+    assert confirm(server, issued["key"]).json == entry
     assert followed(server, entry["url"]).body == DATA
     assert server.request("DELETE", entry["url"]).status == 204
     # what was deleted does not come back by its ticket
-    assert put(told).status == 412
-    check(confirm(server, told["key"]), 404, "it was deleted")
-    assert told["key"] not in listed(server)
+    assert put(issued).status == 412
+    check(confirm(server, issued["key"]), 404, "it was deleted")
+    assert issued["key"] not in listed(server)
 
 
 def test_what_was_deleted_does_not_come_back_by_an_upload_that_still_lies_there(server, weed):
-    told = ticket(server)
-    assert put(told).status == 200
+    issued = ticket(server)
+    assert put(issued).status == 200
     # as a server leaves it that dies between the copy and the closing of the ticket
     weed.client.copy_object(
         Bucket=BUCKET,
-        Key=f"gallery/tickets/files/{told['key']}",
-        CopySource={"Bucket": BUCKET, "Key": f"gallery/tickets/incoming/{told['key']}"},
+        Key=f"gallery/tickets/files/{issued['key']}",
+        CopySource={"Bucket": BUCKET, "Key": f"gallery/tickets/incoming/{issued['key']}"},
     )
-    assert server.request("DELETE", f"/files/{told['key']}").status == 204
-    assert confirm(server, told["key"]).status == 404
-    assert told["key"] not in [entry["key"] for entry in server.get("/files").json["files"]]
+    assert server.request("DELETE", f"/files/{issued['key']}").status == 204
+    assert confirm(server, issued["key"]).status == 404
+    assert issued["key"] not in [entry["key"] for entry in server.get("/files").json["files"]]
 
 
 def test_an_expired_ticket_is_refused(start, weed):
     server = start(aws=environment(weed.role()), **weed.settings(UPLOAD_URL_TTL="1"))
-    told = ticket(server)
-    assert told["expires"] == 1
+    issued = ticket(server)
+    assert issued["expires"] == 1
     time.sleep(2.5)
-    assert put(told).status == 403
+    assert put(issued).status == 403
 
 
 # what is not confirmed
@@ -188,15 +188,15 @@ def test_what_was_never_uploaded(server):
 
 def test_a_picture_that_is_none_is_refused_for_good(server, weed):
     data = b"<html>" + bytes(100)
-    told = ticket(server, data)
-    assert put(told, data).status == 200
-    check(confirm(server, told["key"]), 415, "no png picture inside")
-    assert told["key"] not in listed(server)
+    issued = ticket(server, data)
+    assert put(issued, data).status == 200
+    check(confirm(server, issued["key"]), 415, "no png picture inside")
+    assert issued["key"] not in listed(server)
     # neither the bytes are kept, nor the ticket
-    place = f"gallery/tickets/incoming/{told['key']}"
+    place = f"gallery/tickets/incoming/{issued['key']}"
     assert weed.client.head_object(Bucket=BUCKET, Key=place)["ContentLength"] == 0
-    assert put(told, data).status == 412
-    check(confirm(server, told["key"]), 404, "or it was refused")
+    assert put(issued, data).status == 412
+    check(confirm(server, issued["key"]), 404, "or it was refused")
 
 
 def by_hand(weed, data: bytes, name: str, **more) -> str:
@@ -226,21 +226,21 @@ def test_headers_of_the_upload_are_not_believed(server, weed):
 
 def test_confirmed_by_many_at_once(server, second, weed):
     for _round in range(5):
-        told = ticket(server, sha256=sha256(DATA))
-        assert put(told).status == 200
+        issued = ticket(server, sha256=sha256(DATA))
+        assert put(issued).status == 200
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            jobs = [pool.submit(confirm, (server, second)[number % 2], told["key"], JPEG) for number in range(8)]
-            answers = [job.result() for job in jobs]
-        assert {answer.status for answer in answers} == {201}, [a.body for a in answers] + [server.log.read_text()]
-        assert len({answer.body for answer in answers}) == 1
-        assert listed(server).count(told["key"]) == 1
-        place = f"gallery/tickets/files/{told['key']}"
+            jobs = [pool.submit(confirm, (server, second)[number % 2], issued["key"], JPEG) for number in range(8)]
+            responses = [job.result() for job in jobs]
+        assert {answer.status for answer in responses} == {201}, [a.body for a in responses] + [server.log.read_text()]
+        assert len({answer.body for answer in responses}) == 1
+        assert listed(server).count(issued["key"]) == 1
+        place = f"gallery/tickets/files/{issued['key']}"
         assert len(weed.client.list_object_versions(Bucket=BUCKET, Prefix=place)["Versions"]) == 1
-        assert followed(second, f"/thumbs/{told['key']}").body == JPEG
+        assert followed(second, f"/thumbs/{issued['key']}").body == JPEG
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "said"),
+    ("body", "status", "said"),
     [
         (question(name="a.exe"), 415, "not taken"),
         (question(name="a.txt", type="image/png"), 415, "by its content"),
@@ -250,14 +250,14 @@ def test_confirmed_by_many_at_once(server, second, weed):
         ({"name": "a.png", "size": 1, "x": "y" * 20_000}, 413, "at most 16384 bytes"),
     ],
 )
-def test_a_question_that_is_refused(server, told, status, said):
-    check(ask(server, told), status, said)
+def test_a_question_that_is_refused(server, body, status, said):
+    check(ask(server, body), status, said)
 
 
 def test_tickets_are_for_those_who_may_write(start, weed, server, tmp_path):
     (tmp_path / "password").write_text("sesame\n")
-    told = weed.settings(PUBLIC_UPLOADS="false", PASSWORD_FILE=str(tmp_path / "password"))
-    closed = start(aws=environment(weed.role()), **told)
+    settings = weed.settings(PUBLIC_UPLOADS="false", PASSWORD_FILE=str(tmp_path / "password"))
+    closed = start(aws=environment(weed.role()), **settings)
     code = base64.b64encode(b"x:sesame").decode()
     for path in ("/tickets", f"/tickets/{keys.new_key('a.png')}"):
         check(closed.request("POST", path, b"{}"), 401, "need the password")
@@ -273,16 +273,16 @@ def test_without_s3_there_are_no_tickets(start):
 
 
 def test_uploads_that_were_never_confirmed_are_cleared_away(start, weed):
-    told = weed.settings(UPLOAD_URL_TTL="1", CLEANUP_AFTER="4")  # S3 tells whole seconds
-    prefix = told["KEY_PREFIX"]
-    server = start(aws=environment(weed.role()), **told)
+    settings = weed.settings(UPLOAD_URL_TTL="1", CLEANUP_AFTER="4")  # S3 knows whole seconds only
+    prefix = settings["KEY_PREFIX"]
+    server = start(aws=environment(weed.role()), **settings)
     kept = upload(server)
     old = ticket(server)
     put(old)
     time.sleep(5.5)
     new = keys.new_key("a.png")
     weed.client.put_object(Bucket=BUCKET, Key=f"{prefix}/incoming/{new}", Body=b"x")
-    again = start(aws=environment(weed.role()), **told)  # which clears up at its start
+    again = start(aws=environment(weed.role()), **settings)  # which clears up at its start
     until = time.monotonic() + 10
     while len(weed.keys(f"{prefix}/incoming/")) > 1 and time.monotonic() < until:
         time.sleep(0.1)

@@ -19,10 +19,10 @@ def test_what_was_put_is_there(storage, size):
     assert (entry.name, entry.size, entry.sha256) == ("some-name.png", size, hashlib.sha256(data).hexdigest())
     assert read(storage, entry.key) == data
     assert abs(entry.made_at - time.time()) < 10
-    told = storage.stat(entry.key)
-    assert (told.key, told.size) == (entry.key, size)
-    assert abs(told.modified - time.time()) < 10
-    assert [(found.key, found.size) for found in storage.list("", 10).entries] == [(entry.key, size)]
+    current = storage.stat(entry.key)
+    assert (current.key, current.size) == (entry.key, size)
+    assert abs(current.modified - time.time()) < 10
+    assert [(item.key, item.size) for item in storage.list("", 10).entries] == [(entry.key, size)]
 
 
 def test_a_reader_reads_anywhere(storage):
@@ -39,7 +39,7 @@ def test_nothing_is_seen_before_it_is_published(storage):
     assert listed(storage) == []
 
 
-def test_abort_takes_back_what_was_published(storage):
+def test_abort_withdraws_what_was_published(storage):
     kept, writer = put(storage), storage.put("a.txt")
     writer.write(b"x")
     entry = writer.publish()
@@ -104,13 +104,13 @@ def test_the_same_name_twice_is_two_files(storage):
 
 
 def test_tidy_removes_old_rubbish_only(storage):
-    kept, dead = put(storage), storage.put("a.txt")
-    dead.write(b"dead" * 2_000_000)  # as much as S3 takes as a part
+    kept, unfinished = put(storage), storage.put("a.txt")
+    unfinished.write(b"half" * 2_000_000)  # as much as S3 takes as a part
     storage.tidy(3600)
-    dead.write(b", not yet")
+    unfinished.write(b", not yet")
     storage.tidy(-1)
-    assert refused(dead.publish).status == 503
-    dead.abort()
+    assert refused(unfinished.publish).status == 503
+    unfinished.abort()
     assert listed(storage) == [kept.key]
     assert read(storage, kept.key) == b"bytes"
 

@@ -12,14 +12,14 @@ import threading
 
 
 class App(http.server.BaseHTTPRequestHandler):
-    """Any path tells the greeting, /strict with headers of its own, /long with long ones; POST reads the body at whatever pace it comes and tells its
-    hash."""
+    """Any path answers the greeting, /strict with headers of its own, /long with a long one; POST reads the body, at
+    whatever pace it comes, and answers its hash."""
 
     def address_string(self):
         return "unix"
 
-    def answer(self, told: dict) -> None:
-        body = json.dumps(told).encode()
+    def answer(self, content: dict) -> None:
+        body = json.dumps(content).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         if self.path == "/strict":
@@ -31,8 +31,8 @@ class App(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        told = {"from": self.headers.get("X-Forwarded-For"), "scheme": self.headers.get("X-Forwarded-Proto")}
-        self.answer({"greeting": os.environ.get("GREETING"), **told})
+        forwarded = {"from": self.headers.get("X-Forwarded-For"), "scheme": self.headers.get("X-Forwarded-Proto")}
+        self.answer({"greeting": os.environ.get("GREETING"), **forwarded})
 
     def do_POST(self):
         total = hashlib.sha256()

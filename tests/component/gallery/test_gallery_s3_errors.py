@@ -1,4 +1,4 @@
-"""What S3 itself says of an error: on AWS it names the account, the role and the instance. It is for the log alone."""
+"""What S3 says of an error: on AWS it names the account, the role and the instance. It is for the log alone."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def s3():
 @pytest.fixture
 def server(start, s3):
     """A gallery over it that S3 refuses from now on."""
-    told = {"STORAGE": "s3", "BUCKET": "bkt", "REGION": s3_server.REGION, "ENDPOINT_URL": s3.url}
+    settings = {"STORAGE": "s3", "BUCKET": "bkt", "REGION": s3_server.REGION, "ENDPOINT_URL": s3.url}
     aws = environment({"AccessKeyId": s3_server.KEY, "SecretAccessKey": s3_server.SECRET})
-    made = start(aws=aws, PROBE_INTERVAL="0.3", **told)
+    made = start(aws=aws, PROBE_INTERVAL="0.3", **settings)
     wait_for(made, 200)
     refusal = s3_server.Refusal(403, "AccessDenied", message=OWN)
     s3.faults.append(s3_server.Fault("403", count=999, value=refusal))
@@ -45,13 +45,13 @@ def wait_for(server, status: int) -> None:
 
 
 def new_lines(server, done) -> list[str]:
-    """What the log tells of S3's words while something is done."""
+    """The lines with S3's own words that the log gets while something is done."""
     before = len(server.log.read_text())
     done()
     return [line for line in server.log.read_text()[before:].splitlines() if ARN in line]
 
 
-def test_visitors_are_not_told_what_s3_says_of_the_account(server):
+def test_visitors_do_not_see_what_s3_says_of_the_account(server):
     wait_for(server, 503)
     check(server.get("/readyz"), 503, WAY_OUT)
     page = server.get("/", Accept=BROWSER)
@@ -64,12 +64,12 @@ def test_visitors_are_not_told_what_s3_says_of_the_account(server):
         lambda: server.request("DELETE", f"/files/{key}"),
         lambda: confirm(server, key),
     ]
-    answers = []
+    responses = []
     for ask in asks:
-        (line,) = new_lines(server, lambda ask=ask: answers.append(ask()))
+        (line,) = new_lines(server, lambda ask=ask: responses.append(ask()))
         assert f"{WAY_OUT.split(':')[0]} {OWN}" in line
-        check(answers[-1], 503, WAY_OUT)
-    for answer in (server.get("/readyz"), page, *answers):
+        check(responses[-1], 503, WAY_OUT)
+    for answer in (server.get("/readyz"), page, *responses):
         assert "arn:aws" not in f"{answer.headers} {answer.body.decode()}"
     assert "Traceback" not in server.log.read_text()
 

@@ -20,9 +20,9 @@ def site(start, weed):
     """A gallery whose way to S3 can be disturbed, that way, and its key prefix."""
     between = Between(weed.port)
     # its browsers come to S3 by a way that is never disturbed
-    told = weed.settings(ENDPOINT_URL=between.url, BROWSER_ENDPOINT_URL=weed.url, **TIMES)
-    yield start(aws=environment(weed.role()), **told), between, told["KEY_PREFIX"]
-    between.away()
+    settings = weed.settings(ENDPOINT_URL=between.url, BROWSER_ENDPOINT_URL=weed.url, **TIMES)
+    yield start(aws=environment(weed.role()), **settings), between, settings["KEY_PREFIX"]
+    between.stop()
 
 
 def wait_for(server, path: str, status: int, seconds: float = 10) -> float:
@@ -40,7 +40,7 @@ def wait_for(server, path: str, status: int, seconds: float = 10) -> float:
 
 def disturb(between: Between, how: str) -> None:
     if how == "away":
-        between.away()
+        between.stop()
     else:
         between.mode = how
         between.cut()  # what is kept would not notice
@@ -81,10 +81,10 @@ def test_s3_that_cannot_be_used(site, weed, how):
         other = ticket(server)
         assert put(other).status == 200
     finally:
-        between.back()
+        between.restore()
     wait_for(server, "/readyz", 200)
     assert server.get("/", Accept=BROWSER).status == 200
-    assert {confirm(server, told["key"]).status for told in (waiting, other)} == {201}
+    assert {confirm(server, issued["key"]).status for issued in (waiting, other)} == {201}
     again = server.upload("a.bin", bytes(6_000_000)).json[0]
     assert followed(server, again["url"]).body == bytes(6_000_000)
     assert {kept["key"], waiting["key"], other["key"], again["key"]} <= set(listed(server))
@@ -98,13 +98,13 @@ def test_a_slow_s3_is_slow_and_no_more(site):
     try:
         wait_for(server, "/readyz", 200)
         assert listed(server) is not None
-        told = ticket(server)
-        assert put(told).status == 200
-        assert confirm(server, told["key"]).status == 201
-        assert told["key"] in listed(server)
+        issued = ticket(server)
+        assert put(issued).status == 200
+        assert confirm(server, issued["key"]).status == 201
+        assert issued["key"] in listed(server)
         assert server.get("/readyz").status == 200
     finally:
-        between.back()
+        between.restore()
 
 
 def test_s3_that_goes_away_within_an_upload(site, weed):
@@ -116,13 +116,13 @@ def test_s3_that_goes_away_within_an_upload(site, weed):
     def blocks():
         for start in range(0, len(body), 1_000_000):
             if start == 7_000_000:
-                between.away()
+                between.stop()
             yield body[start : start + 1_000_000]
 
     try:
         check(server.post(blocks(), Content_Length=str(len(body))), 503, "Writing failed")
     finally:
-        between.back()
+        between.restore()
     wait_for(server, "/readyz", 200)
     assert listed(server) == before
     entry = server.post(body).json[0]
@@ -133,14 +133,14 @@ def test_s3_that_goes_away_within_an_upload(site, weed):
 
 def test_it_starts_while_s3_is_away(start, weed):
     between = Between(weed.port)
-    between.away()
+    between.stop()
     server = start(aws=environment(weed.role()), **weed.settings(ENDPOINT_URL=between.url, **TIMES))
     wait_for(server, "/readyz", 503)
     assert ask(server, question()).status == 201
-    between.back()
+    between.restore()
     wait_for(server, "/readyz", 200)
     assert server.upload("a.png", DATA).status == 201
-    between.away()
+    between.stop()
 
 
 @pytest.mark.parametrize(
