@@ -50,9 +50,9 @@ REFUSED = {
     "no-checksum": "efs_client_source is file, but efs_client_package_checksum of no-checksum is '': set it to sha256: and the "
     "64 digits that `sha256sum SHARED/amazon-efs-utils.deb` prints.",
     "missing-file": "efs_client_package_file of missing-file is SHARED/amazon-efs-utils-9.deb on the controller, which does not "
-    "exist: bring there the file with the checksum sha256:CHECKSUM, or correct the variable that is wrong.",
+    "exist: put there the file with the checksum sha256:CHECKSUM, or correct the variable that is wrong.",
     "changed-file": "efs_client_package_file of changed-file is SHARED/amazon-efs-utils.deb on the controller, which has the "
-    f"checksum sha256:CHECKSUM: bring there the file with the checksum sha256:{'0' * 64}, or correct the variable that is wrong.",
+    f"checksum sha256:CHECKSUM: put there the file with the checksum sha256:{'0' * 64}, or correct the variable that is wrong.",
     "suse": f"{ONLY}suse (openSUSE Leap 15.6): take the host out of the play, or set efs_client_transports to [] and install "
     "the client yourself.",
     "amazon-2": f"{ONLY}amazon-2 (Amazon 2): take the host out of the play, or set efs_client_transports to [] and install the "

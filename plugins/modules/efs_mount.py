@@ -23,12 +23,12 @@ description:
     byte.
   - The directory below a mount is made root-owned with mode 0 and, where the file system can, immutable, so that nothing is
     written to the server's own disk while the file system is away.
-  - A mount that is away at boot does not hold the boot up. A unit of its own tries again every 15 seconds until it holds.
+  - A file system that is out of reach does not delay the boot. A unit for each mount retries every 15 seconds.
 options:
   apply:
     description:
       - V(all) does everything. V(safe) does only what interrupts nobody who uses a mount, and reports the rest as
-        RV(pending); nothing of that is written.
+        RV(pending); it writes nothing of the rest.
     type: str
     choices: [all, safe]
     default: all
@@ -39,7 +39,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says exactly what would be done, on a host without any client too.
+    description: Reports exactly what would be done, also on a host without any client.
   diff_mode:
     support: full
     description: Shows the files and the mounts before and after.

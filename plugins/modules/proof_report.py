@@ -79,7 +79,7 @@ options:
 attributes:
   action:
     support: full
-    description: Has no part on the hosts.
+    description: Runs nothing on the hosts.
   check_mode:
     support: full
     description: Judges, and writes nothing.

@@ -21,14 +21,14 @@ description:
   - The files and units beside the app (nginx, the storage probe) are kept as they are given; a unit whose files changed is
     reloaded or restarted, and no other. A reload of nginx closes the connections that wait for their next request, and so
     may break one, which a new release alone does not.
-  - The role P(samefiles.aws.webapp#role) calls it; nothing keeps you from calling it yourself.
+  - The role P(samefiles.aws.webapp#role) calls it; you can also call it yourself.
 options:
   archive:
     description: A tar archive on the controller; its root is the app's directory. See M(samefiles.aws.webapp_archive).
     type: path
     required: true
   environment:
-    description: The app's environment. It is world-readable to root alone, but is no place for secrets.
+    description: The app's environment. Only root can read its file, but it is no place for secrets.
     type: dict
     default: {}
   files:
@@ -95,7 +95,7 @@ options:
     default: []
   absent:
     description:
-      - What an earlier way to serve the app may have left. A unit among these files is stopped and does not start at boot any
+      - Files that a former configuration may have left. A unit among these files is stopped and does not start at boot any
         more.
     type: list
     elements: dict
@@ -150,7 +150,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says exactly what would be done.
+    description: Reports exactly what would be done.
   diff_mode:
     support: full
     description: Shows the files and the release before and after.

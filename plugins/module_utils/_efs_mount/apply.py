@@ -101,7 +101,7 @@ class Executor(executor.Executor):
             if listener and listener.unit == unit:
                 return
             time.sleep(0.2)
-        said = systemd.last_words(unit)
+        said = systemd.last_log_lines(unit)
         raise Failed(f"{unit} does not listen on port {port} after {_LISTEN_TIMEOUT:.0f} s: {said}")
 
     def _start_tunnel(self, step: StartTunnel) -> None:

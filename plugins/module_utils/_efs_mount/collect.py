@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the facts of this host. Nothing here changes anything, and nothing that may hang is done without a timeout."""
+"""Reads the facts of this host. Changes nothing, and gives everything that may hang a timeout."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read -> plan -> apply -> read again: the life of one efs_mount call, without Ansible."""
+"""One call of efs_mount, without Ansible: read, plan, apply, read again."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def inspect(items: list[Wanted], safe: bool, timeout: float, programs: bool) -> 
 
 
 def apply(items: list[Wanted], safe: bool, timeout: float) -> Outcome:
-    """Read, plan, do, and prove: after the last step the plan must have nothing left to do.
+    """Read, plan, apply, and prove: after the last step a new plan must be empty.
 
     When a step fails, or the proof does, everything that was done is rolled back; the problem says what failed.
     """

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is the case on a host: plain data that collect reads, and identify and plan judge."""
+"""The state of a host: plain data that collect reads, and identify and plan judge."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Facts:
     addresses: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # by host; none: does not resolve
     ids: dict[str, int] = dataclasses.field(default_factory=dict)  # by "user:NAME" and "group:NAME"
     ca_file: str = ""  # the system's own bundle
-    missing: dict[str, str] = dataclasses.field(default_factory=dict)  # programs that are not there, by transport
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)  # programs that are not installed, by transport
 
     def at(self, path: str) -> Mount | None:
         """What is mounted at a path, on top."""

@@ -43,7 +43,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Entry(Line):
-    """A line that is there; number counts the lines of the file from 0, raw is its text."""
+    """An existing line; number counts the lines of the file from 0, raw is its text."""
 
     number: int = 0
     raw: str = ""

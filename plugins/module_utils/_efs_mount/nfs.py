@@ -65,18 +65,18 @@ REFUSED = {
     "mounttargetip": "use mount_target",
     "cafile": "use ca_file",
     "tlsport": "the transport decides it: leave it out",
-    "noauto": "an unmounted file system is the fault this module cures: leave it out",
+    "noauto": "this module mounts every file system that it lists: leave it out",
     "auto": "it is the default: leave it out",
     "remount": "options are changed by unmounting and mounting: leave it out",
     "bind": "this module mounts EFS only: leave it out",
     "udp": "EFS speaks TCP only: leave it out",
-    "tcp": "it is the only way: leave it out",
+    "tcp": "it is the default: leave it out",
     "minorversion": "use nfsvers=4.1: leave it out",
-    "nolock": "it is of no effect over NFSv4: leave it out",
-    "lock": "it is of no effect over NFSv4: leave it out",
-    "local_lock": "it is of no effect over NFSv4: leave it out",
-    "noacl": "it is of no effect over NFSv4: leave it out",
-    "acl": "it is of no effect over NFSv4: leave it out",
+    "nolock": "it has no effect over NFSv4: leave it out",
+    "lock": "it has no effect over NFSv4: leave it out",
+    "local_lock": "it has no effect over NFSv4: leave it out",
+    "noacl": "it has no effect over NFSv4: leave it out",
+    "acl": "it has no effect over NFSv4: leave it out",
     "v4.0": "use nfsvers=4.0",
     "v4.1": "it is the default: leave it out",
     "v4.2": "EFS speaks 4.1 and 4.0: leave it out",
@@ -166,7 +166,7 @@ def _drift(option: str, mount: Mount) -> str:
     return _flag_drift(key, mount) if option_key(key) in _FLAGS else ""
 
 
-# What the kernel shows only when somebody asked for it: there without being wanted, it is left over from former options.
+# What the kernel shows only when somebody asked for it: shown without being wanted, it is left over from former options.
 _ON_DEMAND = {
     "ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "sync", "dirsync", "noac", "nocto", "nordirplus",
     "nosharecache", "fsc", "softreval", "acregmin", "acregmax", "acdirmin", "acdirmax",

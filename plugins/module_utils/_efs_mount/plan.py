@@ -131,7 +131,7 @@ class Planner:
             self._steps()
         return self.plan
 
-    # what stands in the way
+    # problems
 
     def _problems(self, item: Wanted) -> None:
         verdict = self.verdicts[item.path]
@@ -190,7 +190,7 @@ class Planner:
         if item.transport in self.facts.missing:
             self.plan.warnings.append(self.facts.missing[item.transport])
 
-    # what has to be taken down, and what has to wait
+    # what is unmounted, and what is deferred
 
     def _choose_replaced(self) -> None:
         for item in self.items:
@@ -304,7 +304,7 @@ class Planner:
         return [self.tunnels[system] for system in systems if system in self.tunnels]
 
     def _reload(self) -> None:
-        self._add(ReloadSystemd("have systemd read its units and fstab again"))
+        self._add(ReloadSystemd("make systemd read its units and fstab again"))
 
     def _write(self, path: str, text: str) -> None:
         current = self.facts.files.get(path)
@@ -460,7 +460,7 @@ class Planner:
             for name, value in wanted.items()
             if value is not None
         ]
-        text = f"see that the root of {item.file_system} has {', '.join(names)}"
+        text = f"ensure that the root of {item.file_system} has {', '.join(names)}"
         return [SetRoot(text, item.path, uid, gid, item.mode)]
 
 

@@ -180,7 +180,7 @@ def _transport_faults(item: Wanted) -> list[str]:
             if given:
                 faults.append(
                     f"{label}.{name} needs transport: efs-utils, got {item.transport!r}: "
-                    "it travels in the client certificate that only mount.efs makes"
+                    "only mount.efs makes the client certificate that carries it"
                 )
     if item.access_point and not nfs.ACCESS_POINT.fullmatch(item.access_point):
         faults.append(f"{label}.access_point must be 'fsap-' and 17 hexadecimal digits, got {item.access_point!r}")
@@ -189,7 +189,7 @@ def _transport_faults(item: Wanted) -> list[str]:
             f"{label}.directory must be left out with an access point, which has its own, got {item.directory!r}"
         )
     if item.transport == "plain" and item.ca_file:
-        faults.append(f"{label}.ca_file is of no use with transport: plain, which has no TLS: leave it out")
+        faults.append(f"{label}.ca_file has no effect with transport: plain, which has no TLS: leave it out")
     if item.access_point and (item.owner or item.group or item.mode is not None):
         faults.append(
             f"{label}.owner, group and mode cannot be set through an access point: set them in its CreationInfo"

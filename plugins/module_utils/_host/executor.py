@@ -108,7 +108,7 @@ class Executor:
         done = process.run(["systemctl", "daemon-reload"], self.timeout)
         if done.code is None:
             raise Failed(
-                f"systemd did not read its units again within {self.timeout:.0f} s: it reads every mountpoint of fstab, "
+                f"systemctl daemon-reload did not end within {self.timeout:.0f} s: it reads every mountpoint of fstab, "
                 "and one of them does not answer"
             )
         if done.code:

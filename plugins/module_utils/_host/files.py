@@ -14,7 +14,7 @@ def header(module: str) -> str:
 
 
 def read_text(path: str) -> str:
-    """A file's text, with bytes that are no UTF-8 kept as they are; "" when it is not there. Raises OSError."""
+    """A file's text, with bytes that are no UTF-8 kept as they are; "" when it does not exist. Raises OSError."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return file.read()
@@ -29,7 +29,7 @@ def _keep_label(path: str, descriptor: int) -> None:
 
 
 def write_text(path: str, text: str, mode: int | None = None, group: int = 0) -> None:
-    """Write a file whole, by a temporary one beside it that is on the disk before it gets the name. Raises OSError.
+    """Write a file whole: a temporary file beside it, fsync, rename. Raises OSError.
 
     The file belongs to root and the group; without a mode it keeps the owner and mode that it had, and is 0644 if it is new.
     """

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does what may hang: commands and calls in processes of their own, each with a timeout.
+"""Runs what may hang: commands and calls in processes of their own, each with a timeout.
 
 A process that waits for an unreachable NFS server may not even react to SIGKILL; it is left behind, never waited for.
 """
@@ -102,7 +102,7 @@ def _start(call: Callable[[], object]) -> tuple[int, int]:
 
 
 def _collect(readers: dict[int, Key], until: float) -> dict[Key, bytes]:
-    """Read the pipes until each is closed or the time has come; a pipe that was not closed is left out."""
+    """Read the pipes until each is closed or the time is over; a pipe that was not closed is left out."""
     data = dict.fromkeys(readers.values(), b"")
     done = {}
     waiting = dict(readers)

@@ -34,12 +34,12 @@ class RemoveFile(Step):
 
 @dataclasses.dataclass(frozen=True)
 class ReloadSystemd(Step):
-    """Have systemd read its units, and fstab, again."""
+    """Make systemd read its units, and fstab, again."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EnableUnit(Step):
-    """Have a unit start at boot."""
+    """Enable a unit, so that it starts at boot."""
 
     unit: str
 
@@ -60,13 +60,13 @@ class RestartUnit(Step):
 
 @dataclasses.dataclass(frozen=True)
 class StopUnit(Step):
-    """Stop a unit and have it start at boot no more."""
+    """Stop and disable a unit."""
 
     unit: str
 
 
 def steps_diff(steps: Sequence[Step]) -> list[dict[str, str]]:
-    """All steps in words, as the first entry of a module's diff: --check --diff shows what changes no file, too."""
+    """All steps in words, as the first entry of a module's diff: --check --diff also shows what changes no file."""
     if not steps:
         return []
     text = "".join(f"{step.text}\n" for step in steps)

@@ -25,7 +25,7 @@ def enabled(target: str) -> set[str]:
 
 
 def unit_path(unit: str) -> str:
-    """Where a unit of ours lies."""
+    """The path of a unit of ours."""
     return f"{UNIT_DIRECTORY}/{unit}"
 
 
@@ -44,7 +44,7 @@ def escape_path(path: str) -> str:
     return "".join(out)
 
 
-def last_words(unit: str) -> str:
+def last_log_lines(unit: str) -> str:
     """The last lines that the processes of a unit wrote to the journal."""
     argv = ["journalctl", f"_SYSTEMD_UNIT={unit}", "--lines", "3", "--output", "cat", "--no-pager"]
     return process.run(argv, 10).said()

@@ -12,7 +12,7 @@ from .._efs_mount.plan import Plan
 from .._efs_mount.steps import GuardMountpoint, MakeNestedMountpoint, SetReadAhead, SetRoot, StartTunnel
 from .._host.steps import EnableUnit, RemoveFile, Step, WriteFile
 
-_CURE = "run site.yml, which repairs it"
+_REMEDY = "run site.yml, which repairs it"
 DIRECTORY = ".samefiles-proof"  # in the root of the file system, while a proof runs
 BALANCER = "balancer"  # stands among the hosts in the site's matrix
 
@@ -54,15 +54,15 @@ def drift(host: str, plan: Plan, known: list[str]) -> list[str]:
         if any(f" {path} " in f"{problem} " for problem in known):
             continue
         if verdict.what == "absent":
-            said.append(f"{host}: nothing is mounted at {path}: {_CURE}")
+            said.append(f"{host}: nothing is mounted at {path}: {_REMEDY}")
         elif verdict.what != "right":
-            said.append(f"{host}: {path} is not what it should be, {verdict.why}: {_CURE}")
+            said.append(f"{host}: {path} is not what it should be, {verdict.why}: {_REMEDY}")
     # of a mount that is to be made anew, or cannot be asked, nothing more is said than that
     unknown = {path for path, verdict in plan.verdicts.items() if verdict.what != "right"}
     for step in plan.steps:
         text = _drift_of(step, unknown)
         if text:
-            said.append(f"{host}: {text}: {_CURE}")
+            said.append(f"{host}: {text}: {_REMEDY}")
     return said
 
 

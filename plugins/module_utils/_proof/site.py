@@ -31,7 +31,7 @@ _BEGINS = {
 
 
 class Refused(OSError):
-    """The site did not do what it was asked to."""
+    """The site refused a request."""
 
 
 def file_name(site: dict[str, Any], stem: str) -> str:
@@ -183,10 +183,10 @@ def _upload_to_s3(site: dict[str, Any], name: str, data: bytes, page: str) -> st
     ticket = json.loads(answer)
     if page:
         _preflight(site, ticket, page)
-    # the site's password is not S3's business
+    # S3 does not get the site's password
     status, answer, _to = _send_to_s3(site, ticket["url"], ticket["method"], data, ticket["headers"], seconds=30.0)
     if status != 200:
-        raise _s3_refusal("S3 does not take it", status, answer)
+        raise _s3_refusal("S3 refuses the upload", status, answer)
     status, answer, _to = _ask(site, "POST", f"/tickets/{ticket['key']}")
     if status != 201:
         raise _refusal(status, answer)
@@ -196,7 +196,7 @@ def _upload_to_s3(site: dict[str, Any], name: str, data: bytes, page: str) -> st
 
 
 def _follow(site: dict[str, Any], url: str) -> tuple[int, bytes]:
-    """Read where the site sends a reader of a file to; the password stays here."""
+    """Read where the site sends a reader of a file to; without the password."""
     if site["url"].startswith("https:") and not url.startswith("https:"):
         raise Refused("the link to the file is not https")
     status, body, _to = _send_to_s3(site, url, "GET", b"", {})
@@ -211,7 +211,7 @@ def _right(site: dict[str, Any], key: str, wanted: bytes) -> str:
             return "the server sent it itself, not S3" if status == 200 else str(_refusal(status, body))
         status, body = _follow(site, to)
         if status != 200:
-            return str(_s3_refusal("S3 does not give it", status, body))
+            return str(_s3_refusal("S3 does not serve it", status, body))
     elif status != 200:
         return str(_refusal(status, body))
     return "" if body == wanted else "other bytes"

@@ -221,7 +221,7 @@ def make(schedules: list[Schedule], program: dict[str, str], python: str, facts:
     written = {step.path for step in plan.steps if isinstance(step, WriteFile)}
     removed = {step.path for step in plan.steps if isinstance(step, RemoveFile)}
     if any(path.startswith(f"{systemd.UNIT_DIRECTORY}/") for path in written | removed):
-        plan.steps.append(ReloadSystemd("have systemd read its units again"))
+        plan.steps.append(ReloadSystemd("make systemd read its units again"))
     for item in present:
         timer = unit(item.name, "timer")
         if timer not in facts.enabled:

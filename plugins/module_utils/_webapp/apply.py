@@ -112,13 +112,13 @@ class Executor(executor.Executor):
         self.undo.append(lambda: shutil.rmtree(step.path, ignore_errors=True))
 
     def _await_end(self, unit: str) -> None:
-        """A unit that still ends its last requests cannot be started again before it has."""
+        """Wait for a unit that still finishes its last requests: it cannot be started before."""
         until = time.monotonic() + self.start_timeout
         argv = ["systemctl", "show", "--property=ActiveState", "--value", unit]
         while process.run(argv, self.timeout).out == "deactivating":
             if time.monotonic() > until:
                 raise Failed(
-                    f"{unit} still ends the last requests of its former time, after {self.start_timeout} s: run again when "
+                    f"{unit} still finishes its last requests after {self.start_timeout} s: run again when "
                     f"`systemctl status {unit}` says that it is inactive"
                 )
             time.sleep(0.5)
@@ -139,8 +139,8 @@ class Executor(executor.Executor):
                 break
             time.sleep(0.5)
         raise Failed(
-            f"release {step.release} does not answer GET {self.health} ({said}); its last words: {systemd.last_words(unit)}; what "
-            "served before goes on"
+            f"release {step.release} does not answer GET {self.health} ({said}); its last log lines: {systemd.last_log_lines(unit)}; the "
+            "former release still serves"
         )
 
     def _disable(self, step: DisableUnit) -> None:
@@ -170,8 +170,8 @@ class Executor(executor.Executor):
 
     def _reload_unit(self, step: ReloadUnit) -> None:
         done = process.run(["systemctl", "reload", step.unit], self.timeout)
-        if done.code:  # it refused, and the former configuration goes on
-            raise Failed(f"{step.text} failed: {done.said()}; its last words: {systemd.last_words(step.unit)}")
+        if done.code:  # it refused, and the former configuration stays in use
+            raise Failed(f"{step.text} failed: {done.said()}; its last log lines: {systemd.last_log_lines(step.unit)}")
         self.undo.insert(0, lambda: self._systemctl("reload", step.unit))
         if done.code is None:
             raise Failed(f"{step.text} failed: {done.said()}")
@@ -187,9 +187,9 @@ class Executor(executor.Executor):
             time.sleep(0.3)
             said = health.check(self.port, self.health)
         if said:
-            front = systemd.last_words("webapp-front.service")
+            front = systemd.last_log_lines("webapp-front.service")
             raise Failed(
-                f"the site does not answer GET {self.health} on port {self.port} ({said}); the last words of "
+                f"the site does not answer GET {self.health} on port {self.port} ({said}); the last log lines of "
                 f"webapp-front.service: {front}"
             )
         self._stay_up(step.units)
@@ -208,7 +208,7 @@ class Executor(executor.Executor):
         after = self._processes(units)
         for unit in units:
             if "ActiveState=active" not in after.get(unit, "") or after[unit] != before.get(unit):
-                raise Failed(f"{unit} does not stay up; its last words: {systemd.last_words(unit)}")
+                raise Failed(f"{unit} does not stay up; its last log lines: {systemd.last_log_lines(unit)}")
 
     def _retire(self, step: RetireRelease) -> None:
         time.sleep(_SETTLE)
@@ -217,7 +217,7 @@ class Executor(executor.Executor):
         self._systemctl("stop", "--no-block", *units)
 
     def _end(self, step: EndUnit) -> None:
-        """Stop a unit for good. One that may take its time goes on from a file in /run, which the unit itself removes."""
+        """Stop a unit for good. One that has time to drain runs on from a file in /run, which the unit itself removes."""
         unit, drain = step.unit, step.drain
         path, place = (os.path.join(directory, unit) for directory in (systemd.UNIT_DIRECTORY, _RUN_UNITS))
         with contextlib.suppress(FileNotFoundError):

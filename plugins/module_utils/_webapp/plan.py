@@ -222,7 +222,7 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
     first, units = _unit_steps(wanted, facts, {step.path for step in writes})
     live: list[Step] = [*writes]
     if any(step.path.startswith(systemd.UNIT_DIRECTORY) for step in writes):
-        live.append(ReloadSystemd("have systemd read its units again"))
+        live.append(ReloadSystemd("make systemd read its units again"))
     live += _app_steps(wanted, facts, first) + units
     live += [
         DisableUnit(f"disable {unit}, which would take the site's port at the next boot", unit)
@@ -230,7 +230,7 @@ def make(wanted: Wanted, facts: Facts, safe: bool) -> Plan:
         if unit in facts.enabled and not facts.runs(unit)
     ]
     if live:
-        live.append(CheckSite("see that the site answers and its units stay up", wanted.units))
+        live.append(CheckSite("check that the site answers and its units stay up", wanted.units))
     live += _others(wanted, facts) + _leftovers(wanted, facts) + _old(wanted, facts)
     if safe and facts.current:
         plan.pending = [step.text for step in live]

@@ -57,21 +57,21 @@ class SwitchRelease(Step):
 
 @dataclasses.dataclass(frozen=True)
 class ReloadUnit(Step):
-    """Have a unit that runs read its configuration again."""
+    """Reload the configuration of a unit that runs."""
 
     unit: str
 
 
 @dataclasses.dataclass(frozen=True)
 class DisableUnit(Step):
-    """Have a unit start at boot no more; one that runs goes on."""
+    """Disable a unit; one that runs keeps running."""
 
     unit: str
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckSite(Step):
-    """See that the site answers and that these units keep their processes."""
+    """Check that the site answers and that these units keep their processes."""
 
     units: tuple[str, ...]
 

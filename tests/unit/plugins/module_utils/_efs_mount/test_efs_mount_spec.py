@@ -46,13 +46,13 @@ def faults(*mounts, region="eu-central-1", transport="stunnel"):
         ),
         (
             {"access_point": AP},
-            "mounts[0].access_point needs transport: efs-utils, got 'stunnel': it travels in the client certificate that "
-            "only mount.efs makes",
+            "mounts[0].access_point needs transport: efs-utils, got 'stunnel': only mount.efs makes "
+            "the client certificate that carries it",
         ),
         (
             {"iam": True, "transport": "plain"},
-            "mounts[0].iam needs transport: efs-utils, got 'plain': it travels in the client certificate that only "
-            "mount.efs makes",
+            "mounts[0].iam needs transport: efs-utils, got 'plain': only mount.efs makes the "
+            "client certificate that carries it",
         ),
         (
             {"access_point": AP, "transport": "efs-utils", "owner": "5000"},
@@ -68,7 +68,7 @@ def faults(*mounts, region="eu-central-1", transport="stunnel"):
         ),
         (
             {"options": ["nolock"]},
-            "mounts[0].options must not contain 'nolock': it is of no effect over NFSv4: leave it out",
+            "mounts[0].options must not contain 'nolock': it has no effect over NFSv4: leave it out",
         ),
         ({"options": ["v4.2"]}, "mounts[0].options must not contain 'v4.2': EFS speaks 4.1 and 4.0: leave it out"),
         ({"options": ["hard=1"]}, "mounts[0].options has 'hard=1', but 'hard' takes no value: write 'hard'"),
@@ -106,7 +106,7 @@ def faults(*mounts, region="eu-central-1", transport="stunnel"):
         ({"ca_file": "ca.pem"}, "mounts[0].ca_file must be absolute, got 'ca.pem'"),
         (
             {"ca_file": "/ca.pem", "transport": "plain"},
-            "mounts[0].ca_file is of no use with transport: plain, which has no TLS: leave it out",
+            "mounts[0].ca_file has no effect with transport: plain, which has no TLS: leave it out",
         ),
     ],
 )

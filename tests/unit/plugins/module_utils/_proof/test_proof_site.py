@@ -205,10 +205,10 @@ def test_the_password_and_the_site_s_name_stay_at_the_site(site, places):
             "s3",
             ("GET", f"/bkt/files/{KEY}"),
             (403, {}, b"<Error><Code>AccessDenied</Code></Error>"),
-            "S3 does not give it: HTTP 403 AccessDenied",
+            "S3 does not serve it: HTTP 403 AccessDenied",
         ),
         # S3's own redirects are not followed: the server must know where its bucket is
-        ("s3", ("GET", f"/bkt/files/{KEY}"), (307, {"Location": "/x"}, b""), "S3 does not give it: HTTP 307"),
+        ("s3", ("GET", f"/bkt/files/{KEY}"), (307, {"Location": "/x"}, b""), "S3 does not serve it: HTTP 307"),
     ],
 )
 def test_a_reading_that_fails_says_who_failed(site, places, who, call, answer, fault):
@@ -237,7 +237,7 @@ def test_a_link_out_of_tls_is_not_followed():
             "s3",
             ("PUT", f"/bkt/incoming/{KEY}"),
             (403, {}, b"<Error><Code>SignatureDoesNotMatch</Code></Error>"),
-            "S3 does not take it: HTTP 403 SignatureDoesNotMatch",
+            "S3 refuses the upload: HTTP 403 SignatureDoesNotMatch",
         ),
         ("front", ("POST", f"/tickets/{KEY}"), (404, {}, b'{"error": "nothing is there"}'), "HTTP 404: nothing is there"),
         ("front", ("POST", f"/tickets/{KEY}"), (201, {}, b'{"sha256": "0"}'), "other bytes are in S3 than were sent"),

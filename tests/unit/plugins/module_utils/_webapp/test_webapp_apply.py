@@ -13,8 +13,8 @@ from ansible_collections.samefiles.aws.plugins.module_utils._webapp.steps import
 @pytest.mark.parametrize(
     ("code", "said", "again"),
     [
-        # refused: the former configuration goes on, and there is nothing to roll back
-        (1, "reload the front failed: Job failed; its last words: no room", 0),
+        # refused: the former configuration stays in use, and there is nothing to roll back
+        (1, "reload the front failed: Job failed; its last log lines: no room", 0),
         # whether it was done is not known
         (None, "reload the front failed: Job failed", 1),
     ],
