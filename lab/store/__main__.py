@@ -27,7 +27,7 @@ def main() -> None:
     subprocess.run(["ip", "address", "replace", f"{imds.ADDRESS}/32", "dev", "eth0"], check=True)
     for program in (front.serve, imds.serve):
         threading.Thread(target=program, daemon=True).start()
-    starts = {"weed": lambda: weed.start(settings.told()), "haproxy": lambda: subprocess.Popen(HAPROXY)}
+    starts = {"weed": lambda: weed.start(settings.read()), "haproxy": lambda: subprocess.Popen(HAPROXY)}
     while True:
         for name, start in starts.items():
             if name not in running or running[name].poll() is not None:

@@ -1,11 +1,11 @@
-"""Mends what SeaweedFS answers misleadingly, after it has judged the request's signature by itself.
+"""Corrects misleading answers of SeaweedFS, which judges the signature of each request first.
 
 - Listings in the order of keys, with pages that continue where they ended; its own are in the order of directories, and
   `aws s3 sync --delete` then deletes good objects.
 - The public-access block, stored and enforced: it knows none. A bucket begins with all four switches on, as on AWS.
-- Where a bucket is (it says nothing), and the ETag of a copy (without quotes).
+- Where a bucket is (it does not report it), and the ETag of a copy (without quotes).
 - A batch delete whose keys it would rewrite to those of other objects.
-- An object that does not exist, to those without credentials: AWS tells only those who may list.
+- An object that does not exist, to those without credentials: AWS reports that only to those who may list.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ODD = re.compile(r"(^|/)/|\\|^/|\.versions(/|$)")
 
 
 class Refusal(Exception):
-    """An error as S3 tells it."""
+    """An error as S3 reports it."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ def listing(rows: list[Row], bucket: str, query: dict[str, str]) -> tuple[bytes,
     def text(word: str) -> str:
         return urllib.parse.quote_plus(word, safe="/") if coded else escape(word)
 
-    found: list[str] = []
+    entries: list[str] = []
     last, more, past = "", False, after.encode()
     for row in rows:
         at = row.key.find(delimiter, len(prefix)) if delimiter else -1
@@ -73,14 +73,14 @@ def listing(rows: list[Row], bucket: str, query: dict[str, str]) -> tuple[bytes,
         # below a directory that the last page ended with
         if after and delimiter and after.endswith(delimiter) and row.key.startswith(after):
             continue
-        if len(found) >= most:
+        if len(entries) >= most:
             more = most > 0
             break
         last = name
         if at >= 0:
-            found.append(f"<CommonPrefixes><Prefix>{text(name)}</Prefix></CommonPrefixes>")
+            entries.append(f"<CommonPrefixes><Prefix>{text(name)}</Prefix></CommonPrefixes>")
         else:
-            found.append(
+            entries.append(
                 f"<Contents><Key>{text(row.key)}</Key><LastModified>{row.modified}</LastModified>"
                 f"<ETag>{escape(row.etag)}</ETag><Size>{row.size}</Size>"
                 f"<StorageClass>{row.storage_class}</StorageClass></Contents>"
@@ -90,11 +90,11 @@ def listing(rows: list[Row], bucket: str, query: dict[str, str]) -> tuple[bytes,
     head += f"<Delimiter>{text(delimiter)}</Delimiter>" if delimiter else ""
     head += "<EncodingType>url</EncodingType>" if coded else ""
     if second:
-        head += f"<KeyCount>{len(found)}</KeyCount>"
+        head += f"<KeyCount>{len(entries)}</KeyCount>"
         head += f"<NextContinuationToken>{last.encode().hex()}</NextContinuationToken>" if more else ""
     else:
         head += f"<Marker>{text(after)}</Marker>" + (f"<NextMarker>{text(last)}</NextMarker>" if more else "")
-    body = f'{HEAD}<ListBucketResult xmlns="{SPACE}">{head}{"".join(found)}</ListBucketResult>'
+    body = f'{HEAD}<ListBucketResult xmlns="{SPACE}">{head}{"".join(entries)}</ListBucketResult>'
     return body.encode(), last if more else ""
 
 
@@ -102,10 +102,10 @@ def is_public(policy: bytes) -> bool:
     """Whether a bucket policy lets anybody in; one that cannot be read is SeaweedFS's to refuse."""
     try:
         statements = json.loads(policy)["Statement"]
-        for one in statements if isinstance(statements, list) else [statements]:
-            who = one.get("Principal")
+        for statement in statements if isinstance(statements, list) else [statements]:
+            who = statement.get("Principal")
             anybody = who == "*" or (isinstance(who, dict) and "*" in _words(who.get("AWS")))
-            if one.get("Effect") == "Allow" and anybody:
+            if statement.get("Effect") == "Allow" and anybody:
                 return True
     except (ValueError, KeyError, AttributeError, TypeError):
         pass
@@ -127,7 +127,7 @@ class Blocks:
         return json.loads(self._file.read_text()) if self._file.exists() else {}
 
     def of(self, bucket: str) -> dict[str, bool] | None:
-        """The switches of a bucket; None when they were taken away."""
+        """The switches of a bucket; None when they were deleted."""
         return self._all().get(bucket, dict.fromkeys(SWITCHES, True))
 
     def on(self, bucket: str, switch: str) -> bool:
@@ -208,20 +208,20 @@ class Front(http.server.BaseHTTPRequestHandler):
 
     def _ask(self) -> http.client.HTTPResponse:
         """The client's own request, untouched, over what it came by."""
-        there = self.there = weed.connect(bool(self.headers.get("X-Lab-Secure")))
-        there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        upstream = self.upstream = weed.connect(bool(self.headers.get("X-Lab-Secure")))
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             if name.lower() not in _HOP | {"content-length"}:
-                there.putheader(name, value)
+                upstream.putheader(name, value)
         if self.body or self.command in ("PUT", "POST"):
-            there.putheader("Content-Length", str(len(self.body)))
-        there.endheaders(self.body or None)
-        return there.getresponse()
+            upstream.putheader("Content-Length", str(len(self.body)))
+        upstream.endheaders(self.body or None)
+        return upstream.getresponse()
 
     def _pass_on(self) -> None:
         answer = self._ask()
         if self.anonymous and self.key and answer.status == 404:
-            self.there.close()
+            self.upstream.close()
             raise Refusal(403, "AccessDenied", "Access Denied")
         copied = "x-amz-copy-source" in self.headers and answer.status == 200
         body = answer.read() if copied else b""
@@ -241,13 +241,13 @@ class Front(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
         while block := b"" if copied else answer.read(1 << 18):
             self.wfile.write(block)
-        self.there.close()
+        self.upstream.close()
 
     def _judged(self) -> tuple[int, bytes]:
         """What SeaweedFS says to the client's own request."""
         answer = self._ask()
         body = answer.read()
-        self.there.close()
+        self.upstream.close()
         return answer.status, body
 
     def _say(self, status: int, body: bytes = b"") -> None:
@@ -294,7 +294,7 @@ class Front(http.server.BaseHTTPRequestHandler):
     def _location(self) -> None:
         status, body = self._judged()
         if status == 200:
-            region = settings.told().region
+            region = settings.read().region
             place = "" if region == "us-east-1" else region
             body = f'{HEAD}<LocationConstraint xmlns="{SPACE}">{place}</LocationConstraint>'.encode()
         self._say(status, body)
@@ -331,7 +331,7 @@ class Front(http.server.BaseHTTPRequestHandler):
 
     def _rows(self, prefix: str) -> list[Row]:
         query = {"list-type": "2", "prefix": prefix, "max-keys": str(MOST)}
-        status, body = weed.ask(settings.told(), "GET", f"/{self.bucket}", query)
+        status, body = weed.ask(settings.read(), "GET", f"/{self.bucket}", query)
         if status != 200:
             raise Refusal(status, "InternalError", f"SeaweedFS does not list: {body[:200]!r}")
         tree = ET.fromstring(body)
@@ -346,7 +346,7 @@ class Front(http.server.BaseHTTPRequestHandler):
 
 
 def serve() -> None:
-    """Answer for ever."""
+    """Answer until the program ends."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", settings.FRONT), Front)
     server.daemon_threads = True
     server.serve_forever()

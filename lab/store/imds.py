@@ -1,6 +1,6 @@
 """Instance metadata (a double of IMDSv2): who an instance is, and temporary credentials of its role, made by SeaweedFS's STS.
 
-As on EC2: no token, no answer; a token lives as long as was asked for; the requester's address tells which instance it is.
+As on EC2: no token, no answer; a token lives as long as was asked for; the requester's address says which instance it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab.store import settings, weed
 
 ADDRESS = "169.254.169.254"
 LIFE = 6 * 3600  # seconds, as EC2's; the SDKs ask again before the end
-_FRESH = 3600  # seconds that are left at least
+_RENEW_BEFORE = 3600  # seconds before the end
 _TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 
 
@@ -38,67 +38,67 @@ class Credentials:
     def of(self, instance: dict[str, str]) -> dict[str, str]:
         """As the metadata service shows them."""
         with self._lock:
-            there = self._kept.get(instance["id"])
-            if not there or there["until"] - time.time() < _FRESH:
-                there = self._kept[instance["id"]] = self._make(instance["id"])
-        return there["shown"]
+            current = self._kept.get(instance["id"])
+            if not current or current["until"] - time.time() < _RENEW_BEFORE:
+                current = self._kept[instance["id"]] = self._make(instance["id"])
+        return current["shown"]
 
     @staticmethod
     def _make(session: str) -> _Kept:
-        told = settings.told()
+        config = settings.read()
         form = {
             "Action": "AssumeRole",
             "Version": "2011-06-15",
-            "RoleArn": f"arn:aws:iam::{settings.ACCOUNT}:role/{told.role}",
+            "RoleArn": f"arn:aws:iam::{settings.ACCOUNT}:role/{config.role}",
             "RoleSessionName": session,
             "DurationSeconds": str(LIFE),
         }
-        status, body = weed.ask(told, "POST", "/", {}, urllib.parse.urlencode(form).encode(), "sts")
+        status, body = weed.ask(config, "POST", "/", {}, urllib.parse.urlencode(form).encode(), "sts")
         if status != 200:
             raise OSError(f"STS refuses the role: {status} {body[:300]!r}")
-        found = {
+        answer = {
             name: _element(body.decode(), name)
             for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
         }
-        until = datetime.datetime.fromisoformat(found["Expiration"].replace("Z", "+00:00"))
+        until = datetime.datetime.fromisoformat(answer["Expiration"].replace("Z", "+00:00"))
         now = datetime.datetime.now(datetime.timezone.utc)
         shown = {
             "Code": "Success",
             "LastUpdated": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "Type": "AWS-HMAC",
-            "AccessKeyId": found["AccessKeyId"],
-            "SecretAccessKey": found["SecretAccessKey"],
-            "Token": found["SessionToken"],
+            "AccessKeyId": answer["AccessKeyId"],
+            "SecretAccessKey": answer["SecretAccessKey"],
+            "Token": answer["SessionToken"],
             "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         return {"until": until.timestamp(), "shown": shown}
 
 
 def _element(text: str, name: str) -> str:
-    found = re.search(f"<{name}>([^<]+)</{name}>", text)
-    if found is None:
+    match = re.search(f"<{name}>([^<]+)</{name}>", text)
+    if match is None:
         raise ValueError(f"STS's answer has no {name}")
-    return found.group(1)
+    return match.group(1)
 
 
-def documents(told: settings.Told, address: str) -> dict[str, str]:
+def documents(config: settings.Settings, address: str) -> dict[str, str]:
     """The plain texts about one instance, by path."""
-    instance = told.instances[address]
+    instance = config.instances[address]
     identity = {
         "accountId": settings.ACCOUNT,
         "availabilityZone": instance["zone"],
         "instanceId": instance["id"],
         "privateIp": address,
-        "region": told.region,
+        "region": config.region,
     }
     return {
         "meta-data/instance-id": instance["id"],
         "meta-data/local-ipv4": address,
         "meta-data/placement/availability-zone": instance["zone"],
-        "meta-data/placement/region": told.region,
+        "meta-data/placement/region": config.region,
         "meta-data/tags/instance/Name": instance["name"],
         "dynamic/instance-identity/document": json.dumps(identity),
-        "meta-data/iam/info": json.dumps({"Code": "Success", "InstanceProfileArn": f"arn:aws:iam::{settings.ACCOUNT}:instance-profile/{told.role}"}),
+        "meta-data/iam/info": json.dumps({"Code": "Success", "InstanceProfileArn": f"arn:aws:iam::{settings.ACCOUNT}:instance-profile/{config.role}"}),
     }  # fmt: skip
 
 
@@ -136,22 +136,22 @@ class Metadata(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A document, or the names below a path."""
-        told = settings.told()
+        config = settings.read()
         address = self.client_address[0]
         path = self.path.partition("?")[0].removeprefix("/latest/").strip("/")
         if self.tokens.get(self.headers.get("X-aws-ec2-metadata-token", ""), 0) < time.time():
             self._say(401)
-        elif address not in told.instances:
+        elif address not in config.instances:
             self._say(404)
         else:
-            self._document(told, address, path)
+            self._document(config, address, path)
 
-    def _document(self, told: settings.Told, address: str, path: str) -> None:
-        role = f"meta-data/iam/security-credentials/{told.role}"
-        known = {**documents(told, address), role: ""}
+    def _document(self, config: settings.Settings, address: str, path: str) -> None:
+        role = f"meta-data/iam/security-credentials/{config.role}"
+        known = {**documents(config, address), role: ""}
         if path == role:
             try:
-                self._say(200, json.dumps(self.credentials.of(told.instances[address]), indent=2))
+                self._say(200, json.dumps(self.credentials.of(config.instances[address]), indent=2))
             except OSError as fault:
                 print(f"metadata: {fault}", flush=True)
                 self._say(503)
@@ -164,7 +164,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
 
 
 def serve() -> None:
-    """Answer for ever."""
+    """Answer until the program ends."""
     server = http.server.ThreadingHTTPServer((ADDRESS, 80), Metadata)
     server.daemon_threads = True
     server.serve_forever()

@@ -1,4 +1,4 @@
-"""What a store is told: /s3/store.json, written by lab/s3.py."""
+"""The settings of a store: /s3/store.json, written by lab/s3.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN, SECURE = 8333, 8334  # where SeaweedFS takes requests, as they came over 
 FRONT = 8400
 
 
-class Told(NamedTuple):
+class Settings(NamedTuple):
     """The store's settings."""
 
     region: str
@@ -34,6 +34,6 @@ class Told(NamedTuple):
         return Keys(self.access_key, self.secret_key)
 
 
-def told() -> Told:
+def read() -> Settings:
     """Read the settings; the instances may have changed since."""
-    return Told(**json.loads((DIRECTORY / "store.json").read_text()))
+    return Settings(**json.loads((DIRECTORY / "store.json").read_text()))

@@ -15,17 +15,17 @@ from typing import Any
 
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import sigv4
 
-from lab.store.settings import ACCOUNT, DATA, DIRECTORY, PLAIN, SECURE, Told
+from lab.store.settings import ACCOUNT, DATA, DIRECTORY, PLAIN, SECURE, Settings
 
 RUN = pathlib.Path("/run/store")
 
 
-def _configuration(told: Told) -> tuple[dict[str, Any], dict[str, Any]]:
+def _configuration(config: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     """Identities, and the role that servers take with its policy."""
-    credentials = [{"accessKey": told.access_key, "secretKey": told.secret_key}]
+    credentials = [{"accessKey": config.access_key, "secretKey": config.secret_key}]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = {"identities": [{"name": "lab", "credentials": credentials, "actions": actions}]}
-    bucket = f"arn:aws:s3:::{told.bucket}"
+    bucket = f"arn:aws:s3:::{config.bucket}"
     objects = [
         "s3:GetObject",
         "s3:PutObject",
@@ -33,7 +33,7 @@ def _configuration(told: Told) -> tuple[dict[str, Any], dict[str, Any]]:
         "s3:AbortMultipartUpload",
         "s3:ListMultipartUploadParts",
     ]
-    patterns = [f"{prefix}*" for prefix in told.prefixes]
+    patterns = [f"{prefix}*" for prefix in config.prefixes]
     policy = [
         {"Effect": "Allow", "Action": objects, "Resource": [f"{bucket}/{pattern}" for pattern in patterns]},
         {
@@ -45,25 +45,30 @@ def _configuration(told: Told) -> tuple[dict[str, Any], dict[str, Any]]:
     ]
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/lab"}, "Action": ["sts:AssumeRole"]}
     role = {
-        "roleName": told.role,
-        "roleArn": f"arn:aws:iam::{ACCOUNT}:role/{told.role}",
+        "roleName": config.role,
+        "roleArn": f"arn:aws:iam::{ACCOUNT}:role/{config.role}",
         "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
-        "attachedPolicies": [told.role],
+        "attachedPolicies": [config.role],
     }
-    sts = {"tokenDuration": "1h", "maxSessionLength": "12h", "issuer": "samefiles-lab", "signingKey": told.signing_key}
+    sts = {
+        "tokenDuration": "1h",
+        "maxSessionLength": "12h",
+        "issuer": "samefiles-lab",
+        "signingKey": config.signing_key,
+    }
     document = {"Version": "2012-10-17", "Statement": policy}
     return identities, {
         "sts": sts,
         "policy": {"defaultEffect": "Deny", "storeType": "memory"},
         "roles": [role],
-        "policies": [{"name": told.role, "document": document}],
+        "policies": [{"name": config.role, "document": document}],
     }
 
 
-def start(told: Told) -> subprocess.Popen[bytes]:
+def start(config: Settings) -> subprocess.Popen[bytes]:
     """Start SeaweedFS; only this container reaches it."""
     RUN.mkdir(mode=0o700, exist_ok=True)
-    for name, content in zip(("s3.json", "iam.json"), _configuration(told)):
+    for name, content in zip(("s3.json", "iam.json"), _configuration(config)):
         (RUN / name).write_text(json.dumps(content))
     argv = [
         "/usr/local/bin/weed", "-logtostderr", "server", f"-dir={DATA}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
@@ -76,7 +81,7 @@ def start(told: Told) -> subprocess.Popen[bytes]:
     # one volume for a bucket instead of seven; a collector that keeps a small machine small
     settings = {
         "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
-        "WEED_S3_SSE_KEK": told.encryption_key,
+        "WEED_S3_SSE_KEK": config.encryption_key,
         "GOMEMLIMIT": "400MiB",
         "HOME": str(RUN),
     }
@@ -99,7 +104,7 @@ def connect(secure: bool) -> http.client.HTTPConnection:
 
 
 def ask(
-    told: Told, method: str, path: str, query: dict[str, str], body: bytes = b"", service: str = "s3"
+    config: Settings, method: str, path: str, query: dict[str, str], body: bytes = b"", service: str = "s3"
 ) -> tuple[int, bytes]:
     """One request of the lab itself, signed; returns status and body."""
     host = f"127.0.0.1:{SECURE}"  # a bucket's policy may refuse whatever comes without TLS, this too
@@ -108,7 +113,7 @@ def ask(
     if body:
         headers["content-type"] = "application/x-www-form-urlencoded"
     text = sigv4.query_text(query)
-    signed = sigv4.sign(method, path, text, headers, payload, told.keys, told.region, service)
+    signed = sigv4.sign(method, path, text, headers, payload, config.keys, config.region, service)
     connection = connect(True)
     try:
         connection.request(method, f"{path}?{text}" if text else path, body, {**headers, "Authorization": signed})

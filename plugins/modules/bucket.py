@@ -13,11 +13,11 @@ short_description: Close an S3 bucket, open one prefix of it on demand, and prov
 version_added: 0.1.0
 description:
   - Makes a bucket that no CloudFormation stack owns fit for a site. It is its owner's alone (C(BucketOwnerEnforced)), closed to
-    the public, over TLS only, encrypted, versioned; pages of the site may upload to it, and what nobody finished goes by itself.
+    the public, over TLS only, encrypted, versioned; pages of the site may upload to it, and what nobody finished is deleted automatically.
   - It owns the public-access block, the ownership controls, the default encryption, versioning, the statements
     C(SamefilesTlsOnly) and C(SamefilesPublicRead) of the policy, the CORS rule C(samefiles-browser), and the lifecycle rules
     C(samefiles-incoming), C(samefiles-stale-uploads), C(samefiles-deleted) and C(samefiles-deleted-public). All other statements and rules stay as they are.
-  - The bucket is read whole first. Check mode reads the same and tells the same actions; after a change everything is read
+  - The bucket is read whole first. Check mode reads the same and reports the same actions; after a change everything is read
     again until it is as planned, and what is not so is a failure.
   - Public access takes two switches, O(public_prefix) and O(public_access_confirmed). At no time is the bucket more open than
     before and after. To open, the block is lifted and then the statement set; to close, the statement goes first. An end in the
@@ -58,7 +58,7 @@ options:
     default: []
   encryption:
     description: How S3 encrypts new objects that say nothing else. Without it the bucket keeps what it has, and gets V(AES256)
-      if it has nothing; to lead a bucket from V(aws:kms) back, say V(AES256).
+      if it has nothing; to change a bucket from V(aws:kms), say V(AES256).
     type: str
     choices: [AES256, "aws:kms"]
   kms_key_id:
@@ -85,7 +85,7 @@ extends_documentation_fragment: [samefiles.aws.s3]
 requirements:
   - botocore 1.29 or newer
 notes:
-  - The public-access block of the account, or of its organization, is not changed, and S3 does not tell it with the bucket.
+  - The public-access block of the account, or of its organization, is not changed, and S3 does not report it with the bucket.
     Where it forbids public policies the task fails and the bucket stays closed, which check mode cannot foresee.
   - The default encryption is set anew only where it differs. A botocore older than 1.41 does not know C(BlockedEncryptionTypes)
     and then sends it no more.
@@ -95,7 +95,7 @@ attributes:
     support: full
     membership: [samefiles.aws.s3]
   check_mode:
-    description: Reads all and tells the same actions; nothing is set, and nothing proved.
+    description: Reads all and reports the same actions; nothing is set, and nothing proved.
     support: full
   diff_mode:
     description: Shows the settings before and after.
@@ -170,12 +170,12 @@ ARGUMENTS = {
 
 def run(options: dict[str, Any], check: bool) -> dict[str, Any]:
     """Read, plan, apply, prove; the result. Raises BucketError."""
-    spec.wish(options)  # whatever is wrong with the options is told before anything is asked
+    spec.wish(options)  # whatever is wrong with the options is reported before the first request
     browser = options["browser_endpoint_url"] or ""
     if browser:
         spec.for_browsers(browser, options["bucket"], "")
-    bucket, where = apply.connect(options)
-    wanted = spec.wish({**options, "region": where.region}, apply.partition(where.region))
+    bucket, endpoint = apply.connect(options)
+    wanted = spec.wish({**options, "region": endpoint.region}, apply.partition(endpoint.region))
     before = bucket.read()
     steps = plan.plan(wanted, before)
     actions = [action for step in steps for action in step.actions]
@@ -191,7 +191,7 @@ def run(options: dict[str, Any], check: bool) -> dict[str, Any]:
     }
     if options["prove"] and not check:
         with bucket.or_closed(wanted, before, list(actions)):
-            result["proof"] = verify.prove(bucket, where, wanted, browser)
+            result["proof"] = verify.prove(bucket, endpoint, wanted, browser)
     return result
 
 

@@ -33,7 +33,7 @@ def statement(sid: str = "", **more) -> dict:
 
 
 ROLE = {"AWS": "arn:aws:iam::111122223333:role/backup"}
-FOREIGN = [statement("Backup", Principal=ROLE), statement("", Effect="Deny", Action="s3:DeleteBucket", Resource=ARN)]
+UNMANAGED = [statement("Backup", Principal=ROLE), statement("", Effect="Deny", Action="s3:DeleteBucket", Resource=ARN)]
 RULE = {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}}
 OTHER_SITE = {"ID": "other", "AllowedOrigins": ["https://other.example.com"], "AllowedMethods": ["GET"]}
 
@@ -52,14 +52,14 @@ class Bucket:
     def do(self, step) -> None:
         """Carry a step out."""
         if isinstance(step, SetPolicy) and (self.state.block or {}).get("BlockPublicPolicy"):
-            public = [one for one in step.policy["Statement"] if policy.is_public(one)]
+            public = [item for item in step.policy["Statement"] if policy.is_public(item)]
             assert not public, "S3 takes no public policy while BlockPublicPolicy is on"
         if isinstance(step, SetLifecycle):
             assert {"Filter", "Prefix"} - {name for rule in step.rules for name in rule}, (
                 "S3 takes no two forms at once"
             )
         if isinstance(step, CreateBucket):
-            self.state = State(there=True, ownership=spec.ENFORCED, block=ALL_ON)
+            self.state = State(exists=True, ownership=spec.ENFORCED, block=ALL_ON)
         else:
             self.state = plan.after(self.state, [step])
 
@@ -70,7 +70,7 @@ class Bucket:
         every = policy.statements(self.state.policy)
         tls = policy.meaning(policy.tls_only(NAME, "aws"))
         ways = ["https"] if tls in map(policy.meaning, every) else ["http", "https"]
-        return {f"{way} {policy.meaning(one)}" for one in every if policy.is_public(one) for way in ways}
+        return {f"{way} {policy.meaning(item)}" for item in every if policy.is_public(item) for way in ways}
 
 
 def converge(wanted: spec.Wanted, state: State) -> tuple[State, list[str]]:
@@ -86,7 +86,7 @@ def converge(wanted: spec.Wanted, state: State) -> tuple[State, list[str]]:
         if not wanted.public_prefix:
             assert exposed <= before
     assert plan.plan(wanted, bucket.state) == []
-    assert plan.unproved(wanted, state if state.there else bucket.state, bucket.state) == ""
+    assert plan.unproved(wanted, state if state.exists else bucket.state, bucket.state) == ""
     assert spec.view(bucket.state) == spec.view(plan.after(state, steps))
     return bucket.state, [action for step in steps for action in step.actions]
 

@@ -29,13 +29,13 @@ from .steps import (
 
 STACK_TAG = "aws:cloudformation:stack-name"
 LEAST_TRANSITION = "x-amz-transition-default-minimum-object-size"
-SETTLE = 30.0  # seconds after which S3 tells everywhere what was set
+SETTLE = 30.0  # seconds after which all of S3 knows what was set
 _NOTHING = {
     "NoSuchPublicAccessBlockConfiguration", "OwnershipControlsNotFoundError", "NoSuchBucketPolicy", "NoSuchCORSConfiguration",
     "NoSuchLifecycleConfiguration", "ServerSideEncryptionConfigurationNotFoundError", "NoSuchTagSet",
 }  # fmt: skip
 _WAY_OUT = {
-    "BucketAlreadyExists": "all buckets of all accounts share their names: take another name",
+    "BucketAlreadyExists": "bucket names are unique across all accounts: take another name",
     "InvalidBucketAclWithObjectOwnership": "the bucket's ACL names others: reset it to private first",
     "InvalidAccessKeyId": "check the access key",
     "SignatureDoesNotMatch": "check the secret key",
@@ -59,12 +59,12 @@ _ACTIONS = {
 
 def _sentence(bucket: str, operation: str, error: dict[str, Any], status: int) -> str:
     """What S3 refused, with the way out."""
-    code, told = error.get("Code", ""), " ".join(str(error.get("Message", "")).split()).rstrip(".")
+    code, message = error.get("Code", ""), " ".join(str(error.get("Message", "")).split()).rstrip(".")
     way = _WAY_OUT.get(code, "")
     if (
         status == 403
         and operation == "PutBucketPolicy"
-        and ("BlockPublicPolicy" in told or "public polic" in told.lower())
+        and ("BlockPublicPolicy" in message or "public polic" in message.lower())
     ):
         way = (
             "the public-access block of the account, or of its organization, forbids it: lift BlockPublicPolicy and "
@@ -74,11 +74,11 @@ def _sentence(bucket: str, operation: str, error: dict[str, Any], status: int) -
         way = "allow s3:ListBucket to the role or user that runs this, or take another name, for this may be another account's"
     elif status == 403 and not way:
         way = f"allow {_ACTIONS.get(operation, f's3:{operation}')} to the role or user that runs this"
-    return f"bucket {bucket}: {operation}: {code} {told}".rstrip(" .") + (f": {way}" if way else "")
+    return f"bucket {bucket}: {operation}: {code} {message}".rstrip(" .") + (f": {way}" if way else "")
 
 
 def _never(step: NoReturn) -> NoReturn:
-    """Where no step comes to: a kind of step that has no request yet is an error of mypy."""
+    """Not reached: a step class without a request is an error of mypy."""
     raise TypeError(f"no request carries out {step!r}")
 
 
@@ -104,9 +104,9 @@ class BucketSettings:
             error, status = fault.response["Error"], fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             if error.get("Code") in _NOTHING or error.get("Code") in absent:
                 return None
-            told = BucketError(_sentence(self.name, fault.operation_name, error, status))
-            told.code, told.status = error.get("Code", ""), status
-            raise told from fault
+            failure = BucketError(_sentence(self.name, fault.operation_name, error, status))
+            failure.code, failure.status = error.get("Code", ""), status
+            raise failure from fault
         except botocore.exceptions.BotoCoreError as fault:
             raise BucketError(f"bucket {self.name}: {method}: {' '.join(str(fault).split())}") from fault
 
@@ -123,7 +123,7 @@ class BucketSettings:
         encrypted = self.ask("get_bucket_encryption") or {}
         rules = encrypted.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
         return State(
-            there=True,
+            exists=True,
             stack=next((tag["Value"] for tag in tags if tag["Key"] == STACK_TAG), ""),
             block=block.get("PublicAccessBlockConfiguration"),
             ownership=owner[0]["ObjectOwnership"] if owner else "",
@@ -190,7 +190,7 @@ class BucketSettings:
                 self._do_or_close(step, before, lifted, done)
                 lifted = lifted or isinstance(step, SetPublicAccessBlock)
             with self.or_closed(wanted, before, done):
-                self._prove(wanted, before if before.there else plan.after(before, steps))
+                self._prove(wanted, before if before.exists else plan.after(before, steps))
         except BucketError as fault:
             fault.done = tuple(done)
             raise
@@ -202,16 +202,16 @@ class BucketSettings:
         try:
             yield
         except BaseException as fault:  # whoever stops it does not wait for the proof either
-            told = self._close(wanted, done) if plan.opens(wanted, before) else ""
+            closed = self._close(wanted, done) if plan.opens(wanted, before) else ""
             if isinstance(fault, BucketError):
-                fault.args, fault.done = (f"{fault}{told}",), tuple(done)
+                fault.args, fault.done = (f"{fault}{closed}",), tuple(done)
             raise
 
     def _close(self, wanted: Wanted, done: list[str]) -> str:
         """Close the prefix that was opened, add it to what was done; how that went, as the end of a sentence."""
         what = f"{wanted.public_prefix}/, which this run has opened,"
         faults: list[str] = []
-        told: list[str] = []
+        actions: list[str] = []
         try:
             steps = plan.closing(wanted, self.read())
         except BucketError as fault:  # the block closes whatever there is
@@ -220,15 +220,17 @@ class BucketSettings:
         for step in steps:
             try:
                 self._do_soon(step, False, False)
-                told += step.actions
-            except BucketError as fault:  # each of them closes by itself
+                actions += step.actions
+            except BucketError as fault:  # each of them closes it alone
                 faults.append(str(fault))
         try:
             if not faults:
-                self._until(lambda: "; ".join(a for one in plan.closing(wanted, self.read()) for a in one.actions))
+                self._until(
+                    lambda: "; ".join(action for step in plan.closing(wanted, self.read()) for action in step.actions)
+                )
         except BucketError as fault:
             faults.append(str(fault))
-        done += told
+        done += actions
         if not faults:
             return f"; {what} is closed again"
         return (
@@ -239,11 +241,11 @@ class BucketSettings:
     def _do_or_close(self, step: Step, before: State, lifted: bool, done: list[str]) -> None:
         """Carry a step out, and add it to what was done; a block that was lifted for a policy that S3 refuses is set again."""
         try:
-            self._do_soon(step, not before.there, lifted)
+            self._do_soon(step, not before.exists, lifted)
         except BucketError:
-            block = before.block if before.there else dict.fromkeys(SWITCHES, True)
+            block = before.block if before.exists else dict.fromkeys(SWITCHES, True)
             if lifted and isinstance(step, SetPolicy) and block and block.get("RestrictPublicBuckets"):
-                with contextlib.suppress(BucketError):  # what S3 refused is what is to be told
+                with contextlib.suppress(BucketError):  # what S3 refused is what is reported
                     self.do(SetPublicAccessBlock(block))
                     done.append("set the public-access block again")
             raise
@@ -266,7 +268,7 @@ class BucketSettings:
             pause = min(2 * pause, 5.0)
 
     def _prove(self, wanted: Wanted, before: State) -> None:
-        """Read everything again until it is as planned; S3 needs a moment to tell everywhere what was set."""
+        """Read everything again until it is as planned; it takes a moment until all of S3 knows what was set."""
         self._until(lambda: plan.unproved(wanted, before, self.read()))
 
     def _until(self, ask: Callable[[], str]) -> None:
@@ -297,14 +299,14 @@ def partition(region: str) -> str:
         return "aws"
 
 
-def client(options: dict[str, Any], where: Endpoint, keys: Callable[[], Keys]) -> Any:
-    """A client of botocore for the place that a login found."""
+def client(options: dict[str, Any], endpoint: Endpoint, keys: Callable[[], Keys]) -> Any:
+    """A client of botocore for an endpoint."""
     import botocore.config
     import botocore.session
 
     now = keys()
     settings = botocore.config.Config(
-        s3={"addressing_style": "virtual" if where.virtual else "path"},
+        s3={"addressing_style": "virtual" if endpoint.virtual else "path"},
         # they are in the endpoint already, and botocore refuses both together
         use_fips_endpoint=False,
         use_dualstack_endpoint=False,
@@ -314,9 +316,9 @@ def client(options: dict[str, Any], where: Endpoint, keys: Callable[[], Keys]) -
     )
     return botocore.session.Session(profile=options.get("profile")).create_client(
         "s3",
-        region_name=where.region,
-        endpoint_url=f"{'https' if where.secure else 'http'}://{where._replace(virtual=False).header}",
-        verify=(where.ca_file or True) if where.verify else False,
+        region_name=endpoint.region,
+        endpoint_url=f"{'https' if endpoint.secure else 'http'}://{endpoint._replace(virtual=False).header}",
+        verify=(endpoint.ca_file or True) if endpoint.verify else False,
         aws_access_key_id=now.access_key,
         aws_secret_access_key=now.secret_key,
         aws_session_token=now.token,
@@ -334,13 +336,13 @@ def connect(options: dict[str, Any]) -> tuple[BucketSettings, Endpoint]:
     given = dict(options)
     try:
         for _turn in range(2):
-            where, keys = session.resolve(given["bucket"], given)
-            made = client(given, where, keys)
+            endpoint, keys = session.resolve(given["bucket"], given)
+            made = client(given, endpoint, keys)
             region = _region(made, given["bucket"])
-            if not region or region == where.region or options.get("endpoint_url"):
+            if not region or region == endpoint.region or options.get("endpoint_url"):
                 break
             given["region"] = region
-        return BucketSettings(made, given["bucket"]), where
+        return BucketSettings(made, given["bucket"]), endpoint
     except SessionError as fault:
         raise BucketError(str(fault)) from fault
     except (botocore.exceptions.BotoCoreError, OSError) as fault:

@@ -20,13 +20,13 @@ _NARROW = {
     "s3:dataaccesspointarn", "s3:x-amz-server-side-encryption-aws-kms-key-id",
 }  # fmt: skip
 _NARROWING = ("stringequals", "stringlike", "arnequals", "arnlike", "ipaddress")
-# Amazon takes broader networks for everybody. It judges each by itself; here they are joined first, so that halves are the whole.
+# Amazon takes broader networks for everybody. It judges each alone; here they are joined first, so that halves are the whole.
 _BROADEST_IPV4, _BROADEST_IPV6 = 8, 32
 _MAPPED = ipaddress.ip_network("::ffff:0:0/96")  # IPv4 as IPv6, which some servers hold to be the same
 
 
 def tls_only(bucket: str, partition: str) -> dict[str, Any]:
-    """Nobody gets anything that is not encrypted on its way."""
+    """Nobody gets anything over an unencrypted connection."""
     arn = f"arn:{partition}:s3:::{bucket}"
     return {
         "Sid": TLS_ONLY,
@@ -58,21 +58,21 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _condition(found: Any) -> list[Any]:
-    if not isinstance(found, dict):
-        return [_word(found)]
+def _condition(condition: Any) -> list[Any]:
+    if not isinstance(condition, dict):
+        return [_word(condition)]
     return sorted(
         (operator.lower(), key.lower(), sorted(map(_word, _many(values))))
-        for operator, keys in found.items()
+        for operator, keys in condition.items()
         for key, values in (keys.items() if isinstance(keys, dict) else [("", keys)])
     )
 
 
-def _principal(found: Any) -> list[tuple[str, list[str]]]:
+def _principal(principal: Any) -> list[tuple[str, list[str]]]:
     """Who is meant; "*" and {"AWS": "*"} are the same."""
-    if not isinstance(found, dict):
-        found = {"AWS": found}
-    return sorted((kind, sorted(map(_word, _many(names)))) for kind, names in found.items())
+    if not isinstance(principal, dict):
+        principal = {"AWS": principal}
+    return sorted((principal_type, sorted(map(_word, _many(names)))) for principal_type, names in principal.items())
 
 
 def meaning(statement: Any) -> str:
@@ -86,7 +86,7 @@ def meaning(statement: Any) -> str:
         elif name == "Condition":
             said[name] = _condition(value)
         elif name in ("Action", "NotAction"):
-            said[name] = sorted(_word(one).lower() for one in _many(value))
+            said[name] = sorted(_word(item).lower() for item in _many(value))
         else:
             said[name] = sorted(map(_word, _many(value)))
     return json.dumps({name: value for name, value in said.items() if value != []}, sort_keys=True)
@@ -104,22 +104,22 @@ def sid(statement: Any) -> str:
 
 def of(policy: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
     """The statements with a Sid; AWS has at most one, other servers may have more."""
-    return [one for one in statements(policy) if sid(one) == name]
+    return [statement for statement in statements(policy) if sid(statement) == name]
 
 
-def foreign(policy: dict[str, Any] | None) -> list[Any]:
+def unmanaged(policy: dict[str, Any] | None) -> list[Any]:
     """The statements that are not ours."""
-    return [one for one in statements(policy) if sid(one) not in OURS]
+    return [statement for statement in statements(policy) if sid(statement) not in OURS]
 
 
 def with_ours(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> dict[str, Any]:
-    """The policy with exactly these statements of ours: those that are there stay where they are, and so do all others."""
-    by_sid = {one["Sid"]: one for one in wanted}
+    """The policy with exactly these statements of ours: those that exist keep their place, and so do all others."""
+    by_sid = {statement["Sid"]: statement for statement in wanted}
     made = []
-    for one in statements(policy):
-        name = sid(one)
+    for statement in statements(policy):
+        name = sid(statement)
         if name not in OURS:
-            made.append(one)
+            made.append(statement)
         elif name in by_sid:
             made.append(by_sid.pop(name))
     rest = {name: value for name, value in (policy or {}).items() if name != "Statement"}
@@ -128,28 +128,30 @@ def with_ours(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> di
 
 def same(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> bool:
     """Whether the statements of ours are exactly these."""
-    there = sorted(meaning(one) for one in statements(policy) if sid(one) in OURS)
-    return there == sorted(map(meaning, wanted))
+    current = sorted(meaning(statement) for statement in statements(policy) if sid(statement) in OURS)
+    return current == sorted(map(meaning, wanted))
 
 
 def _network(word: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """A network as it is meant, whatever its spelling. Raises ValueError for what is none."""
-    found = ipaddress.ip_network(word, strict=False)
-    if found.version == 6 and found.overlaps(_MAPPED):
-        first = int(found.network_address) & 0xFFFFFFFF
-        return ipaddress.ip_network((first, max(found.prefixlen - 96, 0)), strict=False)
-    return found
+    network = ipaddress.ip_network(word, strict=False)
+    if network.version == 6 and network.overlaps(_MAPPED):
+        first = int(network.network_address) & 0xFFFFFFFF
+        return ipaddress.ip_network((first, max(network.prefixlen - 96, 0)), strict=False)
+    return network
 
 
 def _known_addresses(words: list[str]) -> bool:
     """Whether networks are few enough to be known: none that cannot be read, and none too broad."""
     try:
-        found = [_network(word) for word in words]
+        networks = [_network(word) for word in words]
     except ValueError:
         return False
-    ipv4 = ipaddress.collapse_addresses(one for one in found if isinstance(one, ipaddress.IPv4Network))
-    ipv6 = ipaddress.collapse_addresses(one for one in found if isinstance(one, ipaddress.IPv6Network))
-    return all(one.prefixlen >= _BROADEST_IPV4 for one in ipv4) and all(one.prefixlen >= _BROADEST_IPV6 for one in ipv6)
+    ipv4 = ipaddress.collapse_addresses(item for item in networks if isinstance(item, ipaddress.IPv4Network))
+    ipv6 = ipaddress.collapse_addresses(item for item in networks if isinstance(item, ipaddress.IPv6Network))
+    return all(item.prefixlen >= _BROADEST_IPV4 for item in ipv4) and all(
+        item.prefixlen >= _BROADEST_IPV6 for item in ipv6
+    )
 
 
 def _fixed(key: str, words: list[str]) -> bool:
@@ -178,5 +180,5 @@ def is_public(statement: Any) -> bool:
         return False
     who = statement.get("Principal")
     named = _many(who.get("AWS", [])) if isinstance(who, dict) else _many(who)
-    anybody = "NotPrincipal" in statement or any("*" in _word(one) for one in named)
+    anybody = "NotPrincipal" in statement or any("*" in _word(name) for name in named)
     return anybody and not _narrow(statement.get("Condition"))

@@ -28,7 +28,7 @@ _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
 
 class BucketError(Exception):
-    """What stops it, as one sentence, what was done before, and what S3 answered."""
+    """Why it failed, as one sentence, what was done before, and what S3 answered."""
 
     done: tuple[str, ...] = ()
     code, status = "", 0
@@ -54,7 +54,7 @@ class Wanted(NamedTuple):
 class State(NamedTuple):
     """What a bucket is."""
 
-    there: bool = False
+    exists: bool = False
     stack: str = ""  # the CloudFormation stack that owns it
     block: dict[str, bool] | None = None
     ownership: str = ""
@@ -68,12 +68,11 @@ class State(NamedTuple):
 
 def _path(name: str, given: str, needed: bool) -> str:
     """A key prefix without the slash at its end."""
-    found = given[:-1] if given.endswith("/") else given
-    parts = found.split("/")
-    if not found and not given and not needed:
+    path = given[:-1] if given.endswith("/") else given
+    if not path and not given and not needed:
         return ""
-    if all(_PART.fullmatch(part) and part.strip(".") for part in parts):
-        return found
+    if all(_PART.fullmatch(part) and part.strip(".") for part in path.split("/")):
+        return path
     raise BucketError(
         f"{name} must be parts of A-Z, a-z, 0-9, '.', '_' and '-' with a slash between them, got {given!r}: "
         "a whole bucket, or a pattern, is never meant"
@@ -149,7 +148,7 @@ def _deleted(name: str, prefix: str, days: int) -> dict[str, Any]:
 
 
 def lifecycle_rules(wanted: Wanted) -> list[dict[str, Any]]:
-    """Uploads that nobody confirmed, parts of uploads that nobody ended, and what users deleted go by themselves."""
+    """Uploads that nobody confirmed, parts of uploads that nobody ended, and what users deleted go automatically."""
     incoming = {
         "ID": INCOMING,
         "Status": "Enabled",
@@ -202,8 +201,8 @@ def with_filter(rule: dict[str, Any]) -> dict[str, Any]:
     if "Prefix" not in rule:
         return rule
     return {
-        "Filter" if name == "Prefix" else name: {name: told} if name == "Prefix" else told
-        for name, told in rule.items()
+        "Filter" if name == "Prefix" else name: {name: value} if name == "Prefix" else value
+        for name, value in rule.items()
     }
 
 
@@ -218,12 +217,12 @@ def rule_meaning(rule: dict[str, Any]) -> str:
 
 
 def with_rules(
-    there: tuple[dict[str, Any], ...], wanted: list[dict[str, Any]], names: tuple[str, ...]
+    current: tuple[dict[str, Any], ...], wanted: list[dict[str, Any]], names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """The rules with exactly these of ours: those that are there stay where they are, and so do all others."""
+    """The rules with exactly these of ours: those that exist keep their place, and so do all others."""
     left = {rule["ID"]: rule for rule in wanted}
     made = []
-    for rule in there:
+    for rule in current:
         if rule.get("ID") not in names:
             made.append(rule)
         elif rule["ID"] in left:
@@ -231,11 +230,11 @@ def with_rules(
     return made + list(left.values())
 
 
-def foreign(state: State) -> dict[str, list[str]]:
+def unmanaged(state: State) -> dict[str, list[str]]:
     """What of a bucket is not ours, in a form that can be compared."""
     rules = ((*state.cors, *state.lifecycle), (CORS, *LIFECYCLE))
     return {
-        "policy": sorted(map(policy.meaning, policy.foreign(state.policy))),
+        "policy": sorted(map(policy.meaning, policy.unmanaged(state.policy))),
         "rules": sorted(rule_meaning(rule) for rule in rules[0] if rule.get("ID") not in rules[1]),
     }
 
@@ -243,16 +242,16 @@ def foreign(state: State) -> dict[str, list[str]]:
 def open_prefix(bucket: str, state: State) -> str:
     """The prefix that a bucket opens to everybody as this module does it, "" when it opens none."""
     block = state.block or {}
-    for one in policy.of(state.policy, policy.PUBLIC_READ):
-        found = re.fullmatch(rf"arn:([a-z-]+):s3:::{re.escape(bucket)}/(.+)/\*", str(one.get("Resource")))
-        if found and not any(block.get(name) for name in SWITCHES[2:]):
-            wanted = policy.public_read(bucket, found.group(1), found.group(2))
-            return found.group(2) if policy.meaning(one) == policy.meaning(wanted) else ""
+    for statement in policy.of(state.policy, policy.PUBLIC_READ):
+        match = re.fullmatch(rf"arn:([a-z-]+):s3:::{re.escape(bucket)}/(.+)/\*", str(statement.get("Resource")))
+        if match and not any(block.get(name) for name in SWITCHES[2:]):
+            wanted = policy.public_read(bucket, match.group(1), match.group(2))
+            return match.group(2) if policy.meaning(statement) == policy.meaning(wanted) else ""
     return ""
 
 
 def for_browsers(endpoint: str, bucket: str, region: str) -> Endpoint:
-    """Where tickets and links lead browsers to, as gallery finds it. Raises BucketError for what is no endpoint."""
+    """The endpoint of tickets and links for browsers, as gallery has it. Raises BucketError for what is no endpoint."""
     try:
         return by_url(endpoint, bucket, region)
     except EndpointError as fault:
@@ -261,7 +260,7 @@ def for_browsers(endpoint: str, bucket: str, region: str) -> Endpoint:
 
 def view(state: State) -> dict[str, Any]:
     """A state as the diff shows it."""
-    if not state.there:
+    if not state.exists:
         return {}
     return {
         "public_access_block": {name: bool((state.block or {}).get(name)) for name in SWITCHES},

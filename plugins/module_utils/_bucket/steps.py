@@ -19,7 +19,7 @@ class CreateBucket:
 
     def state_after(self, _state: State) -> State:
         """The state once this is done; so in every step."""
-        return State(there=True, ownership=ENFORCED)
+        return State(exists=True, ownership=ENFORCED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from .apply import BucketSettings
 from .spec import BucketError, Wanted
 
 TIMEOUT = 60.0  # seconds until S3 holds everywhere to what was set
-REFUSED = (401, 403)  # 404 is not among them: it tells that there is no such object
+REFUSED = (401, 403)  # 404 is not among them: it shows that there is no such object
 # of an object that KMS encrypts, which S3 decrypts for signed requests alone
 # https://repost.aws/knowledge-center/s3-kms-signature-version-error
 UNSIGNED = b"<Code>InvalidArgument</Code>"
@@ -51,22 +51,22 @@ def checks(wanted: Wanted, run: str) -> tuple[list[str], list[Check]]:
 
 
 class Anybody:
-    """Asks without credentials."""
+    """A client without credentials."""
 
-    def __init__(self, where: Endpoint, browser: str):
-        found = [where]
+    def __init__(self, endpoint: Endpoint, browser: str):
+        endpoints = [endpoint]
         if browser:
-            found.append(spec.for_browsers(browser, where.bucket, where.region))
-        self.places = [f"{'https' if one.secure else 'http'}://{one.header}{one.base}" for one in found]
-        context = ssl.create_default_context(cafile=where.ca_file)
-        if not where.verify:
+            endpoints.append(spec.for_browsers(browser, endpoint.bucket, endpoint.region))
+        self.places = [f"{'https' if item.secure else 'http'}://{item.header}{item.base}" for item in endpoints]
+        context = ssl.create_default_context(cafile=endpoint.ca_file)
+        if not endpoint.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
 
     def ask(self, url: str, method: str) -> tuple[int, bytes]:
         """Status and body of one request."""
         sent = b"nobody may write this" if method == "PUT" else None
-        request = urllib.request.Request(url, data=sent, method=method)  # noqa: S310 - http(s), by Where and location()
+        request = urllib.request.Request(url, data=sent, method=method)  # noqa: S310 - http(s), by Endpoint and location()
         try:
             try:
                 answer = self._opener.open(request, timeout=20)
@@ -113,19 +113,19 @@ def _hold(anybody: Anybody, check: Check, base: str, body: bytes, until: float) 
 def _clean(bucket: BucketSettings, keys: list[str]) -> None:
     """Remove the probe objects for good, with what somebody may have made of them."""
     for key in keys:
-        told = bucket.ask("list_object_versions", Prefix=key) or {}
-        for item in [*told.get("Versions", []), *told.get("DeleteMarkers", [])]:
+        versions = bucket.ask("list_object_versions", Prefix=key) or {}
+        for item in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
             bucket.ask("delete_object", Key=item["Key"], VersionId=item["VersionId"])
 
 
 def prove(
-    bucket: BucketSettings, where: Endpoint, wanted: Wanted, browser: str = "", wait: float = TIMEOUT
+    bucket: BucketSettings, endpoint: Endpoint, wanted: Wanted, browser: str = "", wait: float = TIMEOUT
 ) -> list[str]:
     """Make probe objects, ask for them without credentials, remove them; what holds, in words. Raises BucketError."""
     run = secrets.token_hex(8)
     keys, asked = checks(wanted, run)
     body = f"samefiles.aws proof {run}\n".encode()
-    anybody = Anybody(where, browser)
+    anybody = Anybody(endpoint, browser)
     until = time.monotonic() + wait
     try:
         for key in keys:

@@ -1,4 +1,4 @@
-"""S3 of the lab: what SeaweedFS gets wrong is mended, what AWS refuses is refused, and nothing is lost by a kill."""
+"""S3 of the lab: what SeaweedFS gets wrong is corrected, what AWS refuses is refused, and nothing is lost by a kill."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def test_listings_are_in_the_order_of_keys(client, bucket, page, operation):
     for key in KEYS:
         client.put_object(Bucket=bucket, Key=key, Body=b"x" * (key != "b/"))
     pages = client.get_paginator(operation).paginate(Bucket=bucket, PaginationConfig={"PageSize": page})
-    assert [item["Key"] for found in pages for item in found.get("Contents", [])] == ORDER
+    assert [item["Key"] for answer in pages for item in answer.get("Contents", [])] == ORDER
     pages = client.get_paginator(operation).paginate(Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": page})
-    found = [
+    entries = [
         (item.get("Key"), item.get("Prefix"))
         for answer in pages
         for item in answer.get("Contents", []) + answer.get("CommonPrefixes", [])
     ]
-    assert sorted(key for key, _ in found if key) == [key for key in ORDER if "/" not in key]
-    assert [prefix for _, prefix in found if prefix] == ["a/", "b/", "zz/"]
+    assert sorted(key for key, _ in entries if key) == [key for key in ORDER if "/" not in key]
+    assert [prefix for _, prefix in entries if prefix] == ["a/", "b/", "zz/"]
     pages = client.get_paginator(operation).paginate(Bucket=bucket, Prefix="a/", PaginationConfig={"PageSize": page})
-    assert [item["Key"] for found in pages for item in found.get("Contents", [])] == ["a/b", "a/c/d"]
+    assert [item["Key"] for answer in pages for item in answer.get("Contents", [])] == ["a/b", "a/c/d"]
 
 
 def test_more_keys_than_a_page_in_a_bucket_with_versions(client, bucket):
@@ -72,8 +72,8 @@ def test_more_keys_than_a_page_in_a_bucket_with_versions(client, bucket):
     pages = list(client.get_paginator("list_objects_v2").paginate(Bucket=bucket))
     assert [len(page["Contents"]) for page in pages] == [1000, 1000, 300]
     assert [item["Key"] for page in pages for item in page["Contents"]] == sorted(wanted)
-    found = client.list_objects_v2(Bucket=bucket, StartAfter="6/02", MaxKeys=2)
-    assert [item["Key"] for item in found["Contents"]] == [key for key in sorted(wanted) if key > "6/02"][:2]
+    page = client.list_objects_v2(Bucket=bucket, StartAfter="6/02", MaxKeys=2)
+    assert [item["Key"] for item in page["Contents"]] == [key for key in sorted(wanted) if key > "6/02"][:2]
 
 
 def test_a_listing_needs_a_right_signature(lab, bucket):
@@ -191,18 +191,18 @@ def test_a_header_that_an_address_has_not_signed_is_refused(lab, client, bucket,
     """The front takes copies another way; who has an address for one upload must not read other objects by it."""
     client.put_object(Bucket=bucket, Key="secret", Body=b"a secret")
     url = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a"})
-    told = urllib.request.Request(url, method="PUT", data=b"x", headers={name: text, "Content-Type": ""})
+    request = urllib.request.Request(url, method="PUT", data=b"x", headers={name: text, "Content-Type": ""})
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(told, context=trust(lab), timeout=10)
+        urllib.request.urlopen(request, context=trust(lab), timeout=10)
     caught.value.close()
     assert caught.value.code == (400 if name == "x-amz-acl" else 403)
     assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]] == ["secret"]
 
 
-def test_a_copy_tells_its_etag_in_quotes(client, bucket):
-    told = client.put_object(Bucket=bucket, Key="a", Body=b"a")["ETag"]
+def test_a_copy_has_its_etag_in_quotes(client, bucket):
+    etag = client.put_object(Bucket=bucket, Key="a", Body=b"a")["ETag"]
     copied = client.copy_object(Bucket=bucket, Key="b", CopySource={"Bucket": bucket, "Key": "a"})
-    assert copied["CopyObjectResult"]["ETag"] == told
+    assert copied["CopyObjectResult"]["ETag"] == etag
 
 
 def metadata(lab) -> dict:
@@ -228,19 +228,19 @@ print(json.dumps({
 }))
 """
     shell = 'ip route replace 169.254.169.254 dev eth0 && exec python3 -c "$SCRIPT"'
-    told = engine.docker(
+    reported = engine.docker(
         "run", "--rm", *containers.on_network(lab, lab.server(1).address, "web-01"), "--name", f"{lab.prefix}-web-01",
         "--cap-add", "NET_ADMIN", "--env", f"SCRIPT={script}", "--entrypoint", "/bin/sh", images.tag("efs"), "-c", shell,
     )  # fmt: skip
-    return json.loads(told)
+    return json.loads(reported)
 
 
 def test_metadata_is_for_those_with_a_token(lab):
-    told = metadata(lab)
-    assert (told["without"], told["wrong"], told["no ttl"], told["nothing"]) == (401, 401, 400, 404)
-    assert (told["id"], told["region"], told["role"]) == ("i-0123456789abcdef0", REGION, s3.ROLE)
-    assert told["document"]["instanceId"] == told["id"]
-    assert told["credentials"]["Code"] == "Success"
+    reported = metadata(lab)
+    assert (reported["without"], reported["wrong"], reported["no ttl"], reported["nothing"]) == (401, 401, 400, 404)
+    assert (reported["id"], reported["region"], reported["role"]) == ("i-0123456789abcdef0", REGION, s3.ROLE)
+    assert reported["document"]["instanceId"] == reported["id"]
+    assert reported["credentials"]["Code"] == "Success"
 
 
 def test_the_role_opens_its_prefixes_and_nothing_else(lab, client, bucket):
@@ -249,8 +249,8 @@ def test_the_role_opens_its_prefixes_and_nothing_else(lab, client, bucket):
     server = session(lab, metadata(lab)["credentials"])
     server.put_object(Bucket=lab.bucket, Key="hosts/web-01/a", Body=b"mine", IfNoneMatch="*")
     assert server.get_object(Bucket=lab.bucket, Key="hosts/web-01/a")["Body"].read() == b"mine"
-    found = server.list_objects_v2(Bucket=lab.bucket, Prefix="hosts/web-01/")
-    assert [item["Key"] for item in found["Contents"]] == ["hosts/web-01/a"]
+    listed = server.list_objects_v2(Bucket=lab.bucket, Prefix="hosts/web-01/")
+    assert [item["Key"] for item in listed["Contents"]] == ["hosts/web-01/a"]
     server.delete_object(Bucket=lab.bucket, Key="hosts/web-01/a")
     for call, words in (
         ("get_object", {"Key": "other/secret"}),
@@ -266,7 +266,7 @@ def test_the_role_opens_its_prefixes_and_nothing_else(lab, client, bucket):
         server.get_object(Bucket=bucket, Key="hosts/a")
 
 
-def test_an_expired_token_is_told_as_aws_tells_it(lab):
+def test_an_expired_token_is_reported_as_by_aws(lab):
     keys = metadata(lab)["credentials"]
     head, body, _ = keys["Token"].split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
@@ -312,11 +312,11 @@ def test_a_kill_loses_nothing(lab, client):
 
 
 def test_the_lab_s_credentials_are_in_no_log_of_it(lab):
-    told = metadata(lab)["credentials"]
+    credentials = metadata(lab)["credentials"]
     log = subprocess.run(["docker", "logs", f"{lab.prefix}-s3"], capture_output=True, text=True, check=True)
     secrets = [
-        told["SecretAccessKey"],
-        told["Token"],
+        credentials["SecretAccessKey"],
+        credentials["Token"],
         s3.SECRET_KEY,
         json.loads((lab.state / "s3/store.json").read_text())["signing_key"],
     ]

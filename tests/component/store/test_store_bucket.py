@@ -23,7 +23,7 @@ from tests.support.lab_s3 import anonymous, session
 NAME = "bucket-tests"
 OPEN = {"public_prefix": "public", "public_access_confirmed": True}
 DEFAULTS = {name: item.get("default") for name, item in module.ARGUMENTS.items()}
-FOREIGN = {
+UNMANAGED = {
     "Sid": "Backup", "Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::000000000000:user/x"}, "Action": "s3:GetObject",
     "Resource": f"arn:aws:s3:::{NAME}/*",
 }  # fmt: skip
@@ -111,7 +111,7 @@ def anybody(lab, path: str, method: str = "GET") -> tuple[int, int]:
 
 
 def test_a_new_bucket(lab, client, gone):
-    with pytest.raises(BucketError, match="does not exist: mend its name, or set create: true"):
+    with pytest.raises(BucketError, match="does not exist: fix its name, or set create: true"):
         run(lab)
     planned = run(lab, check=True, create=True, prove=True)
     assert (planned["changed"], planned["actions"], planned["proof"]) == (True, NEW, [])
@@ -152,7 +152,7 @@ BREAKS = {
 }
 
 
-def test_each_drift_is_mended_with_its_sentence(lab, client, ready):
+def test_each_drift_is_fixed_with_its_sentence(lab, client, ready):
     for break_it, said in BREAKS.values():
         break_it(client)
         assert run(lab, check=True)["actions"] == said
@@ -161,9 +161,9 @@ def test_each_drift_is_mended_with_its_sentence(lab, client, ready):
         assert run(lab)["changed"] is False
 
 
-def test_what_is_foreign_stays(lab, client, gone):
+def test_what_is_unmanaged_stays(lab, client, gone):
     client.create_bucket(Bucket=NAME, CreateBucketConfiguration={"LocationConstraint": REGION})
-    client.put_bucket_policy(Bucket=NAME, Policy=json.dumps({"Version": "2012-10-17", "Statement": [FOREIGN]}))
+    client.put_bucket_policy(Bucket=NAME, Policy=json.dumps({"Version": "2012-10-17", "Statement": [UNMANAGED]}))
     rule = {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}}
     client.put_bucket_lifecycle_configuration(Bucket=NAME, LifecycleConfiguration={"Rules": [rule]})
     other = {
@@ -175,7 +175,7 @@ def test_what_is_foreign_stays(lab, client, gone):
     client.put_bucket_cors(Bucket=NAME, CORSConfiguration={"CORSRules": [other]})
     for wanted in ({}, OPEN, {"cors_origins": []}, {}):
         run(lab, **wanted)
-        assert json.loads(client.get_bucket_policy(Bucket=NAME)["Policy"])["Statement"][0] == FOREIGN
+        assert json.loads(client.get_bucket_policy(Bucket=NAME)["Policy"])["Statement"][0] == UNMANAGED
         assert client.get_bucket_lifecycle_configuration(Bucket=NAME)["Rules"][0] == rule
         assert client.get_bucket_cors(Bucket=NAME)["CORSRules"][0] == other
     assert len(client.get_bucket_cors(Bucket=NAME)["CORSRules"]) == 2
@@ -190,14 +190,14 @@ def test_the_second_switch_opens_one_prefix_and_nothing_else(lab, client, ready)
         # as AWS does for those who may not list
         ("public/missing", "GET"), ("public/missing", "HEAD"), ("gallery/missing", "GET"),
     ]  # fmt: skip
-    told = run(lab, public_prefix="public", prove=True)
-    assert [action.split(",")[0] for action in told["actions"]] == ["add the lifecycle rule samefiles-deleted-public"]
-    assert told["public_prefix"] == ""
-    assert "nobody reads what lies below public/" in told["proof"]
+    result = run(lab, public_prefix="public", prove=True)
+    assert [action.split(",")[0] for action in result["actions"]] == ["add the lifecycle rule samefiles-deleted-public"]
+    assert result["public_prefix"] == ""
+    assert "nobody reads what lies below public/" in result["proof"]
     assert anybody(lab, "public/a") == (403, 403)
-    told = run(lab, prove=True, browser_endpoint_url=lab.s3_browser_endpoint, **OPEN)
-    assert told["public_prefix"] == "public"
-    assert told["proof"][0] == "everybody reads what lies below public/"
+    result = run(lab, prove=True, browser_endpoint_url=lab.s3_browser_endpoint, **OPEN)
+    assert result["public_prefix"] == "public"
+    assert result["proof"][0] == "everybody reads what lies below public/"
     assert anybody(lab, "public/a") == (200, 200)
     assert anybody(lab, "public/a", "HEAD") == (200, 200)
     for path, method in refused:
@@ -251,8 +251,8 @@ def test_a_browser_uploads_with_a_signed_request_at_its_own_endpoint(lab, client
 
     def allowed(asked: list[str], origin: dict) -> list[str]:
         wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": ",".join(asked)}
-        told = ask("OPTIONS", {**origin, **wanted}).headers
-        return sorted(told.get("Access-Control-Allow-Headers", "").split(", "))
+        received = ask("OPTIONS", {**origin, **wanted}).headers
+        return sorted(received.get("Access-Control-Allow-Headers", "").split(", "))
 
     assert allowed(list(spec.UPLOAD_HEADERS), origin) == sorted(spec.UPLOAD_HEADERS)
     assert allowed(["x-amz-acl"], origin) == [""]
@@ -267,17 +267,17 @@ def test_a_browser_uploads_with_a_signed_request_at_its_own_endpoint(lab, client
 
 def test_a_bucket_that_would_open_more_is_not_opened(lab, client, ready):
     client.delete_public_access_block(Bucket=NAME)
-    there = json.loads(client.get_bucket_policy(Bucket=NAME)["Policy"])["Statement"]
-    client.put_bucket_policy(Bucket=NAME, Policy=json.dumps({"Version": "2012-10-17", "Statement": [*there, PUBLIC]}))
+    current = json.loads(client.get_bucket_policy(Bucket=NAME)["Policy"])["Statement"]
+    client.put_bucket_policy(Bucket=NAME, Policy=json.dumps({"Version": "2012-10-17", "Statement": [*current, PUBLIC]}))
     with pytest.raises(BucketError, match=r"another public statement \(Old\), which would be open as well"):
         run(lab, **OPEN)
-    told = run(lab)
-    assert told["actions"] == [f"switch {name} on" for name in spec.SWITCHES]
+    result = run(lab)
+    assert result["actions"] == [f"switch {name} on" for name in spec.SWITCHES]
     client.put_object(Bucket=NAME, Key="old/a", Body=b"a")
     assert anybody(lab, "old/a") == (403, 403)
 
 
-def test_an_own_statement_that_is_too_wide_is_mended(lab, client, ready):
+def test_an_own_statement_that_is_too_wide_is_fixed(lab, client, ready):
     run(lab, **OPEN)
     policy = json.loads(client.get_bucket_policy(Bucket=NAME)["Policy"])
     policy["Statement"][1]["Resource"] = f"arn:aws:s3:::{NAME}/*"
@@ -285,23 +285,23 @@ def test_an_own_statement_that_is_too_wide_is_mended(lab, client, ready):
     client.put_object(Bucket=NAME, Key="gallery/files/a", Body=b"a")
     assert anybody(lab, "gallery/files/a") == (200, 200)
     assert run(lab, **OPEN)["actions"] == [
-        "mend the policy's statement SamefilesPublicRead, which lets everybody read public/"
+        "fix the policy's statement SamefilesPublicRead, which lets everybody read public/"
     ]
     assert anybody(lab, "gallery/files/a") == (403, 403)
 
 
 def test_the_proof_can_fail(lab, client, ready, monkeypatch):
     monkeypatch.setattr(verify, "TIMEOUT", 0.1)
-    found, where = apply.connect(options(lab))
+    bucket, endpoint = apply.connect(options(lab))
     wish = spec.wish(options(lab, **OPEN))
     with pytest.raises(BucketError, match="without credentials got 403 and should be answered"):
-        verify.prove(found, where, wish, wait=0.1)
+        verify.prove(bucket, endpoint, wish, wait=0.1)
     client.delete_public_access_block(Bucket=NAME)
     client.put_bucket_policy(
         Bucket=NAME, Policy=json.dumps({"Version": "2012-10-17", "Statement": [{**PUBLIC, "Action": "s3:*", "Resource": PUBLIC["Resource"][:-5] + "*"}]})
     )  # fmt: skip
     with pytest.raises(BucketError, match="without credentials got 200 and should be refused"):
-        verify.prove(found, where, spec.wish(options(lab)), wait=0.1)
+        verify.prove(bucket, endpoint, spec.wish(options(lab)), wait=0.1)
     assert client.list_object_versions(Bucket=NAME).get("Versions") is None
 
 
@@ -312,14 +312,14 @@ def test_a_policy_that_s3_refuses_leaves_the_bucket_closed(lab, client, ready, m
     refused["ResponseMetadata"] = {"HTTPStatusCode": 403}
     connect = apply.connect
 
-    def account_blocks(told):
-        found, where = connect(told)
+    def account_blocks(given):
+        bucket, endpoint = connect(given)
 
         def refuse(**_words):
             raise ClientError(refused, "PutBucketPolicy")
 
-        monkeypatch.setattr(found.client, "put_bucket_policy", refuse, raising=False)
-        return found, where
+        monkeypatch.setattr(bucket.client, "put_bucket_policy", refuse, raising=False)
+        return bucket, endpoint
 
     monkeypatch.setattr(apply, "connect", account_blocks)
     with pytest.raises(
@@ -363,7 +363,7 @@ def play(lab, tmp_path, *flags: str, **more) -> dict:
     from lab import aws
 
     aws.environment(lab)
-    told = {
+    variables = {
         "ansible_become": True, "webapp_bucket": lab.bucket, "webapp_region": REGION, "webapp_endpoint_url": lab.s3_endpoint,
         "webapp_browser_endpoint_url": lab.s3_browser_endpoint, "site_url": f"{lab.site_url}/", "bucket_profile": "default",
         "bucket_environment": {
@@ -371,8 +371,8 @@ def play(lab, tmp_path, *flags: str, **more) -> dict:
             "AWS_CA_BUNDLE": str(lab.state / "tls/ca.pem"),
         }, **more,
     }  # fmt: skip
-    hosts = {"web-01": {}, "web-02": told.pop("second", {})}
-    (tmp_path / "hosts.yml").write_text(json.dumps({"web": {"hosts": hosts, "vars": told}}))
+    hosts = {"web-01": {}, "web-02": variables.pop("second", {})}
+    (tmp_path / "hosts.yml").write_text(json.dumps({"web": {"hosts": hosts, "vars": variables}}))
     environment = {
         "HOME": str(tmp_path), "PATH": os.environ["PATH"], "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"), "AWS_ACCESS_KEY_ID": "not", "AWS_SECRET_ACCESS_KEY": "these",
@@ -385,7 +385,7 @@ def play(lab, tmp_path, *flags: str, **more) -> dict:
     return {"code": done.returncode, "text": text, "changed": "changed=1" in text}
 
 
-def test_the_playbook_tells_the_truth_and_the_lab_keeps_what_it_opened(lab, client, tmp_path):
+def test_the_playbook_reports_the_truth_and_the_lab_keeps_what_it_opened(lab, client, tmp_path):
     same = play(lab, tmp_path, "--check", "--diff")
     assert (same["code"], same["changed"]) == (0, False), same["text"]
     assert play(lab, tmp_path)["changed"] is False

@@ -47,12 +47,12 @@ def commands(tools: dict[str, str], bucket: str) -> dict[str, dict[str, list[str
     }
 
 
-def same(one: pathlib.Path, two: pathlib.Path) -> None:
+def same(left: pathlib.Path, right: pathlib.Path) -> None:
     def names(root: pathlib.Path) -> list[str]:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
-    assert names(one) == names(two)
-    assert filecmp.cmpfiles(one, two, names(one), shallow=False)[1:] == ([], [])
+    assert names(left) == names(right)
+    assert filecmp.cmpfiles(left, right, names(left), shallow=False)[1:] == ([], [])
 
 
 def opened(lab, url: str) -> bytes:

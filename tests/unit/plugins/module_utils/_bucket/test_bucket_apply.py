@@ -74,7 +74,7 @@ def test_a_key_and_back(moto, region):
     assert run(**kms)["changed"] is False
     assert run()["changed"] is False
     assert run(encryption="AES256")["actions"] == [f"encrypt new objects with AES256 (it was aws:kms {KEY})"]
-    assert run(versioning=False)["actions"] == ["keep no more versions of objects; those that are there stay"]
+    assert run(versioning=False)["actions"] == ["keep no more versions of objects; those that exist stay"]
     opened = run(versioning=False, public_prefix="public", public_access_confirmed=True)
     assert [action.split()[0] for action in opened["actions"]] == ["add", "switch", "switch", "add"]
     assert len(run(versioning=False)["actions"]) == 3
@@ -89,17 +89,17 @@ def test_what_s3_keeps_beside_the_rules_is_read_and_sent(least):
         sent.append((request.method, dict(request.headers)))
         return 200, {apply.LEAST_TRANSITION: least} if request.method == "GET" and least else {}
 
-    there = apply.BucketSettings(client(answer), "example-site")
-    assert apply._header(there.ask("get_bucket_lifecycle_configuration"), apply.LEAST_TRANSITION) == least
+    bucket = apply.BucketSettings(client(answer), "example-site")
+    assert apply._header(bucket.ask("get_bucket_lifecycle_configuration"), apply.LEAST_TRANSITION) == least
     for _turn in range(2):
-        there.do(SetLifecycle([RULE], least))
-        told = sent[-1][1].get(apply.LEAST_TRANSITION, b"")
-        assert (told.decode() if isinstance(told, bytes) else told) == least
-    there.do(SetLifecycle([RULE], ""))
+        bucket.do(SetLifecycle([RULE], least))
+        value = sent[-1][1].get(apply.LEAST_TRANSITION, b"")
+        assert (value.decode() if isinstance(value, bytes) else value) == least
+    bucket.do(SetLifecycle([RULE], ""))
     assert apply.LEAST_TRANSITION not in sent[-1][1]
 
 
-def test_without_botocore_the_way_out_is_told(monkeypatch):
+def test_without_botocore_the_way_out_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
     with pytest.raises(BucketError, match="^botocore is missing .*: install python3-botocore, or boto3 from PyPI$"):
@@ -109,15 +109,15 @@ def test_without_botocore_the_way_out_is_told(monkeypatch):
 def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
     made = []
 
-    def elsewhere(_options, where, _keys):
-        made.append(where.region)
-        right = where.region == "eu-central-1"
+    def elsewhere(_options, endpoint, _keys):
+        made.append(endpoint.region)
+        right = endpoint.region == "eu-central-1"
         return client(lambda request: (200 if right else 400, {"x-amz-bucket-region": "eu-central-1"}))
 
     monkeypatch.setattr(apply, "client", elsewhere)
-    _found, where = apply.connect({**DEFAULTS, **KEYS, "bucket": "example-site", "region": "us-east-1"})
+    _bucket, endpoint = apply.connect({**DEFAULTS, **KEYS, "bucket": "example-site", "region": "us-east-1"})
     assert made == ["us-east-1", "eu-central-1"]
-    assert where.host == "s3.eu-central-1.amazonaws.com"
+    assert endpoint.host == "s3.eu-central-1.amazonaws.com"
 
 
 @pytest.mark.parametrize(
@@ -129,22 +129,22 @@ def test_a_bucket_of_another_region_is_followed_there(monkeypatch):
     ],
 )
 def test_a_leave_that_is_missing_is_named(operation, words, said):
-    there = apply.BucketSettings(client(lambda _request: (403, {})), "example-site")
+    bucket = apply.BucketSettings(client(lambda _request: (403, {})), "example-site")
     with pytest.raises(BucketError, match=said):
-        there.ask(operation, **words)
+        bucket.ask(operation, **words)
 
 
 @pytest.mark.parametrize(
-    ("region", "found"),
+    ("region", "partition"),
     [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("lab", "aws")],
 )
-def test_the_partition_of_a_region(region, found):
-    assert apply.partition(region) == found
+def test_the_partition_of_a_region(region, partition):
+    assert apply.partition(region) == partition
 
 
 def test_a_block_that_s3_does_not_know_everywhere_yet_is_waited_for(monkeypatch):
     now, refusals = [0.0], [403, 403, 200]
-    found = apply.BucketSettings(
+    bucket = apply.BucketSettings(
         client(lambda request: (refusals.pop(0) if "policy" in request.url else 200, {})),
         "example-site",
         pause=lambda seconds: now.__setitem__(0, now[0] + seconds),
@@ -156,8 +156,8 @@ def test_a_block_that_s3_does_not_know_everywhere_yet_is_waited_for(monkeypatch)
     named = wanted._replace(public_prefix="", closed_prefix="public", create=True)
     closed = module.plan.after(module.spec.State(), module.plan.plan(named, module.spec.State()))
     steps = module.plan.plan(wanted, closed)
-    monkeypatch.setattr(found, "read", lambda: module.plan.after(closed, steps))
-    assert len(found.apply(wanted, closed, steps)) == 3
+    monkeypatch.setattr(bucket, "read", lambda: module.plan.after(closed, steps))
+    assert len(bucket.apply(wanted, closed, steps)) == 3
     assert refusals == []
     assert now[0] == 1.5
 
@@ -173,7 +173,7 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
         return (403 if "policy" in request.url else blocks.pop(0) if "publicAccessBlock" in request.url else 200), {}
 
     now = [0.0]
-    found = apply.BucketSettings(
+    bucket = apply.BucketSettings(
         client(answer), "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
     wanted = module.spec.wish(
@@ -184,46 +184,46 @@ def test_a_policy_that_is_refused_leaves_a_true_account(again, said):
     steps = module.plan.plan(wanted, closed)
     assert [type(step) for step in steps] == [SetPublicAccessBlock, SetPolicy]
     with pytest.raises(BucketError, match="allow s3:PutBucketPolicy") as caught:
-        found.apply(wanted, closed, steps)
+        bucket.apply(wanted, closed, steps)
     assert list(caught.value.done) == [*steps[0].actions, *said]
     assert blocks == []
 
 
 def test_a_block_that_was_not_lifted_is_not_set_again():
     sent = []
-    found = apply.BucketSettings(
+    bucket = apply.BucketSettings(
         client(lambda request: (sent.append(request.url) or 403, {})), "example-site", clock=lambda: 0.0
     )
     wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site"})
     block = dict.fromkeys(module.spec.SWITCHES, True)
-    state = module.spec.State(there=True, block=block, ownership=module.spec.ENFORCED)
+    state = module.spec.State(exists=True, block=block, ownership=module.spec.ENFORCED)
     with pytest.raises(BucketError) as caught:
-        found.apply(wanted, state, module.plan.plan(wanted, state))
+        bucket.apply(wanted, state, module.plan.plan(wanted, state))
     assert caught.value.done == ()
     assert len(sent) == 1
 
 
-def test_a_bucket_that_never_becomes_as_planned_is_told(monkeypatch):
+def test_a_bucket_that_never_becomes_as_planned_is_reported(monkeypatch):
     now = [0.0]
-    found = apply.BucketSettings(
+    bucket = apply.BucketSettings(
         None, "example-site", pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
     )
     wanted = module.spec.wish({**DEFAULTS, "bucket": "example-site", "create": True})
     steps = module.plan.plan(wanted, module.spec.State())
     good = module.plan.after(module.spec.State(), steps)
-    monkeypatch.setattr(found, "do", lambda step: None)
+    monkeypatch.setattr(bucket, "do", lambda step: None)
     late = iter([good._replace(versioning=""), good._replace(block=None), good])
-    monkeypatch.setattr(found, "read", lambda: next(late))
-    assert found.apply(wanted, good, steps) == [action for step in steps for action in step.actions]
-    monkeypatch.setattr(found, "read", lambda: good._replace(versioning=""))
+    monkeypatch.setattr(bucket, "read", lambda: next(late))
+    assert bucket.apply(wanted, good, steps) == [action for step in steps for action in step.actions]
+    monkeypatch.setattr(bucket, "read", lambda: good._replace(versioning=""))
     with pytest.raises(BucketError, match="is not as it was set, there is still to keep the versions") as caught:
-        found.apply(wanted, good, steps)
+        bucket.apply(wanted, good, steps)
     assert list(caught.value.done) == [action for step in steps for action in step.actions]
     assert apply.SETTLE < now[0] < 2 * apply.SETTLE
 
 
 OPEN = {"public_prefix": "public", "public_access_confirmed": True}
-TAKEN_BACK = [
+CLOSING = [
     "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials",
     "switch BlockPublicPolicy on",
     "switch RestrictPublicBuckets on",
@@ -238,21 +238,21 @@ def site(moto, request, monkeypatch):
     monkeypatch.setattr(apply, "SETTLE", 0.5)
 
     def run(proof=None, refused=(), **more):
-        def prove(found, *_words):
+        def prove(bucket, *_words):
             for method in refused:
                 fault = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
 
                 def refuse(method=method, fault=fault, **_words):
                     raise ClientError(fault, "".join(part.title() for part in method.split("_")))
 
-                monkeypatch.setattr(found.client, method, refuse, raising=False)
+                monkeypatch.setattr(bucket.client, method, refuse, raising=False)
             if proof:
                 raise proof
             return ["proved"]
 
         monkeypatch.setattr(module.verify, "prove", prove)
-        told = {"bucket": name, "endpoint_url": moto, "region": "eu-central-1", "create": True, "prove": True}
-        return module.run({**DEFAULTS, **KEYS, **told, **more}, False)
+        options = {"bucket": name, "endpoint_url": moto, "region": "eu-central-1", "create": True, "prove": True}
+        return module.run({**DEFAULTS, **KEYS, **options, **more}, False)
 
     run.state = lambda: connect({**DEFAULTS, **KEYS, "bucket": name, "endpoint_url": moto, "region": "eu-central-1"})[
         0
@@ -261,7 +261,7 @@ def site(moto, request, monkeypatch):
 
 
 def opened(state) -> list[str]:
-    return [one["Resource"].rpartition(":::")[2].partition("/")[2] for one in state.policy["Statement"][1:]]
+    return [item["Resource"].rpartition(":::")[2].partition("/")[2] for item in state.policy["Statement"][1:]]
 
 
 @pytest.mark.parametrize("new", [True, False])
@@ -273,7 +273,7 @@ def test_what_a_run_has_opened_is_closed_again_when_the_proof_fails(site, new):
     ) as caught:
         site(BucketError("GET x got 403"), **OPEN)
     assert list(caught.value.done[-4:]) == [
-        "add the policy's statement SamefilesPublicRead, which lets everybody read public/", *TAKEN_BACK
+        "add the policy's statement SamefilesPublicRead, which lets everybody read public/", *CLOSING
     ]  # fmt: skip
     state = site.state()
     assert (opened(state), set(state.block.values())) == ([], {True})
@@ -286,7 +286,7 @@ def test_what_was_open_before_stays_open_when_the_proof_fails(site):
     before = site.state()
     with pytest.raises(BucketError, match="^GET x got 403$") as caught:
         site(BucketError("GET x got 403"), **OPEN, versioning=False)
-    assert list(caught.value.done) == ["keep no more versions of objects; those that are there stay"]
+    assert list(caught.value.done) == ["keep no more versions of objects; those that exist stay"]
     assert site.state() == before._replace(versioning="Suspended")
 
 
@@ -305,21 +305,21 @@ def test_whatever_ends_the_proof_closes_it(site, fault):
 
 
 @pytest.mark.parametrize(
-    ("refused", "left", "block", "taken_back"),
+    ("refused", "left", "block", "closing"),
     [
-        (["put_bucket_policy"], ["public/*"], {True}, TAKEN_BACK[1:]),
-        (["put_public_access_block"], [], {True, False}, TAKEN_BACK[:1]),
+        (["put_bucket_policy"], ["public/*"], {True}, CLOSING[1:]),
+        (["put_public_access_block"], [], {True, False}, CLOSING[:1]),
         (["put_bucket_policy", "put_public_access_block"], ["public/*"], {True, False}, []),
         (["get_bucket_policy"], ["public/*"], {True}, ["set the public-access block again"]),
     ],
 )
-def test_what_cannot_be_closed_again_is_told(site, refused, left, block, taken_back):
+def test_what_cannot_be_closed_again_is_reported(site, refused, left, block, closing):
     site()
     said = r"^GET x got 403; public/, which this run has opened, may still be open, for closing it again failed \(bucket .*\): run"
     with pytest.raises(BucketError, match=said) as caught:
         site(BucketError("GET x got 403"), refused, **OPEN)
     assert all("".join(part.title() for part in method.split("_")) in str(caught.value) for method in refused)
-    assert list(caught.value.done[4:]) == taken_back
+    assert list(caught.value.done[4:]) == closing
     assert (opened(site.state()), set(site.state().block.values())) == (left, block)
 
 
@@ -330,5 +330,5 @@ def test_what_is_opened_and_never_as_planned_is_closed_again(site, monkeypatch):
         BucketError, match="^not as it was set; public/, which this run has opened, is closed again$"
     ) as caught:
         site(**OPEN)
-    assert list(caught.value.done[-3:]) == TAKEN_BACK
+    assert list(caught.value.done[-3:]) == CLOSING
     assert (opened(site.state()), set(site.state().block.values())) == ([], {True})

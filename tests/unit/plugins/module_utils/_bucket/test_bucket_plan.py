@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from tests.support.bucket_model import (
     ALL_ON,
     ARN,
-    FOREIGN,
     NAME,
     OPEN,
     OTHER_SITE,
     ROLE,
     RULE,
+    UNMANAGED,
     Bucket,
     converge,
     converged,
@@ -49,12 +49,12 @@ def test_what_was_deleted_is_kept_as_long_as_is_asked_for():
     assert wish().keep_deleted_days == 30
     with pytest.raises(BucketError, match="keep_deleted_days must be a number of days, 0 for no end, got -1"):
         wish(keep_deleted_days=-1)
-    shorter, told = converge(wish(keep_deleted_days=7), converged())
-    assert told == [
-        "mend the lifecycle rule samefiles-deleted, which removes what was deleted in gallery/ for good after 7 days"
+    shorter, actions = converge(wish(keep_deleted_days=7), converged())
+    assert actions == [
+        "fix the lifecycle rule samefiles-deleted, which removes what was deleted in gallery/ for good after 7 days"
     ]
-    kept, told = converge(wish(keep_deleted_days=0), shorter)
-    assert told == ["remove the lifecycle rule samefiles-deleted"]
+    kept, actions = converge(wish(keep_deleted_days=0), shorter)
+    assert actions == ["remove the lifecycle rule samefiles-deleted"]
     assert [rule["ID"] for rule in kept.lifecycle] == ["samefiles-incoming", "samefiles-stale-uploads"]
 
 
@@ -64,11 +64,11 @@ def test_what_was_deleted_is_kept_as_long_as_is_asked_for():
 @pytest.mark.parametrize(
     ("state", "options", "said"),
     [
-        (State(), {}, "does not exist: mend its name, or set create: true"),
-        (State(there=True, stack="shared-storage"), {}, "belongs to the CloudFormation stack shared-storage"),
-        (State(there=True, policy=document(statement("Old"))), OPEN, r"another public statement \(Old\)"),
-        (State(there=True, policy=document(statement())), OPEN, r"another public statement \(without a Sid\)"),
-        (State(there=True, block=ALL_ON, policy=document(statement("Old"))), {}, "S3 takes no policy while"),
+        (State(), {}, "does not exist: fix its name, or set create: true"),
+        (State(exists=True, stack="shared-storage"), {}, "belongs to the CloudFormation stack shared-storage"),
+        (State(exists=True, policy=document(statement("Old"))), OPEN, r"another public statement \(Old\)"),
+        (State(exists=True, policy=document(statement())), OPEN, r"another public statement \(without a Sid\)"),
+        (State(exists=True, block=ALL_ON, policy=document(statement("Old"))), {}, "S3 takes no policy while"),
     ],
 )
 def test_what_is_not_ours_to_change(state, options, said):
@@ -76,7 +76,7 @@ def test_what_is_not_ours_to_change(state, options, said):
         plan.plan(wish(**options), state)
 
 
-# One thing broken on a converged bucket, and the sentence of the run that mends it.
+# One thing broken on a converged bucket, and the sentence of the run that fixes it.
 
 CLOSED = {
     "block": (None, "switch BlockPublicAcls on; switch IgnorePublicAcls on; switch BlockPublicPolicy on; switch RestrictPublicBuckets on"),
@@ -85,12 +85,12 @@ CLOSED = {
     "no policy": ({"policy": None}, "add the policy's statement SamefilesTlsOnly, which refuses whatever comes without TLS"),
     "other policy": (
         {"policy": document(statement("SamefilesTlsOnly", Effect="Deny", Principal=ROLE))},
-        "mend the policy's statement SamefilesTlsOnly, which refuses whatever comes without TLS",
+        "fix the policy's statement SamefilesTlsOnly, which refuses whatever comes without TLS",
     ),
     "cors": ({"cors": ()}, "add the CORS rule samefiles-browser, for pages of https://files.example.com"),
     "cors of another": (
         {"cors": (OTHER_SITE, {"ID": "samefiles-browser", "AllowedOrigins": ["*"], "AllowedMethods": ["GET"]})},
-        "mend the CORS rule samefiles-browser, for pages of https://files.example.com",
+        "fix the CORS rule samefiles-browser, for pages of https://files.example.com",
     ),
     "lifecycle": (
         {"lifecycle": (RULE,)},
@@ -104,25 +104,25 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("name", CLOSED)
-def test_each_difference_is_mended_with_its_sentence(name):
+def test_each_difference_is_fixed_with_its_sentence(name):
     broken, said = CLOSED[name]
     good = converged()
     state = good._replace(**({"block": None} if broken is None else broken))
-    mended, told = converge(wish(), state)
-    assert "; ".join(told) == said
-    assert plan.unproved(wish(), mended, state) != ""
+    fixed, actions = converge(wish(), state)
+    assert "; ".join(actions) == said
+    assert plan.unproved(wish(), fixed, state) != ""
 
 
 def test_a_new_bucket_closed_and_open():
     for more in ({}, OPEN):
-        state, told = converge(wish(create=True, **more), State())
-        assert told[0] == "make the bucket example-site in eu-central-1, its owner's alone"
+        state, actions = converge(wish(create=True, **more), State())
+        assert actions[0] == "make the bucket example-site in eu-central-1, its owner's alone"
         assert state.block == {**ALL_ON, **dict.fromkeys(SWITCHES[2:], not more)}
 
 
 def test_the_second_switch_and_back():
-    opened, told = converge(wish(**OPEN), converged())
-    assert told == [
+    opened, actions = converge(wish(**OPEN), converged())
+    assert actions == [
         "add the lifecycle rule samefiles-deleted-public, which removes what was deleted in public/ for good after 30 days",
         "switch BlockPublicPolicy off, so that public/ can be opened",
         "switch RestrictPublicBuckets off, so that public/ can be opened",
@@ -132,13 +132,13 @@ def test_the_second_switch_and_back():
     assert spec.open_prefix(NAME, opened) == "public"
     steps = plan.plan(wish(), opened)
     assert [type(step) for step in steps] == [SetPolicy, SetPublicAccessBlock]
-    closed, told = converge(wish(), opened)
-    assert told[0] == "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials"
+    closed, actions = converge(wish(), opened)
+    assert actions[0] == "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials"
     assert closed == converged()._replace(lifecycle=opened.lifecycle)
-    moved, told = converge(wish(public_prefix="p2", public_access_confirmed=True), opened)
-    assert told == [
-        "mend the lifecycle rule samefiles-deleted-public, which removes what was deleted in p2/ for good after 30 days",
-        "mend the policy's statement SamefilesPublicRead, which lets everybody read p2/",
+    moved, actions = converge(wish(public_prefix="p2", public_access_confirmed=True), opened)
+    assert actions == [
+        "fix the lifecycle rule samefiles-deleted-public, which removes what was deleted in p2/ for good after 30 days",
+        "fix the policy's statement SamefilesPublicRead, which lets everybody read p2/",
     ]
     assert spec.open_prefix(NAME, moved) == "p2"
 
@@ -157,8 +157,8 @@ def test_a_wider_statement_behind_the_block_is_never_let_out():
     wide = document(*state.policy["Statement"], statement("SamefilesPublicRead"))
     steps = plan.plan(wish(**OPEN), state._replace(policy=wide))
     assert [type(step) for step in steps] == [SetPolicy, SetPublicAccessBlock, SetPolicy]
-    told = converge(wish(**OPEN), state._replace(policy=wide))[1]
-    assert told == [
+    actions = converge(wish(**OPEN), state._replace(policy=wide))[1]
+    assert actions == [
         "remove the policy's statement SamefilesPublicRead: nobody reads anything without credentials",
         "switch BlockPublicPolicy off, so that public/ can be opened",
         "switch RestrictPublicBuckets off, so that public/ can be opened",
@@ -167,7 +167,7 @@ def test_a_wider_statement_behind_the_block_is_never_let_out():
     assert spec.open_prefix(NAME, state._replace(policy=wide)) == ""
 
 
-def test_an_end_in_the_middle_is_mended():
+def test_an_end_in_the_middle_is_fixed():
     for begin, more in ((converged(), OPEN), (converged(**OPEN), {})):
         steps = plan.plan(wish(**more), begin)
         for count in range(len(steps) + 1):
@@ -182,7 +182,7 @@ KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 @pytest.mark.parametrize(
-    ("there", "key", "told"),
+    ("current", "key", "expected"),
     [
         ({"SSEAlgorithm": "AES256"}, KEY, f"encrypt new objects with aws:kms {KEY} and a bucket key (it was AES256)"),
         ({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}, KEY, ""),
@@ -191,27 +191,27 @@ KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
         ({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "x"}, "", "encrypt new objects with aws:kms and a bucket key (it was aws:kms x)"),
     ],
 )  # fmt: skip
-def test_encryption_with_a_key(there, key, told):
+def test_encryption_with_a_key(current, key, expected):
     rule = {
-        "ApplyServerSideEncryptionByDefault": there,
+        "ApplyServerSideEncryptionByDefault": current,
         "BucketKeyEnabled": True,
         "BlockedEncryptionTypes": {"x": ["SSE-C"]},
     }
     state = converged()._replace(encryption=rule)
     made, actions = converge(wish(encryption="aws:kms", kms_key_id=key), state)
-    assert "; ".join(actions) == told
+    assert "; ".join(actions) == expected
     assert made.encryption["BlockedEncryptionTypes"] == {"x": ["SSE-C"]}
     plain = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": True}
     assert converge(wish(), state._replace(encryption=plain))[1] == []
 
 
-@pytest.mark.parametrize("there", ["AES256", "aws:kms", "aws:kms:dsse"])
-def test_a_bucket_keeps_its_encryption_unless_another_is_asked_for(there):
-    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": there}, "BucketKeyEnabled": False}
+@pytest.mark.parametrize("current", ["AES256", "aws:kms", "aws:kms:dsse"])
+def test_a_bucket_keeps_its_encryption_unless_another_is_asked_for(current):
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": current}, "BucketKeyEnabled": False}
     state = converged()._replace(encryption=rule)
     assert converge(wish(), state)[1] == []
-    said = [f"encrypt new objects with AES256 (it was {there})"]
-    assert converge(wish(encryption="AES256"), state)[1] == ([] if there == "AES256" else said)
+    said = [f"encrypt new objects with AES256 (it was {current})"]
+    assert converge(wish(encryption="AES256"), state)[1] == ([] if current == "AES256" else said)
 
 
 def test_a_prefix_is_not_opened_where_s3_would_decrypt_for_nobody():
@@ -226,8 +226,8 @@ def test_a_prefix_is_not_opened_where_s3_would_decrypt_for_nobody():
 
 def test_versions_are_suspended_only_where_they_were_kept():
     assert converge(wish(versioning=False), converged()._replace(versioning=""))[1] == []
-    state, told = converge(wish(versioning=False), converged())
-    assert (state.versioning, told) == ("Suspended", ["keep no more versions of objects; those that are there stay"])
+    state, actions = converge(wish(versioning=False), converged())
+    assert (state.versioning, actions) == ("Suspended", ["keep no more versions of objects; those that exist stay"])
 
 
 def test_what_s3_keeps_beside_the_lifecycle_rules_is_sent_with_them():
@@ -272,15 +272,15 @@ def test_another_meaning_is_a_difference(changed):
 
 def test_a_sid_that_is_there_twice_becomes_one():
     ours = policy.tls_only(NAME, "aws")
-    state, _told = converge(wish(), converged()._replace(policy=document(ours, FOREIGN[0], ours)))
-    assert state.policy["Statement"] == [ours, FOREIGN[0]]
+    state, _actions = converge(wish(), converged()._replace(policy=document(ours, UNMANAGED[0], ours)))
+    assert state.policy["Statement"] == [ours, UNMANAGED[0]]
 
 
 def test_rules_of_old_are_sent_as_s3_takes_them_beside_ours():
-    old = {name: told for name, told in RULE.items() if name != "Filter"} | {"Prefix": "logs/"}
-    state, told = converge(wish(), State(there=True, lifecycle=(old,)))
+    old = {name: value for name, value in RULE.items() if name != "Filter"} | {"Prefix": "logs/"}
+    state, actions = converge(wish(), State(exists=True, lifecycle=(old,)))
     assert state.lifecycle[0] == RULE
-    assert [one for one in told if "logs" in one] == [
+    assert [item for item in actions if "logs" in item] == [
         "write the lifecycle rule logs with a Filter, for S3 takes it beside ours in no other form"
     ]
     # where nothing of ours is to be changed it stays as it is
@@ -297,7 +297,7 @@ def test_rules_in_another_spelling_are_no_difference():
     )
 
 
-# Whatever a bucket is like: what is foreign stays, the plan ends in what was wanted, and nothing is opened on the way.
+# Whatever a bucket is like: what is unmanaged stays, the plan ends in what was wanted, and nothing is opened on the way.
 
 SIDS = st.sampled_from(["", "Backup", "Old", "SamefilesTlsOnly", "SamefilesPublicRead"])
 WHO = st.sampled_from(["*", {"AWS": "*"}, ROLE, {"Service": "cloudfront.amazonaws.com"}])
@@ -305,7 +305,7 @@ STATEMENTS = st.builds(
     lambda sid, who, effect, path: statement(sid, Principal=who, Effect=effect, Resource=f"{ARN}/{path}"),
     SIDS, WHO, st.sampled_from(["Allow", "Deny"]), st.sampled_from(["*", "public/*", "logs/*"]),
 ) | st.sampled_from([policy.tls_only(NAME, "aws"), policy.public_read(NAME, "aws", "public")])  # fmt: skip
-POLICIES = st.none() | st.lists(STATEMENTS, max_size=5).map(lambda found: document(*found))
+POLICIES = st.none() | st.lists(STATEMENTS, max_size=5).map(lambda statements: document(*statements))
 RULES = st.lists(
     st.sampled_from([RULE, *spec.lifecycle_rules(wish()), {**RULE, "ID": "samefiles-incoming"}, {**RULE, "ID": "z"}])
 )
@@ -316,7 +316,7 @@ CORS = st.lists(
 )
 STATES = st.builds(
     State,
-    there=st.just(True),
+    exists=st.just(True),
     stack=st.just(""),
     least_transition=st.just(""),
     block=st.none() | st.fixed_dictionaries(dict.fromkeys(SWITCHES, st.booleans())),
@@ -337,22 +337,22 @@ def test_every_bucket_converges_safely_or_is_refused(state, options):
     try:
         plan.plan(wanted, state)
     except BucketError:
-        foreign = [one for one in policy.foreign(state.policy) if policy.is_public(one)]
-        assert foreign
+        public = [item for item in policy.unmanaged(state.policy) if policy.is_public(item)]
+        assert public
         assert wanted.public_prefix or state.block["BlockPublicPolicy"]
         return
-    found, told = converge(wanted, state)
-    assert len(told) == len(set(told))
-    assert spec.foreign(found) == spec.foreign(state)
-    assert [one for one in policy.statements(found.policy) if one.get("Sid") not in policy.OURS] == [
-        one for one in policy.statements(state.policy) if one.get("Sid") not in policy.OURS
+    after, actions = converge(wanted, state)
+    assert len(actions) == len(set(actions))
+    assert spec.unmanaged(after) == spec.unmanaged(state)
+    assert [item for item in policy.statements(after.policy) if item.get("Sid") not in policy.OURS] == [
+        item for item in policy.statements(state.policy) if item.get("Sid") not in policy.OURS
     ]
-    assert bool(told) == (found != state or bool(plan.plan(wanted, state)))
+    assert bool(actions) == (after != state or bool(plan.plan(wanted, state)))
 
 
 @given(STATEMENTS, st.randoms(use_true_random=False))
-def test_a_meaning_does_not_depend_on_spelling(one, chance: random.Random):
-    other = json.loads(json.dumps(one))
+def test_a_meaning_does_not_depend_on_spelling(original, chance: random.Random):
+    other = json.loads(json.dumps(original))
     for name, value in list(other.items()):
         if name in ("Action", "Resource"):
             many = value if isinstance(value, list) else [value]
@@ -360,11 +360,11 @@ def test_a_meaning_does_not_depend_on_spelling(one, chance: random.Random):
             other[name] = many if len(many) > 1 or chance.random() < 0.5 else many[0]
     names = list(other)
     chance.shuffle(names)
-    assert policy.meaning({name: other[name] for name in names}) == policy.meaning(one)
+    assert policy.meaning({name: other[name] for name in names}) == policy.meaning(original)
 
 
-def test_what_somebody_else_changed_meanwhile_is_told():
-    before = converged()._replace(policy=document(*converged().policy["Statement"], FOREIGN[0]))
+def test_what_somebody_else_changed_meanwhile_is_reported():
+    before = converged()._replace(policy=document(*converged().policy["Statement"], UNMANAGED[0]))
     assert "somebody else changed it meanwhile" in plan.unproved(wish(), before, converged())
     assert "gone again" in plan.unproved(wish(), before, State())
     assert "there is still to switch" in plan.unproved(wish(), before, before._replace(block=None))

@@ -33,9 +33,9 @@ def test_what_is_asked_without_credentials():
     ],
 )
 def test_browsers_are_proved_to_where_tickets_and_links_lead(browser, bucket, place):
-    where = by_url("https://10.0.0.6", bucket, "eu-central-1")
-    found = verify.Anybody(where, browser).places
-    assert found == [f"https://10.0.0.6/{bucket}/", place]
+    endpoint = by_url("https://10.0.0.6", bucket, "eu-central-1")
+    places = verify.Anybody(endpoint, browser).places
+    assert places == [f"https://10.0.0.6/{bucket}/", place]
 
 
 @pytest.mark.parametrize(

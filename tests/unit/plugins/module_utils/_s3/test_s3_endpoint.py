@@ -17,8 +17,8 @@ from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint,
     ],
 )
 def test_where_a_bucket_is(url, bucket, header, base):
-    where = endpoint.by_url(url, bucket, "r")
-    assert (where.header, where.base) == (header, base)
+    made = endpoint.by_url(url, bucket, "r")
+    assert (made.header, made.base) == (header, base)
 
 
 @pytest.mark.parametrize("url", ["s3.example.com", "ftp://x", "https://x/path", "https://x:y"])
@@ -51,7 +51,7 @@ def test_no_proxy(names, host, spared):
         "me:ge@heim@p:x",
     ],
 )
-def test_a_proxy_that_is_none_is_told_without_its_password(url):
+def test_a_proxy_that_is_none_is_shown_without_its_password(url):
     with pytest.raises(errors.EndpointError, match="^https_proxy must be http://, a host and a port, got '") as caught:
         endpoint.proxy_of(True, "s3.example.com", {"HTTPS_PROXY": url})
     assert "heim" not in str(caught.value)
@@ -60,7 +60,7 @@ def test_a_proxy_that_is_none_is_told_without_its_password(url):
 @pytest.mark.parametrize(
     "url", ["https://h:99999", "https://h:0", "https://[::1", "https://me:ge/heim@h", "https://me:ge@heim@h:x"]
 )
-def test_an_endpoint_that_is_none_is_told_without_its_password(url):
+def test_an_endpoint_that_is_none_is_shown_without_its_password(url):
     with pytest.raises(errors.EndpointError, match="^endpoint_url ") as caught:
         endpoint.by_url(url, "bkt", "eu-central-1")
     assert "heim" not in str(caught.value)

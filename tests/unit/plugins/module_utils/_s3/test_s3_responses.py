@@ -15,8 +15,8 @@ TURNED = '<Contents><Size>5</Size><ETag>"e"</ETag><Owner><ID>x</ID></Owner><Key>
 
 @pytest.mark.parametrize("entry", [ENTRY, TURNED])
 def test_a_page_of_a_listing(entry):
-    told = responses.page(PAGE.format(count=2, more="false", rest="", entries=entry * 2).encode())
-    assert told == ([("a b", 5, "e", "T")] * 2, "")
+    page = responses.page(PAGE.format(count=2, more="false", rest="", entries=entry * 2).encode())
+    assert page == ([("a b", 5, "e", "T")] * 2, "")
 
 
 @pytest.mark.parametrize(

@@ -12,5 +12,5 @@ def test_the_example_of_amazon_s_documentation():
         "host": "examplebucket.s3.amazonaws.com", "range": "bytes=0-9", "x-amz-content-sha256": sigv4.EMPTY,
         "x-amz-date": "20130524T000000Z",
     }  # fmt: skip
-    told = sigv4.sign("GET", "/test.txt", "", headers, sigv4.EMPTY, keys, "us-east-1")
-    assert told.endswith("Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
+    header = sigv4.sign("GET", "/test.txt", "", headers, sigv4.EMPTY, keys, "us-east-1")
+    assert header.endswith("Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
