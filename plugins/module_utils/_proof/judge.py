@@ -131,9 +131,9 @@ def _mount(
     if len(systems) > 1:
         disputes.append(f"{path}: the servers are to mount different file systems there: {', '.join(systems)}")
     # a host that did not answer is expected to have the mount; one that answered lists its mounts
-    sharing = [host for host in hosts if host in wanted or "mounts" not in (inspections.get(host) or {})]
+    expected = [host for host in hosts if host in wanted or "mounts" not in (inspections.get(host) or {})]
     readings = {host: (reads.get(host) or {}).get("read", {}).get(path, {}) for host in hosts}
-    pairs = [_pair(readings[reader].get(writer, {}), writer, reader) for writer in sharing for reader in sharing]
+    pairs = [_pair(readings[reader].get(writer, {}), writer, reader) for writer in expected for reader in expected]
     return {"path": path, "file_system": systems[0], "pairs": pairs}, disputes
 
 
