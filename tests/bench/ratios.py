@@ -30,7 +30,7 @@ class Row(NamedTuple):
     cpu: float
     wall: float
     memory: float
-    requests: Mapping[str, int]
+    request_counts: Mapping[str, int]
 
 
 def peers(given: str | None, former: bool) -> list[str]:
@@ -54,7 +54,7 @@ def targets(files: int) -> dict[tuple[str, str], float]:
 def middle(rows: Sequence[Row]) -> Row:
     """Median processor and wall time, the most memory, the last requests."""
     cpu, wall = (statistics.median(row[place] for row in rows) for place in (0, 1))
-    return Row(cpu, wall, max(row.memory for row in rows), rows[-1].requests)
+    return Row(cpu, wall, max(row.memory for row in rows), rows[-1].request_counts)
 
 
 def verdict(value: float, limit: float) -> str:
@@ -66,14 +66,14 @@ def verdict(value: float, limit: float) -> str:
 
 def of_medians(mine: Sequence[Row], other: Sequence[Row]) -> tuple[float, float]:
     """Processor and wall time beside a peer's, by their medians."""
-    one, two = middle(mine), middle(other)
-    return one.cpu / two.cpu, one.wall / two.wall
+    ours, theirs = middle(mine), middle(other)
+    return ours.cpu / theirs.cpu, ours.wall / theirs.wall
 
 
 def of_rounds(mine: Sequence[Row], other: Sequence[Row]) -> tuple[float, float]:
-    """Processor and wall time beside a peer's, each round by itself: what slows a whole round down is in no ratio."""
-    cpu = statistics.median(one.cpu / two.cpu for one, two in zip(mine, other))
-    return cpu, statistics.median(one.wall / two.wall for one, two in zip(mine, other))
+    """Processor and wall time beside a peer's, round by round: what slows a whole round down is in no ratio."""
+    cpu = statistics.median(ours.cpu / theirs.cpu for ours, theirs in zip(mine, other))
+    return cpu, statistics.median(ours.wall / theirs.wall for ours, theirs in zip(mine, other))
 
 
 def compared(work: str, peer: str, mine: Sequence[Row], other: Sequence[Row], limits: Mapping) -> tuple[str, list[str]]:
@@ -87,8 +87,8 @@ def compared(work: str, peer: str, mine: Sequence[Row], other: Sequence[Row], li
     text = f"{ratios[0]:5.2f} {ratios[1]:5.2f}   "
     if limit is None:
         return text, []
-    found = verdict(value, limit)
-    return f"{text}(target {limit}{of}: {found})   ", [found]
+    outcome = verdict(value, limit)
+    return f"{text}(target {limit}{of}: {outcome})   ", [outcome]
 
 
 def to_best(work: str, rows: Mapping[str, Row]) -> tuple[list[str], list[str]]:
@@ -97,23 +97,23 @@ def to_best(work: str, rows: Mapping[str, Row]) -> tuple[list[str], list[str]]:
     if work not in BEST or OURS not in rows or not tools:
         return [], []
     ratios = [rows[OURS][place] / min(row[place] for row in tools) for place in (0, 1)]
-    found = verdict(max(ratios), BEST_TARGET)
-    return [f"  to the best of each: {ratios[0]:.2f} {ratios[1]:.2f} (target {BEST_TARGET}: {found})"], [found]
+    outcome = verdict(max(ratios), BEST_TARGET)
+    return [f"  to the best of each: {ratios[0]:.2f} {ratios[1]:.2f} (target {BEST_TARGET}: {outcome})"], [outcome]
 
 
 def table(work: str, runs: Mapping[str, Sequence[Row]], limits: Mapping) -> tuple[list[str], list[str]]:
     """The lines on one work, a peer each, and the verdicts in them."""
     lines, verdicts = [], []
-    rows = {peer: middle(found) for peer, found in runs.items()}
+    rows = {peer: middle(rounds) for peer, rounds in runs.items()}
     for peer, row in rows.items():
         line = f"  {peer:<13}{row.cpu:8.2f} {row.wall:8.2f} {row.memory:6.0f}   "
         if OURS in rows and peer != OURS:
-            text, found = compared(work, peer, runs[OURS], runs[peer], limits)
+            text, outcomes = compared(work, peer, runs[OURS], runs[peer], limits)
             line += text
-            verdicts += found
-        lines.append(line + ", ".join(f"{count} {name}" for name, count in sorted(row.requests.items())))
-    more, found = to_best(work, rows)
-    return [work, *lines, *more], verdicts + found
+            verdicts += outcomes
+        lines.append(line + ", ".join(f"{count} {name}" for name, count in sorted(row.request_counts.items())))
+    more, outcomes = to_best(work, rows)
+    return [work, *lines, *more], verdicts + outcomes
 
 
 def summary(verdicts: Sequence[str]) -> str:

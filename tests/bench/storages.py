@@ -62,8 +62,8 @@ class S3Site:
 
 def path_of(link: str) -> str:
     """What follows the host in a link."""
-    parts = urllib.parse.urlsplit(link)
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+    split = urllib.parse.urlsplit(link)
+    return f"{split.path}?{split.query}" if split.query else split.path
 
 
 class Visitor:
@@ -108,31 +108,31 @@ def speed(begin: float) -> float:
 
 def measure(fleet: Fleet, site: str, way) -> dict[str, list[float]]:
     """One round."""
-    found: dict[str, list[float]] = {row: [] for row in ROWS}
+    figures: dict[str, list[float]] = {row: [] for row in ROWS}
     keys = [way.put(site, f"bench-{n}.txt", noise(n, SMALL), SMALL)["key"] for n in range(FILES)]
     begin = time.monotonic()
     keys.append(way.put(site, "bench-large.txt", noise(99, LARGE), LARGE)["key"])
-    found["up"].append(speed(begin))
+    figures["up"].append(speed(begin))
     link = way.link(site, keys[-1])
     begin = time.monotonic()
     assert sum(map(len, download(link, path_of(link)))) == LARGE
-    found["down"].append(speed(begin))
+    figures["down"].append(speed(begin))
     for _ in range(20):
         status, body, took = ask(site, "/files?limit=60")
         assert status == 200
         assert len(json.loads(body)["files"]) == 60
-        found["list"].append(took * 1000)
+        figures["list"].append(took * 1000)
     with contextlib.closing(Visitor()) as visitor:
         before = [(busy(server), server.moved()) for server in fleet.servers]
         for number in range(VIEWS):
             visitor.first_byte(f"{site}/")
-            found["first"].append(visitor.first_byte(f"{site}/files/{keys[number % FILES]}") * 1000)
+            figures["first"].append(visitor.first_byte(f"{site}/files/{keys[number % FILES]}") * 1000)
         after = [(busy(server), server.moved()) for server in fleet.servers]
-    found["cpu"].append(sum(b[0] - a[0] for a, b in zip(before, after)) * 1000 / VIEWS)
-    found["net"].append(sum(b[1] - a[1] for a, b in zip(before, after)) / 1e6 * 1000 / VIEWS)
+    figures["cpu"].append(sum(b[0] - a[0] for a, b in zip(before, after)) * 1000 / VIEWS)
+    figures["net"].append(sum(b[1] - a[1] for a, b in zip(before, after)) / 1e6 * 1000 / VIEWS)
     for key in keys:
         assert ask(site, f"/files/{key}", "DELETE")[0] == 204
-    return found
+    return figures
 
 
 def main() -> int:
@@ -140,7 +140,7 @@ def main() -> int:
     fleet = Fleet(os.environ.get("LAB", "lab"))
     site = fleet.status["site_url"]
     ways = {"efs": EfsSite, "s3": S3Site}
-    found: dict[str, dict[str, list[float]]] = {name: {row: [] for row in ROWS} for name in ways}
+    figures: dict[str, dict[str, list[float]]] = {name: {row: [] for row in ROWS} for name in ways}
     fleet.play("playbooks/bucket.yml")
     try:
         for number in range(ROUNDS):
@@ -148,12 +148,12 @@ def main() -> int:
                 print(f"round {number + 1} of {ROUNDS}: {name}", flush=True)
                 fleet.play("site.yml", "--skip-tags", "proof", "-e", f"webapp_storage={name}")
                 for row, values in measure(fleet, site, way).items():
-                    found[name][row] += values
+                    figures[name][row] += values
     finally:
         fleet.play("site.yml", "--skip-tags", "proof")
     print("\n| EFS or S3? | EFS | S3 | S3 / EFS |\n|---|---|---|---|")
     for row, what in ROWS.items():
-        efs, s3 = (statistics.median(found[name][row]) for name in ways)
+        efs, s3 = (statistics.median(figures[name][row]) for name in ways)
         print(f"| {what} | {efs:.1f} | {s3:.1f} | {s3 / efs:.2f} |")
     return 0
 

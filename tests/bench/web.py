@@ -82,13 +82,13 @@ def start_peers(server) -> None:
 
 def file_ratios(server, front: str) -> bool:
     """Compare the ways to one file; whether the bar is met."""
-    told = upload(front, "bench.txt", noise(1, 100 * 1024), 100 * 1024)
+    uploaded = upload(front, "bench.txt", noise(1, 100 * 1024), 100 * 1024)
     start_peers(server)
     time.sleep(2)
     ways = {
-        "site (front and files unit)": f"{front}/files/{told['key']}",
-        "bare pair of nginx": f"http://{server.address}:8081/files/{told['key']}",
-        "one nginx": f"http://{server.address}:8082/files/{told['key']}",
+        "site (front and files unit)": f"{front}/files/{uploaded['key']}",
+        "bare pair of nginx": f"http://{server.address}:8081/files/{uploaded['key']}",
+        "one nginx": f"http://{server.address}:8082/files/{uploaded['key']}",
     }
     rates: dict[str, list[float]] = {way: [] for way in ways}
     try:
@@ -97,10 +97,10 @@ def file_ratios(server, front: str) -> bool:
                 rates[way].append(rate(url))
     finally:
         server.run("systemctl stop bench-front bench-files bench-single; rm -rf /tmp/bench")
-        ask(front, f"/files/{told['key']}", "DELETE")
+        ask(front, f"/files/{uploaded['key']}", "DELETE")
     site, pair, single = (statistics.median(rates[way]) for way in ways)
-    for way, found in rates.items():
-        print(f"100 KiB, {way}: {statistics.median(found):.0f} requests/s (median of {ROUNDS})")
+    for way, reached in rates.items():
+        print(f"100 KiB, {way}: {statistics.median(reached):.0f} requests/s (median of {ROUNDS})")
     print(f"site / bare pair: {site / pair:.2f} (bar: 0.90)")
     print(f"site / one nginx: {site / single:.2f}")
     return site / pair >= 0.9

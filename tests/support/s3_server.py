@@ -2,7 +2,7 @@
 
 It is a double: it knows what s3_sync and the common tools ask for, and judges signatures, checksums and conditions as S3's
 documentation says. It stands where SeaweedFS of the lab alters keys, and where a benchmark needs a server that is no brake.
-`python tests/support/s3_server.py PORT [--tls]` runs it by itself and prints one line of JSON.
+`python tests/support/s3_server.py PORT [--tls]` runs it alone and prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _KMS = "x-amz-server-side-encryption"
 class Thing:
     """An object."""
 
-    parts: list[bytes]
+    chunks: list[bytes]
     etag: str
     modified: float
     headers: dict[str, str]
-    sums: dict[str, str]
-    kind: str = "FULL_OBJECT"
+    checksums: dict[str, str]
+    checksum_type: str = "FULL_OBJECT"
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(map(len, self.chunks))
 
     @property
     def data(self) -> bytes:
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
 
 @dataclasses.dataclass
@@ -63,11 +63,11 @@ class Upload:
 
     key: str
     headers: dict[str, str]
-    parts: dict[int, tuple[bytes, str, dict[str, str]]] = dataclasses.field(default_factory=dict)
+    uploaded: dict[int, tuple[bytes, str, dict[str, str]]] = dataclasses.field(default_factory=dict)
 
 
 class Refusal(Exception):
-    """An error as S3 tells it."""
+    """An error as S3 reports it."""
 
     def __init__(
         self, status: int, code: str, headers: dict | None = None, extra: str = "", message: str = "said the double"
@@ -189,26 +189,28 @@ class Server:
 
     def options(self, **more) -> dict:
         """What s3_sync needs to come here."""
-        told = {
+        settings = {
             "bucket": "bkt", "endpoint_url": self.url, "region": REGION, "access_key": KEY, "secret_key": SECRET,
             "aws_ca_bundle": self.ca or None, "cache": "none",
         }  # fmt: skip
-        return {**told, **more}
+        return {**settings, **more}
 
     def seed(self, key: str, data: bytes = b"", **headers: str) -> Thing:
         """Store an object, as if somebody else had; its headers written with underscores."""
-        told = {
+        stored = {
             "content-type": "application/octet-stream",
             **{name.replace("_", "-"): text for name, text in headers.items()},
         }
-        self.things[key] = Thing([data], hashlib.md5(data).hexdigest(), self.now(), told, {})
+        self.things[key] = Thing([data], hashlib.md5(data).hexdigest(), self.now(), stored, {})
         return self.things[key]
 
-    def seed_parts(self, key: str, parts: list[bytes], **headers: str) -> Thing:
+    def seed_multipart(self, key: str, chunks: list[bytes], **headers: str) -> Thing:
         """Store an object in parts, as if somebody else had."""
         thing = self.seed(key, b"", **headers)
-        thing.parts = parts
-        thing.etag = f"{hashlib.md5(b''.join(hashlib.md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"
+        thing.chunks = chunks
+        thing.etag = (
+            f"{hashlib.md5(b''.join(hashlib.md5(chunk).digest() for chunk in chunks)).hexdigest()}-{len(chunks)}"
+        )
         return thing
 
     def now(self) -> float:
@@ -278,12 +280,12 @@ class Server:
         if len(rest) < length:
             body = bytearray(length)
             body[: len(rest)] = rest
-            view, there = memoryview(body), len(rest)
-            while there < length:
-                count = plain.recv_into(view[there:])
+            view, received = memoryview(body), len(rest)
+            while received < length:
+                count = plain.recv_into(view[received:])
                 if not count:
                     return None, b""
-                there += count
+                received += count
             view.release()
             body, rest = bytes(body), b""
         else:
@@ -417,11 +419,11 @@ class Server:
             return getattr(self, f"_{request.operation.lower()}")(request)
 
     def _place(self, request: Request) -> None:
-        there = self.regions.get(request.bucket, REGION)
-        told = re.search(r"/\d{8}/([^/]+)/s3/", request.headers.get("authorization", ""))
-        if told and told[1] != there:
+        region = self.regions.get(request.bucket, REGION)
+        signed = re.search(r"/\d{8}/([^/]+)/s3/", request.headers.get("authorization", ""))
+        if signed and signed[1] != region:
             raise Refusal(
-                400, "AuthorizationHeaderMalformed", {"x-amz-bucket-region": there}, f"<Region>{there}</Region>"
+                400, "AuthorizationHeaderMalformed", {"x-amz-bucket-region": region}, f"<Region>{region}</Region>"
             )
         if request.bucket not in self.buckets and request.operation != "CREATE":
             raise Refusal(404, "NoSuchBucket")
@@ -431,10 +433,10 @@ class Server:
     def _judge(self, request: Request) -> None:
         if not self.signatures:
             return
-        told = request.headers.get("authorization", "")
+        authorization = request.headers.get("authorization", "")
         match = re.fullmatch(
             r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/s3/aws4_request, ?SignedHeaders=([^,]+), ?Signature=(\w{64})",
-            told,
+            authorization,
         )
         if match:
             access, day, region, names, signature = match.groups()
@@ -498,8 +500,8 @@ class Server:
             "sha1": lambda: hashlib.sha1(body).digest(),
         }  # fmt: skip
         for name, make in makers.items():
-            told = headers.get(f"x-amz-checksum-{name}")
-            if told is not None and base64.b64encode(make()).decode() != told:
+            expected = headers.get(f"x-amz-checksum-{name}")
+            if expected is not None and base64.b64encode(make()).decode() != expected:
                 raise Refusal(400, "BadDigest")
 
     # conditions and headers
@@ -511,13 +513,13 @@ class Server:
         return thing
 
     def _writable(self, request: Request) -> None:
-        there, headers = self.buckets[request.bucket].get(request.key), request.headers
-        if headers.get("if-none-match") == "*" and there:
+        current, headers = self.buckets[request.bucket].get(request.key), request.headers
+        if headers.get("if-none-match") == "*" and current:
             raise Refusal(412, "PreconditionFailed")
         wanted = headers.get("if-match")
-        if wanted is not None and there is None:
+        if wanted is not None and current is None:
             raise Refusal(404, "NoSuchKey")
-        if wanted is not None and wanted.strip('"') != there.etag:
+        if wanted is not None and wanted.strip('"') != current.etag:
             raise Refusal(412, "PreconditionFailed")
 
     @staticmethod
@@ -545,16 +547,16 @@ class Server:
             return hashlib.md5(f"{md5}{next(self._numbers)}".encode()).hexdigest()
         return md5
 
-    def _told(self, thing: Thing, headers: dict[str, str]) -> dict[str, str]:
-        told = {
+    def _object_headers(self, thing: Thing, headers: dict[str, str]) -> dict[str, str]:
+        fields = {
             "etag": f'"{thing.etag}"', "last-modified": email.utils.formatdate(int(thing.modified), usegmt=True),
             "accept-ranges": "bytes", **{name: value for name, value in thing.headers.items() if name[0] != "-"},
         }  # fmt: skip
         if headers.get("x-amz-checksum-mode") == "ENABLED" and "range" not in headers:
-            told.update({f"x-amz-checksum-{name}": value for name, value in thing.sums.items()})
-            if thing.sums:
-                told["x-amz-checksum-type"] = thing.kind
-        return told
+            fields.update({f"x-amz-checksum-{name}": value for name, value in thing.checksums.items()})
+            if thing.checksums:
+                fields["x-amz-checksum-type"] = thing.checksum_type
+        return fields
 
     # operations
 
@@ -615,43 +617,43 @@ class Server:
 
     def _head(self, request: Request):
         thing = self._thing(request)
-        told = self._told(thing, request.headers)
-        if "partNumber" in request.query and len(thing.parts) > 1:
-            size = len(thing.parts[int(request.query["partNumber"]) - 1])
-            return 206, {**told, "content-length": size, "content-range": f"bytes 0-{size - 1}/{thing.size}"}, b""
-        return 200, {**told, "content-length": thing.size}, b""
+        fields = self._object_headers(thing, request.headers)
+        if "partNumber" in request.query and len(thing.chunks) > 1:
+            size = len(thing.chunks[int(request.query["partNumber"]) - 1])
+            return 206, {**fields, "content-length": size, "content-range": f"bytes 0-{size - 1}/{thing.size}"}, b""
+        return 200, {**fields, "content-length": thing.size}, b""
 
     def _get(self, request: Request):
         thing = self._thing(request)
         if request.headers.get("if-match", f'"{thing.etag}"').strip('"') != thing.etag:
             raise Refusal(412, "PreconditionFailed")
-        told, span = self._told(thing, request.headers), request.headers.get("range")
+        fields, span = self._object_headers(thing, request.headers), request.headers.get("range")
         if not span:
-            return 200, told, thing.data
+            return 200, fields, thing.data
         start, end = (int(word) if word else None for word in span[6:].split("-"))
         end = thing.size - 1 if end is None else min(end, thing.size - 1)
         if start > end:
             raise Refusal(416, "InvalidRange")
-        if len(thing.parts) == 1:
-            data = thing.parts[0][start : end + 1]
+        if len(thing.chunks) == 1:
+            data = thing.chunks[0][start : end + 1]
         else:
             data, place = b"", 0
-            for part in thing.parts:
-                if place < end + 1 and place + len(part) > start:
-                    data += part[max(0, start - place) : end + 1 - place]
-                place += len(part)
-        return 206, {**told, "content-range": f"bytes {start}-{end}/{thing.size}"}, data
+            for chunk in thing.chunks:
+                if place < end + 1 and place + len(chunk) > start:
+                    data += chunk[max(0, start - place) : end + 1 - place]
+                place += len(chunk)
+        return 206, {**fields, "content-range": f"bytes {start}-{end}/{thing.size}"}, data
 
     def _put(self, request: Request):
         self._writable(request)
         headers = self._kept(request.headers)
-        sums = {
+        checksums = {
             name[15:]: value
             for name, value in request.headers.items()
             if name.startswith("x-amz-checksum-") and name[15:] in ("crc32", "sha256", "sha1", "crc32c")
         }
         etag = self._etag(request.headers.get("-md5") or hashlib.md5(request.body).hexdigest(), headers)
-        self.buckets[request.bucket][request.key] = Thing([request.body], etag, self.now(), headers, sums)
+        self.buckets[request.bucket][request.key] = Thing([request.body], etag, self.now(), headers, checksums)
         return 200, {"etag": f'"{etag}"'}, b""
 
     def _copy(self, request: Request):
@@ -671,9 +673,9 @@ class Server:
             "crc32": lambda raw: zlib.crc32(raw).to_bytes(4, "big"), "sha256": lambda raw: hashlib.sha256(raw).digest(),
         }  # fmt: skip
         wanted = request.headers.get("x-amz-checksum-algorithm", "").lower()  # else that of the source is made anew
-        names = [wanted] if wanted else [name for name in thing.sums if name in make]
-        sums = {name: base64.b64encode(make[name](thing.data)).decode() for name in names}
-        self.buckets[request.bucket][request.key] = Thing([thing.data], etag, self.now(), headers, sums)
+        names = [wanted] if wanted else [name for name in thing.checksums if name in make]
+        checksums = {name: base64.b64encode(make[name](thing.data)).decode() for name in names}
+        self.buckets[request.bucket][request.key] = Thing([thing.data], etag, self.now(), headers, checksums)
         return 200, {}, f"<CopyObjectResult><ETag>&quot;{etag}&quot;</ETag></CopyObjectResult>".encode()
 
     def _begin(self, request: Request):
@@ -686,19 +688,19 @@ class Server:
         )
 
     def _upload(self, request: Request) -> Upload:
-        found = self._uploads.get(request.query["uploadId"])
-        if found is None or found.key != request.key:
+        upload = self._uploads.get(request.query["uploadId"])
+        if upload is None or upload.key != request.key:
             raise Refusal(404, "NoSuchUpload")
-        return found
+        return upload
 
     def _part(self, request: Request):
-        sums = {
+        checksums = {
             name[15:]: value
             for name, value in request.headers.items()
             if name in ("x-amz-checksum-crc32", "x-amz-checksum-sha256")
         }
         md5 = request.headers.get("-md5") or hashlib.md5(request.body).hexdigest()
-        self._upload(request).parts[int(request.query["partNumber"])] = (request.body, md5, sums)
+        self._upload(request).uploaded[int(request.query["partNumber"])] = (request.body, md5, checksums)
         return 200, {"etag": f'"{md5}"'}, b""
 
     def _partcopy(self, request: Request):
@@ -706,7 +708,7 @@ class Server:
         bucket, _slash, key = source.partition("/")
         start, end = (int(word) for word in request.headers["x-amz-copy-source-range"][6:].split("-"))
         data = self.buckets[bucket][key].data[start : end + 1]
-        self._upload(request).parts[int(request.query["partNumber"])] = (data, hashlib.md5(data).hexdigest(), {})
+        self._upload(request).uploaded[int(request.query["partNumber"])] = (data, hashlib.md5(data).hexdigest(), {})
         return (
             200,
             {},
@@ -716,27 +718,27 @@ class Server:
     def _finish(self, request: Request):
         upload = self._upload(request)
         self._writable(request)
-        parts = []
+        finished = []
         for entry in re.findall(r"<Part>(.*?)</Part>", request.body.decode(), re.DOTALL):
-            there = upload.parts.get(int(re.search(r"<PartNumber>(\d+)<", entry)[1]))
-            if there is None or there[1] not in entry:
+            part = upload.uploaded.get(int(re.search(r"<PartNumber>(\d+)<", entry)[1]))
+            if part is None or part[1] not in entry:
                 raise Refusal(400, "InvalidPart")
-            parts.append(there)
-        if any(len(body) < 5 << 20 for body, _md5, _sums in parts[:-1]):
+            finished.append(part)
+        if any(len(body) < 5 << 20 for body, _md5, _checksums in finished[:-1]):
             raise Refusal(400, "EntityTooSmall")
         headers = self._kept(upload.headers)
-        whole = hashlib.md5(b"".join(bytes.fromhex(md5) for _body, md5, _sums in parts)).hexdigest()
-        sums = {}
+        whole = hashlib.md5(b"".join(bytes.fromhex(md5) for _body, md5, _checksums in finished)).hexdigest()
+        checksums = {}
         for name, make in (
             ("crc32", lambda raw: zlib.crc32(raw).to_bytes(4, "big")),
             ("sha256", lambda raw: hashlib.sha256(raw).digest()),
         ):
-            if all(name in given for _body, _md5, given in parts):
-                raw = b"".join(base64.b64decode(given[name]) for _body, _md5, given in parts)
-                sums[name] = f"{base64.b64encode(make(raw)).decode()}-{len(parts)}"
-        etag = f"{self._etag(whole, headers)}-{len(parts)}"
+            if all(name in given for _body, _md5, given in finished):
+                raw = b"".join(base64.b64decode(given[name]) for _body, _md5, given in finished)
+                checksums[name] = f"{base64.b64encode(make(raw)).decode()}-{len(finished)}"
+        etag = f"{self._etag(whole, headers)}-{len(finished)}"
         self.buckets[request.bucket][request.key] = Thing(
-            [body for body, _md5, _sums in parts], etag, self.now(), headers, sums, "COMPOSITE"
+            [body for body, _md5, _checksums in finished], etag, self.now(), headers, checksums, "COMPOSITE"
         )
         del self._uploads[request.query["uploadId"]]
         return (
@@ -755,8 +757,8 @@ class Server:
         return len(self._uploads)
 
     def _deleteone(self, request: Request):
-        there, wanted = self.buckets[request.bucket].get(request.key), request.headers.get("if-match")
-        if there and wanted and wanted.strip('"') != there.etag:
+        current, wanted = self.buckets[request.bucket].get(request.key), request.headers.get("if-match")
+        if current and wanted and wanted.strip('"') != current.etag:
             raise Refusal(412, "PreconditionFailed")
         self.buckets[request.bucket].pop(request.key, None)
         return 204, {}, b""
@@ -769,13 +771,13 @@ class Server:
                 raise Refusal(400, "MalformedXML")
             key = key.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'")
             key = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), key).replace("&amp;", "&")
-            wanted, there = re.search(r"<ETag>(.*?)</ETag>", entry), self.buckets[request.bucket].get(key)
+            wanted, current = re.search(r"<ETag>(.*?)</ETag>", entry), self.buckets[request.bucket].get(key)
             denied = next(
                 (item for item in self.faults if item.what == "delete-error" and re.fullmatch(item.key, key)), None
             )
             if denied:
                 failed += f"<Error><Key>{escape(key)}</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
-            elif wanted and there and wanted[1].strip('"') != there.etag:
+            elif wanted and current and wanted[1].strip('"') != current.etag:
                 failed += (
                     f"<Error><Key>{escape(key)}</Key><Code>PreconditionFailed</Code><Message>changed</Message></Error>"
                 )
@@ -785,7 +787,7 @@ class Server:
 
 
 def main() -> None:
-    """Run the double by itself until standard input ends; each line there is a question, answered by a line of JSON."""
+    """Run the double alone until standard input ends; each line there is a question, answered by a line of JSON."""
     server = Server(int(sys.argv[1]), tls="--tls" in sys.argv, signatures="--unsigned" not in sys.argv)
     with server:
         print(json.dumps({"url": server.url, "ca": server.ca, "pid": os.getpid()}), flush=True)

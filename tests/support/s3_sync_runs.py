@@ -17,7 +17,7 @@ def write(path, data: bytes, age: float = 60.0) -> None:
 
 
 def sync(server, root, check: bool = False, **options) -> dict:
-    """One sync; what the module would tell."""
+    """One sync; what the module would report."""
     return converge.sync(server.options(file_root=str(root), **options), check)
 
 

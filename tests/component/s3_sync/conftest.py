@@ -1,4 +1,4 @@
-"""What the tests of s3_sync share: a double of S3, and a tree."""
+"""What all tests of s3_sync use: a double of S3, and a tree."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def how(request, tmp_path):
 
 
 @pytest.fixture
-def one(server, tmp_path, how):
+def sent_file(server, tmp_path, how):
     """A file that was sent, and is known to the cache as well as it can be."""
     path = tmp_path / "site/a.txt"
     write(path, b"before")
@@ -45,24 +45,24 @@ def one(server, tmp_path, how):
 def sent(server, root, how) -> dict[str, int]:
     """What a sync moves, and that the next one moves nothing."""
     server.log.clear()
-    told = sync(server, root, **how)
+    result = sync(server, root, **how)
     assert not sync(server, root, **how)["changed"]
-    return {name: told[name] for name in ("uploaded", "updated_headers", "deleted") if told[name]}
+    return {name: result[name] for name in ("uploaded", "updated_headers", "deleted") if result[name]}
 
 
-def test_same_size_new_content_older_time(server, one, how):
-    then = os.stat(one).st_mtime
-    write(one, b"after!")
-    os.utime(one, (then - 9999, then - 9999))
-    assert sent(server, one.parent, how) == {"uploaded": 1}
+def test_same_size_new_content_older_time(server, sent_file, how):
+    then = os.stat(sent_file).st_mtime
+    write(sent_file, b"after!")
+    os.utime(sent_file, (then - 9999, then - 9999))
+    assert sent(server, sent_file.parent, how) == {"uploaded": 1}
     assert content(server) == {"a.txt": b"after!"}
 
 
-def test_same_size_new_content_same_time(server, one, how):
-    about = os.stat(one)
-    one.write_bytes(b"after!")
-    os.utime(one, ns=(about.st_atime_ns, about.st_mtime_ns))
-    assert sent(server, one.parent, how) == {"uploaded": 1}
+def test_same_size_new_content_same_time(server, sent_file, how):
+    stat = os.stat(sent_file)
+    sent_file.write_bytes(b"after!")
+    os.utime(sent_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert sent(server, sent_file.parent, how) == {"uploaded": 1}
 
 
 def test_changed_within_the_same_second(server, tmp_path, how):
@@ -73,35 +73,35 @@ def test_changed_within_the_same_second(server, tmp_path, how):
     assert sent(server, path.parent, how) == {"uploaded": 1}
 
 
-def test_touched(server, one, how):
-    os.utime(one)
-    assert sent(server, one.parent, how) == {}
+def test_touched(server, sent_file, how):
+    os.utime(sent_file)
+    assert sent(server, sent_file.parent, how) == {}
 
 
-def test_time_in_the_future(server, one, how):
-    os.utime(one, (time.time() + 1e6, time.time() + 1e6))
-    assert sent(server, one.parent, how) == {}
-    assert sent(server, one.parent, how) == {}
+def test_time_in_the_future(server, sent_file, how):
+    os.utime(sent_file, (time.time() + 1e6, time.time() + 1e6))
+    assert sent(server, sent_file.parent, how) == {}
+    assert sent(server, sent_file.parent, how) == {}
 
 
 @pytest.mark.parametrize("skew", [3600 * 5, -3600 * 5])
-def test_the_server_s_clock_is_wrong(server, one, how, skew):
+def test_the_server_s_clock_is_wrong(server, sent_file, how, skew):
     server.skew = skew
-    assert sent(server, one.parent, how) == {}
-    one.write_bytes(b"after!")
-    assert sent(server, one.parent, how) == {"uploaded": 1}
+    assert sent(server, sent_file.parent, how) == {}
+    sent_file.write_bytes(b"after!")
+    assert sent(server, sent_file.parent, how) == {"uploaded": 1}
 
 
-def test_an_object_replaced_behind_our_back(server, one, how):
+def test_an_object_replaced_behind_our_back(server, sent_file, how):
     server.seed("a.txt", b"foreign"[:6])
-    assert sent(server, one.parent, how) == {"uploaded": 1}
+    assert sent(server, sent_file.parent, how) == {"uploaded": 1}
     assert content(server) == {"a.txt": b"before"}
 
 
-def test_headers_changed_behind_our_back(server, one, how):
+def test_headers_changed_behind_our_back(server, sent_file, how):
     server.things["a.txt"].headers["content-type"] = "text/html"
     server.things["a.txt"].modified = server.now() - 30
-    assert sent(server, one.parent, how) == {"updated_headers": 1}
+    assert sent(server, sent_file.parent, how) == {"updated_headers": 1}
     assert server.things["a.txt"].headers["content-type"] == "text/plain; charset=utf-8"
     assert "PUT" not in writes(server)
 
@@ -117,10 +117,10 @@ def test_headers_changed_within_the_second_of_the_upload(server, tmp_path, how):
 @pytest.mark.parametrize(
     "word", ["ärger", "\udce4rger", "voilà", "a\u3000"], ids=["utf-8", "latin-1", "ends in a0", "ends in a blank"]
 )
-def test_a_copy_keeps_what_others_wrote_byte_by_byte(server, one, how, word):
+def test_a_copy_keeps_what_others_wrote_byte_by_byte(server, sent_file, how, word):
     server.things["a.txt"].headers.update({"x-amz-meta-name": word, "content-type": "text/html"})
     server.things["a.txt"].modified = server.now() - 30
-    assert sent(server, one.parent, how) == {"updated_headers": 1}
+    assert sent(server, sent_file.parent, how) == {"updated_headers": 1}
     assert server.things["a.txt"].headers["x-amz-meta-name"] == word
 
 
@@ -138,11 +138,11 @@ def test_parts_of_another_size(server, tmp_path, how):
 
     data = os.urandom(13 * MIB)
     write(tmp_path / "site/a.bin", data)
-    where, keys = session.resolve("bkt", server.options())
-    bucket = objects.Bucket(where, keys)
+    endpoint, keys = session.resolve("bkt", server.options())
+    bucket = objects.Bucket(endpoint, keys)
     upload = multipart.Upload.begin(bucket, "a.bin", {"content-type": "application/octet-stream"})
-    parts = [upload.put(n + 1, data[n * 5 * MIB : (n + 1) * 5 * MIB]) for n in range(3)]
-    upload.finish(parts, "")
+    uploaded = [upload.put(n + 1, data[n * 5 * MIB : (n + 1) * 5 * MIB]) for n in range(3)]
+    upload.finish(uploaded, "")
     bucket.close()
     assert sent(server, tmp_path / "site", how) == {}
     write(tmp_path / "site/a.bin", data[:-1] + bytes([data[-1] ^ 1]), age=5)
@@ -162,23 +162,23 @@ UNEQUAL = {
 @pytest.mark.parametrize("sizes", UNEQUAL.values(), ids=UNEQUAL)
 def test_parts_of_unequal_sizes(server, tmp_path, how, sizes):
     """What other tools make: each part's size is asked for, so that no run moves what is the same."""
-    parts = [os.urandom(size) for size in sizes]
-    server.seed_parts("a.bin", parts)
+    chunks = [os.urandom(size) for size in sizes]
+    server.seed_multipart("a.bin", chunks)
     root = tmp_path / "site"
     assert sync(server, root, mode="pull", **how)["downloaded"] == 1
-    assert (root / "a.bin").read_bytes() == b"".join(parts)
+    assert (root / "a.bin").read_bytes() == b"".join(chunks)
     assert not sync(server, root, mode="pull", **how)["changed"]
     assert not sync(server, root, **how)["changed"]
-    write(root / "a.bin", b"".join(parts[:-1]) + bytes(len(parts[-1])))
-    assert sync(server, root, mode="pull", check=True, **how)["changed"] is bool(parts[-1])
-    assert sent(server, root, how) == ({"uploaded": 1} if parts[-1] else {})
+    write(root / "a.bin", b"".join(chunks[:-1]) + bytes(len(chunks[-1])))
+    assert sync(server, root, mode="pull", check=True, **how)["changed"] is bool(chunks[-1])
+    assert sent(server, root, how) == ({"uploaded": 1} if chunks[-1] else {})
 
 
 @pytest.mark.parametrize("mode", ["push", "pull"])
 def test_a_change_of_a_file_in_many_equal_parts_costs_few_requests(server, tmp_path, mode):
-    parts = [os.urandom(1000) for _number in range(40)]
-    server.seed_parts("a.bin", parts)
-    write(tmp_path / "site/a.bin", b"".join(parts[:-1]) + bytes(1000))
+    chunks = [os.urandom(1000) for _number in range(40)]
+    server.seed_multipart("a.bin", chunks)
+    write(tmp_path / "site/a.bin", b"".join(chunks[:-1]) + bytes(1000))
     assert sync(server, tmp_path / "site", mode=mode, check=True)["changed"]
     assert server.counts["HEAD"] == 4
     assert sync(server, tmp_path / "site", mode=mode)["changed"]
@@ -187,48 +187,52 @@ def test_a_change_of_a_file_in_many_equal_parts_costs_few_requests(server, tmp_p
 
 @pytest.mark.parametrize("name", ["sha256", "crc32"])
 def test_hashes_of_unequal_parts_with_kms(server, tmp_path, how, name):
-    parts = [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)]
-    thing = server.seed_parts("a.bin", parts, x_amz_server_side_encryption="aws:kms")
+    chunks = [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)]
+    thing = server.seed_multipart("a.bin", chunks, x_amz_server_side_encryption="aws:kms")
     make = {"sha256": lambda raw: hashlib.sha256(raw).digest(), "crc32": lambda raw: zlib.crc32(raw).to_bytes(4, "big")}
-    whole = make[name](b"".join(make[name](part) for part in parts))
-    thing.etag, thing.kind, thing.sums = "0" * 32 + "-3", "COMPOSITE", {name: base64.b64encode(whole).decode() + "-3"}
+    whole = make[name](b"".join(make[name](chunk) for chunk in chunks))
+    thing.etag, thing.checksum_type, thing.checksums = (
+        "0" * 32 + "-3",
+        "COMPOSITE",
+        {name: base64.b64encode(whole).decode() + "-3"},
+    )
     root = tmp_path / "site"
     assert sync(server, root, mode="pull", **how)["downloaded"] == 1
     assert not sync(server, root, mode="pull", **how)["changed"]
 
 
 def test_the_hash_of_the_whole_needs_no_sizes_of_parts(server, tmp_path):
-    parts = [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)]
-    server.seed_parts("a.bin", parts).sums = {
-        "sha256": base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
+    chunks = [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)]
+    server.seed_multipart("a.bin", chunks).checksums = {
+        "sha256": base64.b64encode(hashlib.sha256(b"".join(chunks)).digest()).decode()
     }
-    write(tmp_path / "site/a.bin", b"".join(parts))
+    write(tmp_path / "site/a.bin", b"".join(chunks))
     assert not sync(server, tmp_path / "site", mode="pull")["changed"]
     assert server.counts["HEAD"] == 1
 
 
-@pytest.mark.parametrize("told", ["416", "header"])
-def test_parts_whose_sizes_are_not_told(server, tmp_path, told):
+@pytest.mark.parametrize("response", ["416", "header"])
+def test_parts_whose_sizes_are_not_reported(server, tmp_path, response):
     """The whole file's size is judged when it comes, and the cache knows it afterwards."""
-    parts = [os.urandom(size) for size in (5 * MIB, 20 * MIB)]
-    server.seed_parts("a.bin", parts)
+    chunks = [os.urandom(size) for size in (5 * MIB, 20 * MIB)]
+    server.seed_multipart("a.bin", chunks)
 
     head = server._head
 
     def ask(request):
-        if request.query.pop("partNumber", "1") != "1" and told == "416":
+        if request.query.pop("partNumber", "1") != "1" and response == "416":
             raise Refusal(416, "InvalidPartNumber")
         return head(request)
 
     server._head = ask
     options = {"cache": str(tmp_path / "cache"), "mode": "pull"}
     assert sync(server, tmp_path / "site", **options)["downloaded"] == 1
-    assert (tmp_path / "site/a.bin").read_bytes() == b"".join(parts)
+    assert (tmp_path / "site/a.bin").read_bytes() == b"".join(chunks)
     assert not sync(server, tmp_path / "site", **options)["changed"]
 
 
 def test_a_torn_object_of_unequal_parts_is_not_kept(server, tmp_path):
-    server.seed_parts("a.bin", [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)])
+    server.seed_multipart("a.bin", [os.urandom(size) for size in (5 * MIB, 6 * MIB, 100)])
     server.faults.append(Fault("flip", "GET", count=999))
     assert "does not have the checksum" in str(refused(server, tmp_path / "site", mode="pull"))
     assert files(tmp_path / "site") == {}
@@ -299,17 +303,20 @@ def test_kms_object_of_another_tool_is_sent_once(server, tmp_path, how):
         "a.txt", b"before", content_type="text/plain; charset=utf-8", x_amz_server_side_encryption="aws:kms"
     )
     thing.etag = "0" * 32
-    told = sync(server, path.parent, **how, encryption="aws:kms")
-    assert told["uploaded"] == 1
-    assert "no hash of its content" in told["actions"][0]
+    result = sync(server, path.parent, **how, encryption="aws:kms")
+    assert result["uploaded"] == 1
+    assert "no hash of its content" in result["actions"][0]
     assert sent(server, path.parent, {**how, "encryption": "aws:kms"}) == {}
 
 
-def opaque(server, data: bytes, *sums: str):
-    """An object of KMS, of which S3 tells these hashes."""
+def opaque(server, data: bytes, *checksums: str):
+    """An object of KMS, of which S3 reports these hashes."""
     thing = server.seed("a.bin", data, content_type="application/octet-stream", x_amz_server_side_encryption="aws:kms")
     make = {"crc32": lambda: zlib.crc32(data).to_bytes(4, "big"), "sha1": lambda: hashlib.sha1(data).digest()}
-    thing.etag, thing.sums = os.urandom(16).hex(), {name: base64.b64encode(make[name]()).decode() for name in sums}
+    thing.etag, thing.checksums = (
+        os.urandom(16).hex(),
+        {name: base64.b64encode(make[name]()).decode() for name in checksums},
+    )
     return thing
 
 
@@ -336,9 +343,9 @@ def test_kms_without_any_hash_is_known_by_the_cache_alone(server, tmp_path, how,
     assert sync(server, root, mode="pull", **how)["downloaded"] == again
     os.utime(root / "a.bin", (1, 1))
     assert sync(server, root, mode="pull", **how)["downloaded"] == again
-    about = os.stat(root / "a.bin")
+    stat = os.stat(root / "a.bin")
     (root / "a.bin").write_bytes(bytes(size))
-    os.utime(root / "a.bin", ns=(about.st_atime_ns, about.st_mtime_ns))
+    os.utime(root / "a.bin", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert sync(server, root, mode="pull", **how)["downloaded"] == 1
     opaque(server, bytes(size))
     assert sync(server, root, mode="pull", **how)["downloaded"] == 1
@@ -352,7 +359,7 @@ def test_what_a_pull_brought_is_trusted_without_reading_it_in_the_end(server, tm
     sync(server, tmp_path / "site", **options)
     time.sleep(0.2)
     assert not sync(server, tmp_path / "site", **options)["changed"]  # reads it: it was as young as its hash
-    monkeypatch.setattr(_tree, "md5_of", lambda *_about: pytest.fail("read again"))
+    monkeypatch.setattr(_tree, "md5_of", lambda *_arguments: pytest.fail("read again"))
     assert not sync(server, tmp_path / "site", **options)["changed"]
 
 
@@ -370,42 +377,42 @@ def test_hostile_names_arrive_under_their_exact_name(server, tmp_path, how):
     assert files(tmp_path / "back") == content(server)
     for name in NAMES:
         (tmp_path / "site" / name).unlink()
-    told = sync(server, tmp_path / "site", delete=True, max_delete={"count": 100, "percent": 100}, **how)
-    assert told["deleted"] == 20
+    result = sync(server, tmp_path / "site", delete=True, max_delete={"count": 100, "percent": 100}, **how)
+    assert result["deleted"] == 20
     assert len(content(server)) == 20
 
 
 # what cannot be synced is named, the rest is sent, the task fails, and nothing is deleted
 
 
-def odd(kind: str, root) -> str:
+def odd(case: str, root) -> str:
     """Put something into a tree that cannot be synced; the word by which it must be named."""
-    if kind == "not UTF-8":
+    if case == "not UTF-8":
         (root / os.fsdecode(b"caf\xe9")).write_bytes(b"x")
         return "caf\\udce9"
-    if kind == "broken link":
+    if case == "broken link":
         (root / "broken").symlink_to("nowhere")
         return "'broken' leads nowhere"
-    if kind == "loop":
+    if case == "loop":
         (root / "loop").symlink_to(".")
         return "'loop' leads to a directory above it"
-    if kind == "link out":
+    if case == "link out":
         (root / "out").symlink_to("/etc/passwd")
         return "'out' leads out of the tree"
-    if kind == "pipe":
+    if case == "pipe":
         os.mkfifo(root / "pipe")
         return "'pipe' is neither file nor directory nor link"
-    if kind == "socket":
+    if case == "socket":
         with socket.socket(socket.AF_UNIX) as plain:
             plain.bind(str(root / "sock"))
         return "'sock' is neither file nor directory nor link"
-    raise AssertionError(kind)
+    raise AssertionError(case)
 
 
-@pytest.mark.parametrize("kind", ["not UTF-8", "broken link", "loop", "link out", "pipe", "socket"])
-def test_what_cannot_be_synced(server, tree, kind):
+@pytest.mark.parametrize("case", ["not UTF-8", "broken link", "loop", "link out", "pipe", "socket"])
+def test_what_cannot_be_synced(server, tree, case):
     server.seed("old.txt", b"old")
-    word = odd(kind, tree)
+    word = odd(case, tree)
     fault = refused(server, tree, delete=True, max_delete={"percent": 100})
     assert word in str(fault)
     assert str(fault).endswith("Nothing was deleted")
@@ -413,14 +420,14 @@ def test_what_cannot_be_synced(server, tree, kind):
     assert set(content(server)) == {*files(tree), "old.txt"} - {"broken", "out", os.fsdecode(b"caf\xe9")}
 
 
-@pytest.mark.parametrize("kind", ["broken link", "loop", "link out"])
-def test_links_that_are_skipped_are_untouched_on_both_sides(server, tree, kind):
-    word = odd(kind, tree).split("'")[1]
+@pytest.mark.parametrize("case", ["broken link", "loop", "link out"])
+def test_links_that_are_skipped_are_untouched_on_both_sides(server, tree, case):
+    word = odd(case, tree).split("'")[1]
     server.seed(f"{word}/below", b"theirs")
     server.seed("gone.txt", b"goes")
-    told = sync(server, tree, symlinks="skip", delete=True, max_delete={"percent": 100})
-    assert told["warnings"] == [f"'{word}' is a link"]
-    assert told["deleted"] == 1
+    result = sync(server, tree, symlinks="skip", delete=True, max_delete={"percent": 100})
+    assert result["warnings"] == [f"'{word}' is a link"]
+    assert result["deleted"] == 1
     assert f"{word}/below" in content(server)
 
 
@@ -492,8 +499,8 @@ def test_a_link_to_a_directory_is_judged_by_what_is_below_it(server, tree):
         server.seed(key, b"theirs")
     options = {"include": ["*.png"], "delete": True, "max_delete": {"percent": 100}}
     assert sync(server, tree, symlinks="skip", **options)["deleted"] == 0
-    told = sync(server, tree, symlinks="follow", **options)
-    assert (told["uploaded"], told["deleted"]) == (2, 1)
+    result = sync(server, tree, symlinks="follow", **options)
+    assert (result["uploaded"], result["deleted"]) == (2, 1)
     assert set(content(server)) == {
         "img/a.png", "img/b.png", "lost/theirs.png", "pictures/a.png", "pictures/b.png",
     }  # fmt: skip
@@ -519,8 +526,8 @@ def test_neighbours_of_the_prefix_and_directory_markers_are_untouched(server, tr
     for key in ("web2/x", "website/y", "web", "web/", "web/old/", "other"):
         server.seed(key, b"theirs" if not key.endswith("/") else b"")
     server.seed("web/gone.txt", b"goes")
-    told = sync(server, tree, key_prefix="web", delete=True, max_delete={"percent": 100})
-    assert (told["uploaded"], told["deleted"]) == (5, 1)
+    result = sync(server, tree, key_prefix="web", delete=True, max_delete={"percent": 100})
+    assert (result["uploaded"], result["deleted"]) == (5, 1)
     assert set(content(server)) == {
         "web2/x",
         "website/y",
@@ -546,7 +553,7 @@ def test_an_object_that_is_a_directory_too(server, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["../out", "a/../../out", "/abs", "a//b", "./a", "a/./b", "x" * 300])
-def test_keys_that_lead_out_of_the_directory(server, tmp_path, key):
+def test_keys_that_point_out_of_the_directory(server, tmp_path, key):
     server.seed(key, b"evil")
     server.seed("good", b"good")
     fault = refused(server, tmp_path / "back", mode="pull", exclude=["none"])
@@ -603,8 +610,8 @@ def test_a_copy_is_conditional_on_what_it_replaces(server, tmp_path, knows):
     assert asked == [(etag, None)] * 2
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "text/html; charset=utf-8"])
-def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree, kind):
+@pytest.mark.parametrize("media_type", ["text/plain", "text/html; charset=utf-8"])
+def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree, media_type):
     """Be it another controller of the same configuration, whose object has the headers that are wanted."""
     sync(server, tree)
     server.seed("old.css", b"old")
@@ -614,7 +621,7 @@ def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree, kind):
 
     def late(request):
         del request.headers["x-amz-copy-source-if-match"]  # the source was read by then
-        server.seed("index.html", b"of the other controller", content_type=kind)
+        server.seed("index.html", b"of the other controller", content_type=media_type)
         return copy(request)
 
     server._copy = late

@@ -37,17 +37,17 @@ WORK = ("uploaded", "downloaded", "deleted", "updated_headers", "actions", "diff
 @pytest.fixture(scope="module")
 def double():
     """One double for all examples."""
-    with Server() as found:
-        yield found
+    with Server() as server:
+        yield server
 
 
 def outcome(server, root, check: bool, options: dict) -> tuple[dict, str]:
     """What a sync did or would do, and why it failed."""
     try:
-        told, why = sync(server, root, check, **options), ""
+        result, why = sync(server, root, check, **options), ""
     except converge.Refused as fault:
-        told, why = fault.result, str(fault)
-    return {name: told.get(name) for name in WORK}, why
+        result, why = fault.result, str(fault)
+    return {name: result.get(name) for name in WORK}, why
 
 
 def set_up(server, root: pathlib.Path, tree: dict, bucket: dict, prefix: str) -> None:
@@ -73,18 +73,18 @@ def test_check_mode_is_the_run_and_an_error_deletes_nothing(double, tree, bucket
         root = pathlib.Path(directory) / "root"
         root.mkdir()
         set_up(double, root, tree, bucket, options["key_prefix"])
-        there, here = content(double), files(root)
+        bucket_before, files_before = content(double), files(root)
         # the plan: only reads
         planned, refusal = outcome(double, root, True, options)
-        assert (content(double), files(root), writes(double)) == (there, here, [])
+        assert (content(double), files(root), writes(double)) == (bucket_before, files_before, [])
         # with a failure: whatever else is done, nothing is missing afterwards
         if fault:
             double.faults.append(Fault(*fault, count=999))
             _done, why = outcome(double, root, False, options)
             double.faults.clear()
             if why:
-                assert set(there) <= set(content(double))
-                assert set(here) <= set(files(root))
+                assert set(bucket_before) <= set(content(double))
+                assert set(files_before) <= set(files(root))
             shutil.rmtree(root)
             root.mkdir()
             set_up(double, root, tree, bucket, options["key_prefix"])
@@ -92,7 +92,7 @@ def test_check_mode_is_the_run_and_an_error_deletes_nothing(double, tree, bucket
         done, why = outcome(double, root, False, options)
         assert (done, why) == (planned, refusal)
         assert all(content(double)[key] == b"neighbour" for key in ("web2/x", "we") if options["key_prefix"])
-        # what succeeded leaves nothing to do; what failed may be mended by what it did
+        # what succeeded leaves nothing to do; what failed may be repaired by what it did
         again, why = outcome(double, root, True, options)
         if not refusal:
             assert not why

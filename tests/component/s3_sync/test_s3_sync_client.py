@@ -6,8 +6,8 @@ import datetime
 import urllib.parse
 
 import pytest
-from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors, sigv4
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
+from ansible_collections.samefiles.aws.plugins.module_utils._s3 import errors, sigv4
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, by_url
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.objects import Bucket
 from botocore import auth, awsrequest, credentials
 from gallery.s3 import objects, presign
@@ -27,14 +27,14 @@ TICKET = {
 }
 
 
-def by_botocore(monkeypatch, where, method, key, headers, keys, second, seconds) -> str:
+def by_botocore(monkeypatch, endpoint, method, key, headers, keys, second, seconds) -> str:
     """The address that botocore signs."""
     then = datetime.datetime.fromtimestamp(second, datetime.timezone.utc)
     monkeypatch.setattr(auth, "get_current_datetime", lambda *_words, **_more: then)
-    url = f"{presign.origin(where)}{where.base}{sigv4.quote(key)}"
+    url = f"{presign.origin(endpoint)}{endpoint.base}{sigv4.quote(key)}"
     request = awsrequest.AWSRequest(method, url, headers=headers)
-    found = credentials.Credentials(keys.access_key, keys.secret_key, keys.token)
-    auth.S3SigV4QueryAuth(found, "s3", where.region, expires=seconds).add_auth(request)
+    credential = credentials.Credentials(keys.access_key, keys.secret_key, keys.token)
+    auth.S3SigV4QueryAuth(credential, "s3", endpoint.region, expires=seconds).add_auth(request)
     return request.url
 
 
@@ -57,25 +57,25 @@ PLACES = [
 )
 @pytest.mark.parametrize("key", ["gallery/files/0abc-a.png", "a b/ü+%&=?#'()*!~.txt", "x"])
 def test_addresses_are_signed_as_botocore_does(monkeypatch, place, token, method, headers, key):
-    where, keys = endpoint.by_url(place, "bkt", REGION), Keys("AKID", "secret", token)
-    ours = presign.url(where, method, key, headers, keys, SECOND, 900)
-    theirs = by_botocore(monkeypatch, where, method, key, headers, keys, SECOND, 900)
+    endpoint, keys = by_url(place, "bkt", REGION), Keys("AKID", "secret", token)
+    ours = presign.url(endpoint, method, key, headers, keys, SECOND, 900)
+    theirs = by_botocore(monkeypatch, endpoint, method, key, headers, keys, SECOND, 900)
     assert signed(ours) == signed(theirs)
     assert urllib.parse.urlsplit(ours)[:3] == urllib.parse.urlsplit(theirs)[:3]
 
 
 @given(st.integers(0, 4_000_000_000), st.integers(1, 604_800), st.text(max_size=40), st.text(min_size=1, max_size=60))
 def test_any_moment_and_any_key(second, seconds, secret, key):
-    where, keys = endpoint.by_url("https://s3.example.com", "bkt", REGION), Keys("AKID", secret)
-    url = presign.url(where, "GET", key, {}, keys, second, seconds)
+    endpoint, keys = by_url("https://s3.example.com", "bkt", REGION), Keys("AKID", secret)
+    url = presign.url(endpoint, "GET", key, {}, keys, second, seconds)
     with pytest.MonkeyPatch.context() as patch:
-        assert signed(url) == signed(by_botocore(patch, where, "GET", key, {}, keys, second, seconds))
+        assert signed(url) == signed(by_botocore(patch, endpoint, "GET", key, {}, keys, second, seconds))
 
 
 @pytest.fixture
 def bucket(server):
-    where = endpoint.by_url(server.url, "bkt", REGION)
-    made = Bucket(where, lambda: Keys(KEY, SECRET), seconds=5, attempts=3)
+    endpoint = by_url(server.url, "bkt", REGION)
+    made = Bucket(endpoint, lambda: Keys(KEY, SECRET), seconds=5, attempts=3)
     yield made
     made.close()
 
@@ -85,10 +85,10 @@ def test_pages(server, bucket):
         server.seed(f"f/{number} ü", b"x" * number)
     server.seed("g/other")
     page = objects.page(bucket, "f/", "f/1 ü", 2)
-    assert [(found.key, found.size) for found in page.objects] == [("f/2 ü", 2), ("f/3 ü", 3)]
+    assert [(entry.key, entry.size) for entry in page.objects] == [("f/2 ü", 2), ("f/3 ü", 3)]
     assert page.token
     last = objects.page(bucket, "f/", "f/3 ü", 2)
-    assert ([found.key for found in last.objects], last.token) == (["f/4 ü"], "")
+    assert ([entry.key for entry in last.objects], last.token) == (["f/4 ü"], "")
     assert objects.page(bucket, "f/", "f/4 ü", 2).objects == []
     assert server.counts["LIST"] == 3
 
@@ -103,7 +103,7 @@ def test_an_empty_page_has_a_next_one(server, bucket):
     first = objects.page(bucket, "f/", "", 2)
     assert (first.objects, bool(first.token)) == ([], True)
     second = objects.page(bucket, "f/", "", 2, first.token)
-    assert ([found.key for found in second.objects], second.token) == (["f/1"], "")
+    assert ([entry.key for entry in second.objects], second.token) == (["f/1"], "")
 
 
 def test_a_page_that_is_cut_short_is_asked_for_again(server, bucket):
@@ -118,7 +118,7 @@ def test_a_page_that_is_cut_short_is_asked_for_again(server, bucket):
 FORBIDDEN = Fault("403", "HEAD|GET", count=99, value="AccessDenied")
 
 
-def test_what_is_missing_is_told_from_what_is_forbidden(server, bucket):
+def test_what_is_missing_is_no_error_and_what_is_forbidden_is(server, bucket):
     server.seed("there", b"12345")
     assert objects.head(bucket, "gone") is None
     assert objects.get(bucket, "gone", 9) is None
@@ -126,7 +126,7 @@ def test_what_is_missing_is_told_from_what_is_forbidden(server, bucket):
     assert objects.get(bucket, "there", 3)[0].size == 5
     server.seed("empty")
     assert objects.get(bucket, "empty", 3)[1] == b""
-    # whose policy lets list below a prefix only is told 403 of both
+    # a policy that allows lists below a prefix only makes S3 answer 403 to both
     server.faults.append(FORBIDDEN)
     for ask in (objects.head, lambda bucket, key: objects.get(bucket, key, 3)):
         assert ask(bucket, "gone") is None
@@ -140,9 +140,9 @@ def test_what_is_missing_is_told_from_what_is_forbidden(server, bucket):
 
 def test_a_copy_replaces_nothing(server, bucket):
     etag = server.seed("from", b"12345", content_type="text/plain", cache_control="no-store").etag
-    told = objects.copy(bucket, "from", etag, "to", {"content-type": "image/png"})
-    assert told == ""  # the double keeps it, but does not say so
-    assert server.things["to"].sums["sha256"]
+    checksum = objects.copy(bucket, "from", etag, "to", {"content-type": "image/png"})
+    assert checksum == ""  # the double keeps it, but does not say so
+    assert server.things["to"].checksums["sha256"]
     assert (server.things["to"].data, server.things["to"].headers) == (b"12345", {"content-type": "image/png"})
     for source, tag, target in (("from", etag, "to"), ("from", "0" * 32, "new"), ("gone", etag, "new")):
         with pytest.raises(errors.Changed):
@@ -194,11 +194,11 @@ def test_deleting_what_is_not_there(server, bucket):
 def test_uploads_under_way(server, bucket):
     entry = "<Upload><Key>f/a+b%C3%BC</Key><UploadId>U&amp;1</UploadId><Initiated>2026-01-02T03:04:05.000Z</Initiated></Upload>"
     head = "<ListMultipartUploadsResult><EncodingType>url</EncodingType>"
-    answers = [f"{head}{entry}</ListMultipartUploadsResult>", "<html/>"]
-    server.faults += [Fault("body", "LIST", value=lambda _body, text=text: text.encode()) for text in answers]
-    (found,) = objects.uploads(bucket, "f/")
-    begun = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc).timestamp()
-    assert found == ("f/a bü", "U&1", begun)
+    bodies = [f"{head}{entry}</ListMultipartUploadsResult>", "<html/>"]
+    server.faults += [Fault("body", "LIST", value=lambda _body, text=text: text.encode()) for text in bodies]
+    (upload,) = objects.uploads(bucket, "f/")
+    initiated = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc).timestamp()
+    assert upload == ("f/a bü", "U&1", initiated)
     with pytest.raises(errors.S3Error, match="no list of uploads"):
         objects.uploads(bucket, "f/")
 
@@ -209,7 +209,7 @@ def test_the_clock_is_the_servers(server, bucket):
     assert abs(bucket.now() - server.now()) < 5
 
 
-def test_a_refusal_is_told(server, bucket):
+def test_a_refusal_is_reported(server, bucket):
     server.faults.append(Fault("refuse", "LIST", value=Refusal(403, "AccessDenied")))
     with pytest.raises(errors.Denied, match="allow it to the role"):
         objects.page(bucket, "", "", 1)

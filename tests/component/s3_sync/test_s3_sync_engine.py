@@ -13,13 +13,12 @@ import time
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import (
     client,
-    endpoint,
     errors,
     multipart,
     objects,
     session,
 )
-from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys, by_url
 
 from tests.support.s3_server import Fault, Refusal, Server
 from tests.support.s3_sync_runs import content, files, refused, sync, write, writes
@@ -27,10 +26,10 @@ from tests.support.s3_sync_runs import content, files, refused, sync, write, wri
 MIB = 1 << 20
 
 
-def bucket(server, **options) -> objects.Bucket:
+def open_bucket(server, **options) -> objects.Bucket:
     """A bucket of the double."""
-    where, keys = session.resolve("bkt", server.options())
-    return objects.Bucket(where, keys, **options)
+    endpoint, keys = session.resolve("bkt", server.options())
+    return objects.Bucket(endpoint, keys, **options)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +43,14 @@ def bucket(server, **options) -> objects.Bucket:
 @pytest.mark.parametrize("operation", ["PUT", "LIST", "HEAD", "PART", "BEGIN", "FINISH", "DELETE", "COPY", "GET"])
 def test_what_passes_is_tried_again(server, tree, tmp_path, operation, what, value):
     if operation == "HEAD" and what in ("400", "409"):
-        pytest.skip("an answer to HEAD has no body that tells the code")
+        pytest.skip("an answer to HEAD has no body that holds the code")
     write(tree / "big.bin", os.urandom(9 * MIB))
     server.seed("old", b"old")
     server.seed("css/site.css", (tree / "css/site.css").read_bytes(), content_type="wrong/type")
     server.faults.append(Fault(what, operation, count=2, value=value))
     everything = {"count": 9, "percent": 100}
-    told = sync(server, tree, delete=True, max_delete=everything)
-    assert (told["uploaded"], told["deleted"], told["updated_headers"]) == (5, 1, 1)
+    result = sync(server, tree, delete=True, max_delete=everything)
+    assert (result["uploaded"], result["deleted"], result["updated_headers"]) == (5, 1, 1)
     assert content(server) == files(tree)
     # the id of an upload whose beginning was lost is known to nobody: the bucket's lifecycle rule ends those
     assert server.unfinished() == (2 if operation == "BEGIN" and what in ("drop-after", "half") else 0)
@@ -71,57 +70,57 @@ def test_a_third_of_all_puts_is_refused(server, tmp_path):
 
 def test_pauses_grow_and_differ(server, monkeypatch):
     pauses = []
-    one = bucket(server, pause=pauses.append)
+    bucket = open_bucket(server, pause=pauses.append)
     server.faults.append(Fault("503", "PUT", count=99, value="SlowDown"))
     with pytest.raises(errors.S3Error, match="503 SlowDown"):
-        one.put("a", b"x", {}, bytes(16), None)
+        bucket.put("a", b"x", {}, bytes(16), None)
     assert len(pauses) == 7
     assert all(0 <= pause <= min(20, 0.2 * 2 ** (number + 1)) for number, pause in enumerate(pauses))
     assert len(set(pauses)) == 7
-    one.close()
+    bucket.close()
 
 
 def test_a_server_that_never_answers(server):
     server.faults.append(Fault("hang", "HEAD", count=99, value=5))
-    one = bucket(server, seconds=0.2, attempts=2, pause=lambda seconds: None)
+    bucket = open_bucket(server, seconds=0.2, attempts=2, pause=lambda seconds: None)
     with pytest.raises(errors.S3Error, match="no answer in time: see whether 127.0.0.1 can be reached"):
-        one.head("a")
-    one.close()
+        bucket.head("a")
+    bucket.close()
 
 
 def test_what_took_long_is_not_tried_again(server):
     server.faults.append(Fault("hang", "HEAD", count=99, value=5))
-    one = bucket(server, seconds=0.5, attempts=3, again=0.3)
+    bucket = open_bucket(server, seconds=0.5, attempts=3, again=0.3)
     began = time.monotonic()
     with pytest.raises(errors.Unreachable, match="no answer in time"):
-        one.head("a")
+        bucket.head("a")
     assert 0.5 <= time.monotonic() - began < 4.5
     assert server.counts["HEAD"] == 1
-    one.close()
+    bucket.close()
 
 
 @pytest.mark.parametrize("what", ["503", "500", "drop-before"])
 def test_what_fails_quickly_is_tried_again_by_who_has_little_time(server, what):
     server.faults.append(Fault(what, "HEAD", count=2))
-    one = bucket(server, seconds=5, attempts=3, again=2)
-    assert one.head("a") is None
+    bucket = open_bucket(server, seconds=5, attempts=3, again=2)
+    assert bucket.head("a") is None
     assert server.counts["HEAD"] == 3
-    one.close()
+    bucket.close()
 
 
-def test_who_has_little_time_does_not_wait_as_long_as_it_is_told(server):
+def test_who_has_little_time_does_not_wait_as_long_as_the_server_asks(server):
     pauses = []
     server.faults.append(Fault("refuse", "HEAD", count=9, value=Refusal(503, "SlowDown", {"retry-after": "15"})))
-    one = bucket(server, attempts=3, again=10, pause=pauses.append)
+    bucket = open_bucket(server, attempts=3, again=10, pause=pauses.append)
     with pytest.raises(errors.Unreachable):
-        one.head("a")
+        bucket.head("a")
     assert (pauses, server.counts["HEAD"]) == ([], 1)
-    patient = bucket(server, attempts=3, pause=pauses.append)
+    patient = open_bucket(server, attempts=3, pause=pauses.append)
     with pytest.raises(errors.Unreachable):
         patient.head("a")
     assert server.counts["HEAD"] == 4
     assert 30 <= sum(pauses) < 32  # twice, before each further try and not after the last
-    for made in (one, patient):
+    for made in (bucket, patient):
         made.close()
 
 
@@ -141,33 +140,33 @@ def test_an_error_within_a_200(server, tree):
     assert sync(server, tree, cache_control="x")["updated_headers"] == 6
 
 
-def in_parts(server, data: bytes) -> tuple:
+def pending_upload(server, data: bytes) -> tuple:
     """A bucket, and what ends an upload of these bytes that is not ended yet."""
-    one = bucket(server)
-    upload = multipart.Upload.begin(one, "big", {})
+    bucket = open_bucket(server)
+    upload = multipart.Upload.begin(bucket, "big", {})
     part = upload.put(1, data)
-    return one, lambda: upload.finish([part], "")
+    return bucket, lambda: upload.finish([part], "")
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(412, "PreconditionFailed"), (200, "PreconditionFailed"), (200, "NoSuchUpload")]
 )
 def test_the_end_of_an_upload_that_fails_because_it_was_done_already(server, status, code):
-    one, end = in_parts(server, b"ours")
+    bucket, end = pending_upload(server, b"ours")
     server.faults += [Fault("drop-after", "FINISH"), Fault("refuse", "FINISH", value=Refusal(status, code))]
     assert end().etag == server.things["big"].etag
     assert server.counts["HEAD"] == 1
-    one.close()
+    bucket.close()
 
 
 def test_the_end_of_an_upload_whose_key_somebody_else_took(server):
-    one, end = in_parts(server, b"ours")
+    bucket, end = pending_upload(server, b"ours")
     server.seed("big", b"theirs")
     server.faults.append(Fault("refuse", "FINISH", value=Refusal(200, "PreconditionFailed")))
     with pytest.raises(errors.Changed, match="200 PreconditionFailed"):
         end()
     assert server.things["big"].data == b"theirs"
-    one.close()
+    bucket.close()
 
 
 @pytest.mark.parametrize(("operation", "size"), [("COPY", 10), ("FINISH", 20_000_000)])
@@ -184,12 +183,12 @@ def test_a_200_that_says_nothing_is_no_success(server, tmp_path, operation, size
 
 
 def test_another_s_object_of_the_same_bytes_is_not_ours(server):
-    one, md5 = bucket(server), hashlib.md5(b"same").digest()
+    bucket, md5 = open_bucket(server), hashlib.md5(b"same").digest()
     server.seed("a", b"same", content_type="text/html")
     with pytest.raises(errors.Changed):
-        one.put("a", b"same", {"content-type": "text/plain"}, md5, "")
-    assert one.put("a", b"same", {"content-type": "text/html"}, md5, "").etag == md5.hex()
-    one.close()
+        bucket.put("a", b"same", {"content-type": "text/plain"}, md5, "")
+    assert bucket.put("a", b"same", {"content-type": "text/html"}, md5, "").etag == md5.hex()
+    bucket.close()
 
 
 def test_a_lost_answer_with_kms_is_settled_too(server, tmp_path):
@@ -203,11 +202,11 @@ def test_keys_that_cannot_be_renewed_are_one_sentence(server):
     def gone():
         raise RuntimeError("the metadata service\n is away")
 
-    where, _keys = session.resolve("bkt", server.options())
-    one = objects.Bucket(where, gone)
+    endpoint, _keys = session.resolve("bkt", server.options())
+    bucket = objects.Bucket(endpoint, gone)
     with pytest.raises(errors.Denied, match="^the credentials cannot be renewed: the metadata service is away$"):
-        one.head("a")
-    one.close()
+        bucket.head("a")
+    bucket.close()
 
 
 @pytest.mark.parametrize("size", [10, 9 * MIB])
@@ -218,7 +217,7 @@ def test_verify_asks_for_what_was_stored(server, tmp_path, size):
 
     def harm(request):
         if request.operation == "HEAD":
-            server.things["a"].parts = [b"other"]
+            server.things["a"].chunks = [b"other"]
 
     server.hook = harm
     assert "and not the" in str(refused(server, tmp_path / "site", verify=True))
@@ -265,22 +264,22 @@ def test_a_listing_that_goes_in_circles(server, tree):
 
 def test_a_range_that_begins_elsewhere_is_torn(server):
     server.seed("a", b"0123456789")
-    one, etag = bucket(server), server.things["a"].etag
+    bucket, etag = open_bucket(server), server.things["a"].etag
     server.faults.append(Fault("header", "GET", value={"content-range": "bytes 2-5/10"}))
     with pytest.raises(errors.ContentMismatch, match="came, and not from byte 4"):
-        one.get("a", etag, 4, 4)
-    one.close()
+        bucket.get("a", etag, 4, 4)
+    bucket.close()
 
 
 def test_every_body_travels_with_a_checksum(secure, tmp_path):
     seen = {}
 
-    def look(request):
+    def record(request):
         if request.operation in ("PUT", "PART", "DELETE"):
             names = {name for name in request.headers if name == "content-md5" or name.startswith("x-amz-checksum-")}
             seen.setdefault(request.operation, set()).add(frozenset(names))
 
-    secure.hook = look
+    secure.hook = record
     write(tmp_path / "site/a", b"a")
     write(tmp_path / "site/big", os.urandom(9 * MIB))
     secure.seed("old")
@@ -303,7 +302,7 @@ def test_each_kind_of_checksum(secure, tmp_path, mode):
 @pytest.mark.parametrize("how", [{}, {"encryption": "aws:kms", "kms_key_id": "k"}])
 @pytest.mark.parametrize("size", [10, 70_000, 9 * MIB])
 def test_bytes_that_were_harmed_on_the_way_are_fetched_again(secure, tmp_path, size, how):
-    """With KMS the ETag tells nothing, and S3 tells a checksum only with the whole object."""
+    """With KMS the ETag says nothing, and S3 reports a checksum only with the whole object."""
     write(tmp_path / "site/a", os.urandom(size))
     sync(secure, tmp_path / "site", **how)
     secure.faults.append(Fault("flip", "GET", count=1))
@@ -342,29 +341,29 @@ def test_a_clock_that_is_hours_off(server, tree):
 
 
 def test_what_one_bucket_learns_is_known_to_those_beside_it(server):
-    where, keys = session.resolve("bkt", server.options())
-    learnt = client.DiscoveredEndpoint(where)
-    one, other = (objects.Bucket(where, keys, discovered=learnt) for _bucket in range(2))
-    assert other.head("a") is None  # over a connection that leads to the former place
+    endpoint, keys = session.resolve("bkt", server.options())
+    discovered = client.DiscoveredEndpoint(endpoint)
+    first, second = (objects.Bucket(endpoint, keys, discovered=discovered) for _bucket in range(2))
+    assert second.head("a") is None  # over a connection to the former place
     server.regions["bkt"], server.skew = "us-west-2", 3600 * 5
-    list(one.list(""))
+    list(first.list(""))
     before = len(server.log)
-    assert other.endpoint.region == "us-west-2"
-    assert abs(other.now() - server.now()) < 5
-    assert other.head("a") is None
+    assert second.endpoint.region == "us-west-2"
+    assert abs(second.now() - server.now()) < 5
+    assert second.head("a") is None
     assert [status for _operation, _key, status in server.log[before:]] == [404]
-    for bucket_of_two in (one, other):
+    for bucket_of_two in (first, second):
         bucket_of_two.close()
 
 
 def test_a_region_that_is_learnt_changes_the_address_at_amazon_alone():
     def host(url: str) -> str:
-        learnt = client.DiscoveredEndpoint(endpoint.by_url(url, "bkt", "eu-central-1"))
-        assert learnt.move("us-west-2")
-        assert learnt.move("us-west-2")  # told to another thread as well
-        assert not learnt.move("eu-west-1")  # to and fro would never end
-        assert learnt.endpoint.region == "us-west-2"
-        return learnt.endpoint.host
+        discovered = client.DiscoveredEndpoint(by_url(url, "bkt", "eu-central-1"))
+        assert discovered.move("us-west-2")
+        assert discovered.move("us-west-2")  # another thread saw it as well
+        assert not discovered.move("eu-west-1")  # to and fro would never end
+        assert discovered.endpoint.region == "us-west-2"
+        return discovered.endpoint.host
 
     assert host("https://s3.eu-central-1.amazonaws.com") == "s3.us-west-2.amazonaws.com"
     assert host("https://s3.amazonaws.com") == "s3.us-west-2.amazonaws.com"
@@ -372,17 +371,17 @@ def test_a_region_that_is_learnt_changes_the_address_at_amazon_alone():
 
 
 def test_keys_that_expired_are_asked_for_anew(server, tree):
-    where, _keys = session.resolve("bkt", server.options())
+    endpoint, _keys = session.resolve("bkt", server.options())
     server.keys = {"NEW": ("new-secret", "new-token")}
     given = [Keys("OLD", "old-secret", "old-token"), Keys("NEW", "new-secret", "new-token")]
     server.faults.append(Fault("400", "PUT", value="ExpiredToken"))
     server.signatures = False
-    one = objects.Bucket(where, lambda: given[min(server.counts["PUT"], 1)])
-    one.put("a", b"x", {}, hashlib.md5(b"x").digest(), None)
+    bucket = objects.Bucket(endpoint, lambda: given[min(server.counts["PUT"], 1)])
+    bucket.put("a", b"x", {}, hashlib.md5(b"x").digest(), None)
     server.signatures = True
-    one.put("b", b"x", {}, hashlib.md5(b"x").digest(), None)
+    bucket.put("b", b"x", {}, hashlib.md5(b"x").digest(), None)
     assert set(content(server)) == {"a", "b"}
-    one.close()
+    bucket.close()
 
 
 def test_the_certificate_must_hold(secure, tree, tmp_path):
@@ -430,9 +429,9 @@ class Proxy:
             while True:
                 visitor, _address = self._open[0].accept()
                 self._open.append(visitor)
-                self._begin(self._one, visitor)
+                self._begin(self._handle, visitor)
 
-    def _one(self, visitor) -> None:
+    def _handle(self, visitor) -> None:
         data = b""
         while b"\r\n\r\n" not in data:
             block = visitor.recv(65536)
@@ -486,13 +485,13 @@ def test_a_proxy_that_refuses(tree, monkeypatch):
 
 
 def test_a_kept_connection_that_the_server_closed(server, monkeypatch):
-    one = bucket(server)
-    assert one.head("a") is None
+    bucket = open_bucket(server)
+    assert bucket.head("a") is None
     for plain in list(server._open):
         plain.shutdown(socket.SHUT_RDWR)
-    assert one.head("a") is None
-    assert one.request_counts == {"HEAD": 2}
-    one.close()
+    assert bucket.head("a") is None
+    assert bucket.request_counts == {"HEAD": 2}
+    bucket.close()
 
 
 def test_what_is_no_http(monkeypatch):
@@ -508,13 +507,13 @@ def test_what_is_no_http(monkeypatch):
             visitor.close()
 
     threading.Thread(target=serve, daemon=True).start()
-    where, keys = session.resolve(
+    endpoint, keys = session.resolve(
         "bkt", {"endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}", "access_key": "a", "secret_key": "b"}
     )
-    one = objects.Bucket(where, keys, attempts=2)
+    bucket = objects.Bucket(endpoint, keys, attempts=2)
     with pytest.raises(errors.S3Error):
-        one.head("a")
-    one.close()
+        bucket.head("a")
+    bucket.close()
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
@@ -532,17 +531,17 @@ def test_a_redirect_elsewhere_is_not_followed(server, tree):
 
 def test_virtual_hosts(tree):
     with Server() as server:
-        where, keys = session.resolve("bkt", server.options(addressing_style="virtual"))
-        where = where._replace(host="localhost")
-        one = objects.Bucket(where, keys)
-        assert where.header == f"bkt.localhost:{server.port}"
+        endpoint, keys = session.resolve("bkt", server.options(addressing_style="virtual"))
+        endpoint = endpoint._replace(host="localhost")
+        bucket = objects.Bucket(endpoint, keys)
+        assert endpoint.header == f"bkt.localhost:{server.port}"
         try:
             socket.getaddrinfo("bkt.localhost", server.port)
         except OSError:
             pytest.skip("this resolver knows no names below localhost")
-        one.put("a/b", b"x", {}, hashlib.md5(b"x").digest(), "")
+        bucket.put("a/b", b"x", {}, hashlib.md5(b"x").digest(), "")
         assert set(content(server)) == {"a/b"}
-        one.close()
+        bucket.close()
 
 
 def test_two_spaces_in_a_header_are_signed_as_s3_reads_them(server, tree):
@@ -557,17 +556,17 @@ def test_a_request_sent_ahead_that_fails_is_asked_again(server, tmp_path, what):
     for number in range(300):
         server.seed(f"{number:03}", b"content %d" % number)
     server.faults += [Fault(what, "GET", f"{number:03}", value="ExpiredToken") for number in range(0, 300, 7)]
-    told = sync(server, tmp_path, mode="pull", concurrency=4)
-    assert told["downloaded"] == 300
+    result = sync(server, tmp_path, mode="pull", concurrency=4)
+    assert result["downloaded"] == 300
     assert files(tmp_path) == content(server)
 
 
 def test_an_answer_is_never_taken_for_that_of_another_request(server):
     server.seed("one", b"1")
     server.seed("two", b"2")
-    made = bucket(server)
-    begun = [made.begin_get(key, server.things[key].etag, 1, 0) for key in ("one", "two")]
-    for key, ahead in zip(("one", "two", "one"), (*begun, None)):
+    made = open_bucket(server)
+    in_flight = [made.begin_get(key, server.things[key].etag, 1, 0) for key in ("one", "two")]
+    for key, ahead in zip(("one", "two", "one"), (*in_flight, None)):
         assert bytes(made.get(key, server.things[key].etag, 0, 1, ahead).body) == server.things[key].data
     made.close()
 
@@ -606,7 +605,7 @@ def test_a_full_disk_is_no_fault_of_the_network(server, tmp_path, monkeypatch):
     write(tmp_path / "site/big.bin", os.urandom(17 * MIB))
     sync(server, tmp_path / "site")
 
-    def full(*_about):
+    def full(*_arguments):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)

@@ -19,8 +19,8 @@ FIXED = {"access_key": "AKID", "secret_key": "hidden"}
 
 def host(**options) -> str:
     """The host of a bucket's requests."""
-    where, _keys = session.resolve("site", {**FIXED, **options})
-    return where.header
+    endpoint, _keys = session.resolve("site", {**FIXED, **options})
+    return endpoint.header
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ s3 =
 
 
 def test_profiles(configured):
-    where, keys = session.resolve("site", {})
-    assert (where.header, keys().access_key) == ("site.s3.eu-west-1.amazonaws.com", "A")
-    assert where.ca_file == os.path.expanduser("~/ca.pem")
-    where, keys = session.resolve("site", {"profile": "other"})
-    assert (where.header, where.base, where.region) == ("s3.example.com", "/site/", "eu-west-2")
+    endpoint, keys = session.resolve("site", {})
+    assert (endpoint.header, keys().access_key) == ("site.s3.eu-west-1.amazonaws.com", "A")
+    assert endpoint.ca_file == os.path.expanduser("~/ca.pem")
+    endpoint, keys = session.resolve("site", {"profile": "other"})
+    assert (endpoint.header, endpoint.base, endpoint.region) == ("s3.example.com", "/site/", "eu-west-2")
     assert tuple(keys()) == ("B", "b", None)
 
 
@@ -108,11 +108,11 @@ class Role(http.server.BaseHTTPRequestHandler):
         """Answer the one question."""
         type(self).given += 1
         ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.seconds)
-        told = {
+        credentials = {
             "AccessKeyId": f"AKID{self.given}", "SecretAccessKey": f"secret{self.given}", "Token": f"token{self.given}",
             "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip
-        body = json.dumps(told).encode()
+        body = json.dumps(credentials).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -139,13 +139,13 @@ def role(monkeypatch):
 def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
     # 30 s are less than botocore wants left, so it asks again for each request; the double takes the newest alone
     role.seconds = 30.0
-    where, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
+    endpoint, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
 
     def newest(request) -> None:
         server.keys = {f"AKID{role.given}": (f"secret{role.given}", f"token{role.given}")}
 
     server.hook = newest
-    bucket = objects.Bucket(where, keys)
+    bucket = objects.Bucket(endpoint, keys)
     for number in range(5):
         assert bucket.head(f"key-{number}") is None
     bucket.close()
@@ -155,10 +155,10 @@ def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
 
 def test_keys_that_the_server_calls_expired_are_asked_for_anew(server, role):
     role.seconds = 7200.0  # good for long, botocore thinks
-    where, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
+    endpoint, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
     server.keys = {"AKID2": ("secret2", "token2")}
     server.faults.append(Fault("400", "LIST", value="ExpiredToken"))
-    bucket = objects.Bucket(where, keys)
+    bucket = objects.Bucket(endpoint, keys)
     assert list(bucket.list("")) == []
     assert bucket.head("a") is None
     bucket.close()

@@ -24,17 +24,17 @@ PLAY = """
 
 def ansible(tmp_path, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run a program of Ansible on this collection."""
-    told = {**os.environ, "HOME": str(tmp_path), "ANSIBLE_HOME": str(tmp_path / "ansible"), **environment}
-    told["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".ansible/collections")
-    told.update(dict.fromkeys(("ANSIBLE_LOCALHOST_WARNING", "ANSIBLE_INVENTORY_UNPARSED_WARNING"), "false"))
+    variables = {**os.environ, "HOME": str(tmp_path), "ANSIBLE_HOME": str(tmp_path / "ansible"), **environment}
+    variables["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".ansible/collections")
+    variables.update(dict.fromkeys(("ANSIBLE_LOCALHOST_WARNING", "ANSIBLE_INVENTORY_UNPARSED_WARNING"), "false"))
     path = pathlib.Path(sys.executable).parent / program
-    return subprocess.run([path, *arguments], env=told, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    return subprocess.run([path, *arguments], env=variables, capture_output=True, text=True, timeout=120, cwd=tmp_path)
 
 
 def module(tmp_path, server, *flags: str, **options) -> tuple[dict, str]:
     """Run the module; its result, and all that was printed."""
-    told = {key: value for key, value in server.options(**options).items() if value is not None}
-    done = ansible(tmp_path, "ansible", "localhost", "-m", "samefiles.aws.s3_sync", "-a", json.dumps(told), *flags)
+    arguments = {key: value for key, value in server.options(**options).items() if value is not None}
+    done = ansible(tmp_path, "ansible", "localhost", "-m", "samefiles.aws.s3_sync", "-a", json.dumps(arguments), *flags)
     text = done.stdout + done.stderr
     return json.loads(done.stdout[done.stdout.index("=> {") + 3 :]), text
 
@@ -55,10 +55,10 @@ def test_push_check_diff_and_no_secret(server, tree, tmp_path):
 
 
 def test_bad_input_is_one_sentence(server, tree, tmp_path):
-    told, shown = module(tmp_path, server, file_root=str(tree), key_prefix="a/../b")
-    assert told["msg"] == "key_prefix must be a path without empty parts, '.' and '..', got 'a/../b'"
+    result, shown = module(tmp_path, server, file_root=str(tree), key_prefix="a/../b")
+    assert result["msg"] == "key_prefix must be a path without empty parts, '.' and '..', got 'a/../b'"
     assert "Traceback" not in shown
-    assert not told["changed"]
+    assert not result["changed"]
     assert writes(server) == []
 
 
@@ -66,12 +66,12 @@ def role(tmp_path, server, *syncs: dict, flags: tuple[str, ...] = ()) -> subproc
     """Run the role on two hosts, which are this one."""
     write(tmp_path / "play.yml", PLAY.encode())
     connection = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    told = {
+    variables = {
         "s3_sync_packages": [], "s3_sync_bucket": "bkt", "s3_sync_endpoint_url": server.url, "s3_sync_region": "eu-central-1",
         "s3_sync_syncs": syncs,
     }  # fmt: skip
     hosts = {"web-01": connection, "web-02": connection}
-    write(tmp_path / "hosts.yml", json.dumps({"web": {"hosts": hosts, "vars": told}}).encode())
+    write(tmp_path / "hosts.yml", json.dumps({"web": {"hosts": hosts, "vars": variables}}).encode())
     keys = {"AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": SECRET}
     arguments = ("ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), "-vvv", *flags)
     return ansible(tmp_path, *arguments, **keys)
@@ -91,8 +91,8 @@ def role(tmp_path, server, *syncs: dict, flags: tuple[str, ...] = ()) -> subproc
 )
 @pytest.mark.parametrize("check", [True, False])
 def test_the_role_passes_nothing_over(server, tree, tmp_path, more, said, check):
-    one = {"name": "site", "side": "controller", "file_root": str(tree), "cache": "none", **more}
-    done = role(tmp_path, server, one, flags=("--check",) if check else ())
+    item = {"name": "site", "side": "controller", "file_root": str(tree), "cache": "none", **more}
+    done = role(tmp_path, server, item, flags=("--check",) if check else ())
     assert done.returncode != 0
     assert said in done.stdout
     assert "hidden-key" not in done.stdout + done.stderr
@@ -101,7 +101,7 @@ def test_the_role_passes_nothing_over(server, tree, tmp_path, more, said, check)
 
 @pytest.mark.parametrize("word", ["aws_secret_key", "access_key", "security_token"])
 def test_a_schedule_with_a_key_is_refused_and_the_key_not_shown(tmp_path, word):
-    told = {
+    arguments = {
         "schedules": [
             {
                 "name": "a",
@@ -112,7 +112,9 @@ def test_a_schedule_with_a_key_is_refused_and_the_key_not_shown(tmp_path, word):
             }
         ]
     }
-    done = ansible(tmp_path, "ansible", "localhost", "-m", "samefiles.aws.s3_schedule", "-a", json.dumps(told), "-vvv")
+    done = ansible(
+        tmp_path, "ansible", "localhost", "-m", "samefiles.aws.s3_schedule", "-a", json.dumps(arguments), "-vvv"
+    )
     name = {"aws_secret_key": "secret_key", "security_token": "session_token"}.get(word, word)
     assert f"schedules[0].{name} must be left out" in done.stdout
     assert "hidden-key" not in done.stdout + done.stderr
@@ -192,8 +194,8 @@ def test_the_restore_drill_of_the_readme(server, tmp_path, broken):
     write(tmp_path / "play.yml", play.encode())
     hosts = {"web-01": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
     write(tmp_path / "hosts.yml", json.dumps({"web": {"hosts": hosts}}).encode())
-    told = {"AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL_S3": server.url}
-    done = ansible(tmp_path, "ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), **told)
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDOUBLE", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL_S3": server.url}
+    done = ansible(tmp_path, "ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), **keys)
     assert (done.returncode == 0) is (not broken), done.stdout
     assert len(content(server)) == 6
     assert "Bring the logs back" in done.stdout

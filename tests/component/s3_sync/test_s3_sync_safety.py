@@ -100,8 +100,8 @@ def test_a_source_that_cannot_be_read_deletes_nothing(seeded, tmp_path, monkeypa
 
 def test_an_empty_source_may_be_meant(seeded, tmp_path):
     (tmp_path / "site").mkdir()
-    told = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL, allow_empty_source=True)
-    assert told["deleted"] == 2
+    result = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL, allow_empty_source=True)
+    assert result["deleted"] == 2
     assert set(content(seeded)) == {"web2/c.txt", "d.txt"}
 
 
@@ -135,12 +135,12 @@ def test_a_bucket_that_cannot_be_read(seeded, tree, options):
 # what somebody else writes here meanwhile
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_pull_replaces_nothing_that_was_written_meanwhile(server, tmp_path, there):
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_pull_replaces_nothing_that_was_written_meanwhile(server, tmp_path, exists):
     server.seed("a.txt", b"from the bucket")
     path = tmp_path / "site/a.txt"
     write(tmp_path / "site/b.txt", b"b")
-    if there:
+    if exists:
         write(path, b"old")
 
     def edit(request):
@@ -165,7 +165,7 @@ def test_a_pull_deletes_nothing_that_was_written_meanwhile(server, tmp_path):
 
 @pytest.mark.parametrize("number", [2, 20])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_disk_that_does_not_take_what_was_pulled_is_told(server, tmp_path, monkeypatch, number, when):
+def test_a_disk_that_does_not_take_what_was_pulled_is_reported(server, tmp_path, monkeypatch, number, when):
     for place in range(number):
         server.seed(f"f{place:02}", b"x")
     files_first, asked = 1 if number > 16 else number, []
@@ -187,7 +187,7 @@ def test_a_disk_that_does_not_take_what_was_pulled_is_told(server, tmp_path, mon
 @pytest.mark.parametrize(("code", "raised"), [(errno.EIO, True), (errno.ENOSYS, False)])
 def test_what_syncfs_says_is_heard(monkeypatch, code, raised):
     class Library:
-        def __init__(self, *_about, **_more):
+        def __init__(self, *_arguments, **_more):
             pass
 
         @staticmethod
@@ -207,7 +207,7 @@ def test_what_syncfs_says_is_heard(monkeypatch, code, raised):
 
 
 def test_where_libc_cannot_be_asked_all_is_synced(monkeypatch):
-    def failing(*_about, **_more):
+    def failing(*_arguments, **_more):
         raise OSError("no dynamic libraries here")
 
     done = []
@@ -220,13 +220,13 @@ def test_where_libc_cannot_be_asked_all_is_synced(monkeypatch):
 def test_each_file_system_of_a_tree_is_synced(server, tmp_path, monkeypatch):
     for number in range(20):
         server.seed(f"{'ab'[number % 2]}/{number:02}", b"x")
-    synced, look = [], os.fstat
+    synced, fstat = [], os.fstat
 
     def elsewhere(descriptor):
-        about = look(descriptor)
+        stat = fstat(descriptor)
         if not os.readlink(f"/proc/self/fd/{descriptor}").endswith("/b"):
-            return about
-        return os.stat_result((*about[:2], about.st_dev + 1, *about[3:]))
+            return stat
+        return os.stat_result((*stat[:2], stat.st_dev + 1, *stat[3:]))
 
     monkeypatch.setattr(os, "fstat", elsewhere)
     monkeypatch.setattr(
@@ -248,9 +248,9 @@ def test_a_directory_that_goes_while_a_pull_runs_costs_what_is_in_it(server, tmp
     server.seed("a/x", b"x")
     settle = _tree.Tree.settle
 
-    def went(self, *about):
+    def went(self, *arguments):
         shutil.rmtree(tmp_path / "back/a")
-        return settle(self, *about)
+        return settle(self, *arguments)
 
     monkeypatch.setattr(_tree.Tree, "settle", went)
     fault = refused(server, tmp_path / "back", mode="pull")
@@ -261,7 +261,7 @@ def test_a_directory_that_goes_while_a_pull_runs_costs_what_is_in_it(server, tmp
 
 @pytest.mark.parametrize("mode", ["push", "pull"])
 def test_a_tree_that_fails_under_a_sync_is_one_sentence(server, tree, monkeypatch, mode):
-    def failing(*_about):
+    def failing(*_arguments):
         raise OSError(5, "Input/output error", "img")
 
     monkeypatch.setattr(_tree.Tree, "scan", failing)
@@ -278,8 +278,8 @@ def test_a_file_that_is_replaced_keeps_owner_and_mode(server, tmp_path):
     path.chmod(0o640)
     server.seed("a.txt", b"from the bucket")
     sync(server, path.parent, mode="pull")
-    about = path.stat()
-    assert (path.read_bytes(), about.st_uid, about.st_gid, about.st_mode & 0o7777) == (
+    stat = path.stat()
+    assert (path.read_bytes(), stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (
         b"from the bucket",
         1234,
         2345,
@@ -303,12 +303,12 @@ def test_names_of_half_written_files_take_part_on_neither_side(server, tmp_path)
     assert (tmp_path / "site/a/.samefiles-part-y").exists()
 
 
-def test_keys_that_xml_cannot_tell_are_deleted_one_by_one(server, tmp_path):
+def test_keys_that_xml_cannot_hold_are_deleted_one_by_one(server, tmp_path):
     for key in ("a\x01b", "a\x01c", "plain"):
         server.seed(key)
     write(tmp_path / "site/new", b"new")
-    told = sync(server, tmp_path / "site", delete=True, max_delete=ALL)
-    assert told["deleted"] == 3
+    result = sync(server, tmp_path / "site", delete=True, max_delete=ALL)
+    assert result["deleted"] == 3
     assert set(content(server)) == {"new"}
     assert (server.counts["DELETE"], server.counts["DELETEONE"]) == (1, 2)
 
@@ -329,8 +329,8 @@ def test_too_many_deletes_change_nothing_at_all(seeded, tmp_path, limit, goes):
     for name in ("new.txt", "new2.txt"):
         write(tmp_path / "site" / name, b"new")
     if goes:
-        told = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=limit)
-        assert (told["uploaded"], told["deleted"]) == (2, 2)
+        result = sync(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=limit)
+        assert (result["uploaded"], result["deleted"]) == (2, 2)
         return
     fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=limit)
     assert "2 of 2 would be deleted (100 %, 'a.txt', 'b.txt')" in str(fault)
@@ -360,9 +360,9 @@ def test_what_was_pushed_through_links_can_be_pulled_again(server, tmp_path):
     (tmp_path / "site/linked").symlink_to("directory")
     assert sync(server, tmp_path / "site")["uploaded"] == 4
     server.seed("linked/c.txt", b"changed there")
-    told = sync(server, tmp_path / "site", mode="pull", delete=True)
-    assert told["changed"] is False
-    assert sorted(told["warnings"]) == ["'b.txt' is a link", "'linked' is a link"]
+    result = sync(server, tmp_path / "site", mode="pull", delete=True)
+    assert result["changed"] is False
+    assert sorted(result["warnings"]) == ["'b.txt' is a link", "'linked' is a link"]
     assert (tmp_path / "site/directory/c.txt").read_bytes() == b"c"
 
 
@@ -399,10 +399,10 @@ def test_excluded_is_untouched_on_both_sides(seeded, tmp_path):
     write(tmp_path / "site/.git/config", b"x")
     seeded.seed("web/y.log", b"theirs")
     seeded.seed("web/cache/z.bin", b"theirs")
-    told = sync(
+    result = sync(
         seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL, exclude=[".*", "*.log", "cache/**"]
     )
-    assert (told["uploaded"], told["deleted"]) == (0, 1)  # web/b.txt
+    assert (result["uploaded"], result["deleted"]) == (0, 1)  # web/b.txt
     assert set(content(seeded)) == {"web/a.txt", "web/y.log", "web/cache/z.bin", "web2/c.txt", "d.txt"}
     write(tmp_path / "back/k.log", b"mine")
     sync(seeded, tmp_path / "back", mode="pull", key_prefix="web", delete=True, max_delete=ALL, exclude=["*.log"])
@@ -417,9 +417,9 @@ def test_check_mode_is_the_plan_and_writes_nothing(seeded, tree, mode):
     options = {"mode": mode, "key_prefix": "web", "delete": True, "max_delete": ALL}
     seeded.things["web/a.txt"].headers["content-type"] = "wrong/type"
     write(tree / "a.txt", b"a")
-    before, there = content(seeded), files(tree)
+    bucket_before, files_before = content(seeded), files(tree)
     planned = sync(seeded, tree, check=True, **options)
-    assert (content(seeded), files(tree), writes(seeded)) == (before, there, [])
+    assert (content(seeded), files(tree), writes(seeded)) == (bucket_before, files_before, [])
     done = sync(seeded, tree, **options)
     same = ("changed", "actions", "uploaded", "downloaded", "deleted", "updated_headers", "bytes", "diff")
     assert {name: planned[name] for name in same} == {name: done[name] for name in same}
@@ -439,8 +439,8 @@ def test_one_key_that_is_denied(server, tree):
     # the other assets are there; no page, which may name the missing one; nothing is deleted
     assert set(content(server)) == {"css/site.css", "img/b.png", "old.txt"}
     server.faults.clear()
-    told = sync(server, tree, delete=True, max_delete=ALL)
-    assert (told["uploaded"], told["deleted"]) == (3, 1)
+    result = sync(server, tree, delete=True, max_delete=ALL)
+    assert (result["uploaded"], result["deleted"]) == (3, 1)
 
 
 def test_a_server_that_does_not_answer_is_given_up(server, tmp_path):
@@ -508,14 +508,14 @@ def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeyp
     write(tmp_path / "site/a.png", b"asset")
     real = _cache.identity
 
-    def ticks(about):
-        told = real(about)
-        if about.st_ino == page.stat().st_ino:
-            return frozen.setdefault("page", told)
-        return told
+    def ticks(stat):
+        current = real(stat)
+        if stat.st_ino == page.stat().st_ino:
+            return frozen.setdefault("page", current)
+        return current
 
-    for where in (_tree, _scan):
-        monkeypatch.setattr(where, "identity", ticks)
+    for module in (_tree, _scan):
+        monkeypatch.setattr(module, "identity", ticks)
     frozen["page"] = real(page.stat())._replace(mtime=time.time_ns(), ctime=time.time_ns())
     cache = {"cache": str(tmp_path / "cache")}
     sync(server, page.parent, **cache)
@@ -541,9 +541,9 @@ def test_what_a_network_file_system_says_of_a_closed_file_is_not_trusted(server,
     options, opened = {"cache": str(tmp_path / "cache")}, []
     sync(server, path.parent, **options)
     reading, scan = _tree.Tree.reading, _tree.Tree.scan
-    monkeypatch.setattr(_tree.Tree, "reading", lambda *about: opened.append(about) or reading(*about))
+    monkeypatch.setattr(_tree.Tree, "reading", lambda *arguments: opened.append(arguments) or reading(*arguments))
     hashed = _tree.md5_of
-    monkeypatch.setattr(_tree, "md5_of", lambda *_about: pytest.fail("read again"))
+    monkeypatch.setattr(_tree, "md5_of", lambda *_arguments: pytest.fail("read again"))
     assert not sync(server, path.parent, **options)["changed"]
     assert len(opened) == network
     monkeypatch.setattr(_tree, "md5_of", hashed)
@@ -579,8 +579,8 @@ def test_an_object_that_is_replaced_after_the_listing_teaches_the_cache_nothing(
         assert "the object was replaced while this ran" in sync(server, path.parent, **options)["actions"][0]
     server.hook = None
     server.things["big.bin"] = old
-    told = sync(server, path.parent, **options)
-    assert (told["uploaded"], told["downloaded"]) == ((1, 0) if mode == "push" else (0, 1))
+    result = sync(server, path.parent, **options)
+    assert (result["uploaded"], result["downloaded"]) == ((1, 0) if mode == "push" else (0, 1))
     assert path.read_bytes() == server.things["big.bin"].data
 
 
@@ -650,8 +650,8 @@ def test_a_delete_that_s3_puts_off_is_tried_again(server, tmp_path, code, times,
             return delete(request)
         request.body = request.body.replace(b"<Object><Key>c &amp; d</Key>", b"<Gone><Key>c</Key>")
         status, headers, body = delete(request)
-        told = f"<Error><Key>c &amp; d</Key><Code>{code}</Code><Message>m</Message></Error></DeleteResult>".encode()
-        return status, headers, body.replace(b"</DeleteResult>", told)
+        error = f"<Error><Key>c &amp; d</Key><Code>{code}</Code><Message>m</Message></Error></DeleteResult>".encode()
+        return status, headers, body.replace(b"</DeleteResult>", error)
 
     server._delete = some
     options = {"delete": True, "allow_empty_source": True, "max_delete": ALL}
@@ -698,12 +698,12 @@ def test_a_file_that_came_after_the_scan_keeps_its_object(seeded, tmp_path):
 
 def test_a_file_that_cannot_be_looked_at_before_a_delete_keeps_its_object(seeded, tmp_path, monkeypatch):
     write(tmp_path / "site/new.txt", b"new")
-    look = os.lstat
+    lstat = os.lstat
 
     def failing(path, **more):
         if str(path).endswith("/site/a.txt"):
             raise OSError(5, "Input/output error")
-        return look(path, **more)
+        return lstat(path, **more)
 
     monkeypatch.setattr(os, "lstat", failing)
     fault = refused(seeded, tmp_path / "site", key_prefix="web", delete=True, max_delete=ALL)
@@ -718,26 +718,26 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
     for name in ("a.txt", "b.txt"):
         write(tmp_path / "site" / name, b"before")
     sync(server, path.parent)
-    one, look = _scan.Scan._one, os.lstat
+    scan_entry, lstat = _scan.Scan._one, os.lstat
 
     def replaced(self, entry, name, *rest):
         if name != "b.txt":
-            return one(self, entry, name, *rest)
+            return scan_entry(self, entry, name, *rest)
         path.unlink()
         try:
-            return one(self, entry, name, *rest)
+            return scan_entry(self, entry, name, *rest)
         finally:
             write(path, b"after!")
 
     def later(what, **more):
         if again and str(what) == str(path) and not path.exists():
             write(path, b"after!")
-        return look(what, **more)
+        return lstat(what, **more)
 
     monkeypatch.setattr(_scan.Scan, "_one", replaced)
     monkeypatch.setattr(os, "lstat", later)
-    told = sync(server, path.parent, delete=True, max_delete=ALL)
-    assert (told["uploaded"], told["deleted"]) == (int(again), 0)
+    result = sync(server, path.parent, delete=True, max_delete=ALL)
+    assert (result["uploaded"], result["deleted"]) == (int(again), 0)
     assert content(server)["b.txt"] == (b"after!" if again else b"before")
 
 
@@ -834,14 +834,14 @@ def test_assets_then_pages_then_deletes(server, tree):
 def test_the_phases_of_a_fleet(server, tree):
     server.seed("css/site.css", b"old")
     server.seed("old.css", b"old")
-    told = sync(server, tree, phase="assets", delete=True, max_delete=ALL)
-    assert told["uploaded"] == 2
+    result = sync(server, tree, phase="assets", delete=True, max_delete=ALL)
+    assert result["uploaded"] == 2
     assert content(server) == {
         "css/site.css": b"old", "old.css": b"old", "img/a.png": b"this is img/a.png\n", "img/b.png": b"this is img/b.png\n",
     }  # fmt: skip
     assert not sync(server, tree, phase="assets", delete=True, max_delete=ALL)["changed"]
-    told = sync(server, tree, phase="rest", delete=True, max_delete=ALL)
-    assert (told["uploaded"], told["deleted"]) == (3, 1)
+    result = sync(server, tree, phase="rest", delete=True, max_delete=ALL)
+    assert (result["uploaded"], result["deleted"]) == (3, 1)
     assert content(server) == files(tree)
 
 
@@ -853,10 +853,10 @@ def test_headers_by_pattern_and_a_change_without_upload(server, tree):
     options = {"cache_control": "no-cache", "mime_map": {".png": "image/x-png"},
                "headers": [{"patterns": ["css/**"], "cache_control": "max-age=9", "metadata": {"Owner": "us"}}]}  # fmt: skip
     sync(server, tree, **options)
-    told = {key: thing.headers for key, thing in server.things.items()}
-    assert told["index.html"] == {"content-type": "text/html; charset=utf-8", "cache-control": "no-cache"}
-    assert told["img/a.png"]["content-type"] == "image/x-png"
-    assert told["css/big.css.gz"] == {
+    stored = {key: thing.headers for key, thing in server.things.items()}
+    assert stored["index.html"] == {"content-type": "text/html; charset=utf-8", "cache-control": "no-cache"}
+    assert stored["img/a.png"]["content-type"] == "image/x-png"
+    assert stored["css/big.css.gz"] == {
         "content-type": "text/css; charset=utf-8", "content-encoding": "gzip", "cache-control": "max-age=9", "x-amz-meta-owner": "us",
     }  # fmt: skip
     server.things["index.html"].headers["x-amz-meta-mtime"] = "of another tool"
@@ -878,9 +878,9 @@ def test_a_coding_as_http_writes_lists_is_no_drift(server, tree):
 
 def test_an_empty_text_takes_metadata_away(server, tree):
     sync(server, tree, headers=[{"patterns": ["*.css"], "metadata": {"Owner": "us", "By": "me"}}])
-    told = sync(server, tree, headers=[{"patterns": ["*.css"], "metadata": {"Owner": ""}}])
-    assert (told["uploaded"], told["updated_headers"]) == (0, 1)
-    assert "x-amz-meta-owner 'us' -> 'none'" in told["actions"][0]
+    result = sync(server, tree, headers=[{"patterns": ["*.css"], "metadata": {"Owner": ""}}])
+    assert (result["uploaded"], result["updated_headers"]) == (0, 1)
+    assert "x-amz-meta-owner 'us' -> 'none'" in result["actions"][0]
     kept = {name: value for name, value in server.things["css/site.css"].headers.items() if "meta" in name}
     assert kept == {"x-amz-meta-by": "me"}
     assert not sync(server, tree, headers=[{"patterns": ["*.css"], "metadata": {"Owner": ""}}])["changed"]
@@ -907,11 +907,11 @@ def test_what_is_half_written_is_open_to_nobody_who_may_not_read_the_file(
         write(path, b"before")
         path.chmod(before)
 
-    def look(descriptor, *about):
+    def record_mode(descriptor, *arguments):
         seen.add(os.fstat(descriptor).st_mode & 0o7777)
-        return write_at(descriptor, *about)
+        return write_at(descriptor, *arguments)
 
-    monkeypatch.setattr(os, "pwrite", look)
+    monkeypatch.setattr(os, "pwrite", record_mode)
     umask = os.umask(0o022)
     try:
         sync(server, path.parent, mode="pull", file_mode=mode, file_change_strategy="force")
@@ -934,20 +934,20 @@ def test_storage_class_and_encryption(secure, tree):
     assert headers["x-amz-storage-class"] == "STANDARD_IA"
     assert headers["x-amz-server-side-encryption"] == "AES256"
     assert not sync(secure, tree, storage_class="STANDARD_IA", encryption="AES256")["changed"]
-    told = sync(secure, tree, storage_class="GLACIER", encryption="aws:kms", kms_key_id="k")
-    assert (told["uploaded"], told["updated_headers"]) == (0, 5)
+    result = sync(secure, tree, storage_class="GLACIER", encryption="aws:kms", kms_key_id="k")
+    assert (result["uploaded"], result["updated_headers"]) == (0, 5)
     assert secure.things["img/a.png"].headers["x-amz-storage-class"] == "STANDARD_IA"  # left to lifecycle rules
 
 
 def test_what_a_lifecycle_rule_did_to_an_object_stays(server, tree, tmp_path):
-    """Neither its ETag nor its time tells of it, so that what is remembered of the object is not true any more."""
+    """Neither its ETag nor its time shows it, so that what is remembered of the object is not true any more."""
     cache = {"cache": str(tmp_path / "cache")}
     for server.skew in (-30, 0):
         sync(server, tree, **cache)
     server.things["robots.txt"].headers["x-amz-storage-class"] = "GLACIER_IR"
     assert sync(server, tree, **cache)["requests"] == {"LIST": 1}
-    told = sync(server, tree, cache_control="no-cache", **cache)
-    assert (told["updated_headers"], told["requests"]) == (5, {"COPY": 5, "HEAD": 5, "LIST": 1})
+    result = sync(server, tree, cache_control="no-cache", **cache)
+    assert (result["updated_headers"], result["requests"]) == (5, {"COPY": 5, "HEAD": 5, "LIST": 1})
     assert server.things["robots.txt"].headers["x-amz-storage-class"] == "GLACIER_IR"
     assert server.things["robots.txt"].headers["cache-control"] == "no-cache"
 
@@ -967,8 +967,8 @@ def test_a_warm_cache_needs_listings_alone(server, tmp_path):
     assert sync(server, tmp_path / "site", cache=cache)["requests"] == {"LIST": 10}
     thing = server.things["7.txt"]
     thing.headers["cache-control"], thing.modified = "theirs", server.now() - 10
-    told = sync(server, tmp_path / "site", cache=cache)
-    assert (told["updated_headers"], told["requests"]) == (1, {"COPY": 1, "HEAD": 1, "LIST": 10})
+    result = sync(server, tmp_path / "site", cache=cache)
+    assert (result["updated_headers"], result["requests"]) == (1, {"COPY": 1, "HEAD": 1, "LIST": 10})
 
 
 @pytest.mark.parametrize(
@@ -985,9 +985,9 @@ def test_a_broken_cache_costs_work_and_nothing_else(server, tree, tmp_path, harm
 
 def test_a_cache_that_cannot_be_written_is_a_warning(server, tree, tmp_path):
     write(tmp_path / "file", b"")
-    told = sync(server, tree, cache=str(tmp_path / "file"))
-    assert "cannot be written" in told["warnings"][0]
-    assert told["uploaded"] == 5
+    result = sync(server, tree, cache=str(tmp_path / "file"))
+    assert "cannot be written" in result["warnings"][0]
+    assert result["uploaded"] == 5
 
 
 # one file, progress, report
@@ -1018,8 +1018,8 @@ def test_report_and_progress(server, tree, tmp_path, monkeypatch):
     monkeypatch.setattr(workers.Progress, "EVERY", 0.0)
     sync(server, tree, check=True, progress_file=str(tmp_path / "progress"))
     assert not (tmp_path / "progress").exists()
-    told = sync(server, tree, report="full", progress_file=str(tmp_path / "progress"))
-    assert told["files"]["uploaded"] == sorted(files(tree))
+    result = sync(server, tree, report="full", progress_file=str(tmp_path / "progress"))
+    assert result["files"]["uploaded"] == sorted(files(tree))
     assert "sent: 5 of 5" in (tmp_path / "progress").read_text()
 
 
@@ -1102,9 +1102,9 @@ except converge.Refused as fault:
 
 def ended(server, so_far, **options) -> str:
     """What a sync says that gets a SIGTERM once it has come so far."""
-    told = server.options(**options)
+    settings = server.options(**options)
     process = subprocess.Popen(
-        [sys.executable, "-c", ENDED, json.dumps(sys.path), json.dumps(told)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", ENDED, json.dumps(sys.path), json.dumps(settings)], stderr=subprocess.PIPE, text=True
     )
     until = time.monotonic() + 30
     while not so_far() and time.monotonic() < until:
@@ -1129,9 +1129,9 @@ def test_ended_by_systemd_a_pull_leaves_whole_files(server, tmp_path):
     server.hook = lambda request: time.sleep(0.02)
     root = tmp_path / "tree"
     assert "was ended by SIGTERM" in ended(server, lambda: server.counts["GET"] >= 30, file_root=str(root), mode="pull")
-    there, wanted = files(root), content(server)
-    assert 10 < len(there) < 200
-    assert all(wanted[path] == data for path, data in there.items())
+    pulled, wanted = files(root), content(server)
+    assert 10 < len(pulled) < 200
+    assert all(wanted[path] == data for path, data in pulled.items())
 
 
 @contextlib.contextmanager
@@ -1168,9 +1168,9 @@ def test_ended_by_systemd_while_a_handshake_hangs(secure, tmp_path):
     for number in range(4):
         write(tmp_path / f"site/{number}", b"new")
     with first_alone(secure.port) as (port, late):
-        told = {"endpoint_url": f"https://127.0.0.1:{port}", "file_root": str(tmp_path / "site")}
+        options = {"endpoint_url": f"https://127.0.0.1:{port}", "file_root": str(tmp_path / "site")}
         began = time.monotonic()
-        assert "was ended by SIGTERM" in ended(secure, lambda: late, **told)
+        assert "was ended by SIGTERM" in ended(secure, lambda: late, **options)
         assert 5 < time.monotonic() - began < 20
 
 
@@ -1244,29 +1244,31 @@ def test_headers_that_threads_remember_at_a_time_stay_those_of_their_objects(tmp
 
     cache = _cache.Cache(None, ())
     cache._sets = Slow()
-    told = {
+    heads = {
         f"{number}": responses.Head(
             1, "e", 0, 9.0, {"content-type": f"t/{number}"}, {}, "STANDARD", None, None, {}, None
         )
         for number in range(8)
     }
-    threads = [threading.Thread(target=cache.remember_head, args=(path, head, "then")) for path, head in told.items()]
+    threads = [threading.Thread(target=cache.remember_head, args=(path, head, "then")) for path, head in heads.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {path: cache.head(path, "e", "then").headers for path in told} == {path: told[path].headers for path in told}
+    assert {path: cache.head(path, "e", "then").headers for path in heads} == {
+        path: heads[path].headers for path in heads
+    }
 
 
 @pytest.mark.parametrize(
-    ("kind", "keeps"),
+    ("fstype", "keeps"),
     [
         ("nfs4", True), ("nfs", True), ("fuse.sshfs", False), ("virtiofs", False), ("prl_fs", False), ("vfat", False), ("exfat", False),
         ("9p", False), ("cifs", False), ("ext4", None), ("overlay", None),
     ],
 )  # fmt: skip
-def test_whose_clock_is_the_host_s_and_who_keeps_a_change_time(kind, keeps):
-    row = f"36 35 98:0 / /srv rw,noatime master:1 - {kind} /dev/root rw,errors=continue"
+def test_whose_clock_is_the_host_s_and_who_keeps_a_change_time(fstype, keeps):
+    row = f"36 35 98:0 / /srv rw,noatime master:1 - {fstype} /dev/root rw,errors=continue"
     assert _cache.remote_devices(row).get("98:0") is keeps
 
 
@@ -1275,8 +1277,8 @@ def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypat
     """sshfs, vfat: cp -p and rsync -t of other bytes of the same size leave nothing that shows."""
     monkeypatch.setattr(_cache, "RACE", 0.0)
     real = _cache.identity
-    for where in (_tree, _scan):
-        monkeypatch.setattr(where, "identity", lambda about: real(about)._replace(ctime=about.st_mtime_ns))
+    for module in (_tree, _scan):
+        monkeypatch.setattr(module, "identity", lambda stat: real(stat)._replace(ctime=stat.st_mtime_ns))
     path = tmp_path / "site/a.txt"
     write(path, b"before", age=3600)
     device = os.stat(path).st_dev
@@ -1284,14 +1286,14 @@ def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypat
     if known:
         monkeypatch.setattr(converge, "remote_devices", lambda _mounts: remote)
     else:
-        look = converge.Look
-        monkeypatch.setattr(converge, "Look", lambda *about: look(*about[:-1], None))
+        original = converge.Look
+        monkeypatch.setattr(converge, "Look", lambda *arguments: original(*arguments[:-1], None))
     options = {"cache": str(tmp_path / "cache")}
     for _run in range(2):
         sync(server, path.parent, **options)
-    about = os.stat(path)
+    stat = os.stat(path)
     path.write_bytes(b"after!")
-    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert sync(server, path.parent, **options)["uploaded"] == 1
 
 
@@ -1348,10 +1350,10 @@ def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypat
     ],
 )
 def test_bad_input_is_one_sentence(server, tree, options, said):
-    told = {**server.options(), "file_root": str(tree), **options}
+    settings = {**server.options(), "file_root": str(tree), **options}
     for check in (True, False):
         with pytest.raises(converge.Refused) as caught:
-            converge.sync(told, check)
+            converge.sync(settings, check)
         assert said in str(caught.value)
         assert SECRET not in str(caught.value)
     assert writes(server) == []

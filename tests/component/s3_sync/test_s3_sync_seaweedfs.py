@@ -1,4 +1,4 @@
-"""s3_sync against a real S3 server, SeaweedFS, which judges its signatures, conditions and checksums by itself."""
+"""s3_sync against a real S3 server, SeaweedFS, which judges signatures, conditions and checksums on its own."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def weed():
 
 
 def sync(weed, root, **options) -> dict:
-    told = {"bucket": BUCKET, "endpoint_url": weed, "region": REGION, "cache": "none", **KEYS, **options}
-    return converge.sync({**told, "file_root": str(root)})
+    settings = {"bucket": BUCKET, "endpoint_url": weed, "region": REGION, "cache": "none", **KEYS, **options}
+    return converge.sync({**settings, "file_root": str(root)})
 
 
 def test_both_ways(weed, tree, tmp_path):
@@ -38,8 +38,8 @@ def test_both_ways(weed, tree, tmp_path):
     assert not sync(weed, tree, cache_control="no-cache", **options)["changed"]
     write(tree / "css/site.css", b"new")
     (tree / "img/a.png").unlink()
-    told = sync(weed, tree, cache_control="no-cache", **options)
-    assert (told["uploaded"], told["deleted"]) == (1, 1)
+    result = sync(weed, tree, cache_control="no-cache", **options)
+    assert (result["uploaded"], result["deleted"]) == (1, 1)
     sync(weed, tmp_path / "back", mode="pull", key_prefix="both")
     assert files(tmp_path / "back") == files(tree)
 
@@ -48,9 +48,9 @@ def test_more_than_a_page(weed, tmp_path):
     for number in range(1100):
         write(tmp_path / f"many/{number % 10}/{number}", b"%d" % number)
     assert sync(weed, tmp_path / "many", key_prefix="many")["uploaded"] == 1100
-    told = sync(weed, tmp_path / "many", key_prefix="many", delete=True, phase="assets")
-    assert not told["changed"]
-    assert told["requests"] == {"LIST": 2}
+    result = sync(weed, tmp_path / "many", key_prefix="many", delete=True, phase="assets")
+    assert not result["changed"]
+    assert result["requests"] == {"LIST": 2}
 
 
 def test_a_wrong_key_is_refused(weed, tree):

@@ -19,19 +19,19 @@ def row(cpu: float, wall: float = 1.0, memory: float = 50) -> ratios.Row:
 
 
 @pytest.mark.parametrize(
-    ("value", "limit", "found"),
+    ("value", "limit", "outcome"),
     [
         (0.5, 1.1, "met"), (1.044, 1.1, "met"), (1.046, 1.1, "undecided"), (1.1, 1.1, "undecided"), (1.154, 1.1, "undecided"),
         (1.156, 1.1, "MISSED"), (9, 1.1, "MISSED"), (0.047, 0.05, "met"), (0.048, 0.05, "undecided"), (0.052, 0.05, "undecided"),
         (0.053, 0.05, "MISSED"), (0.61, 0.6, "undecided"), (0.76, 0.6, "MISSED"), (0, 0.6, "met"),
     ],
 )  # fmt: skip
-def test_within_five_percent_of_its_limit_a_target_is_undecided(value, limit, found):
-    assert ratios.verdict(value, limit) == found
+def test_within_five_percent_of_its_limit_a_target_is_undecided(value, limit, outcome):
+    assert ratios.verdict(value, limit) == outcome
 
 
 @pytest.mark.parametrize(
-    ("work", "peer", "mine", "other", "said", "found"),
+    ("work", "peer", "mine", "other", "said", "outcomes"),
     [
         ("upload", "before", row(1.0), row(1.0), "1.00  1.00   (target 1.1 of processor time: met)", ["met"]),
         ("upload", "before", row(1.12), row(1.0), "1.12  1.00   (target 1.1 of processor time: undecided)", ["undecided"]),
@@ -43,9 +43,9 @@ def test_within_five_percent_of_its_limit_a_target_is_undecided(value, limit, fo
         ("upload", "rclone-tuned", row(9), row(1.0), "9.00  1.00", []),
     ],
 )  # fmt: skip
-def test_a_peer_and_its_target(work, peer, mine, other, said, found):
+def test_a_peer_and_its_target(work, peer, mine, other, said, outcomes):
     text, verdicts = ratios.compared(work, peer, [mine], [other], ratios.targets(10_000))
-    assert (text.strip(), verdicts) == (said, found)
+    assert (text.strip(), verdicts) == (said, outcomes)
 
 
 def test_from_100000_files_a_target_is_harder():
@@ -69,7 +69,7 @@ def test_from_100000_files_a_target_is_harder():
 def test_the_best_of_the_tools_is_never_a_former_version(work, rows, said):
     lines, verdicts = ratios.to_best(work, rows)
     assert lines == ([f"  to the best of each: {said}"] if said else [])
-    assert len(verdicts) == len(lines) and all(found in said for found in verdicts)
+    assert len(verdicts) == len(lines) and all(outcome in said for outcome in verdicts)
 
 
 def test_the_table_of_one_work():
@@ -143,8 +143,8 @@ def test_no_peer_is_always_before_another(names):
     rounds = [ratios.order(names, number) for number in range(2 * len(names))]
     assert all(sorted(peers) == sorted(names) for peers in rounds)
     assert {peers[0] for peers in rounds} == set(names)
-    for one in range(0, len(rounds), 2):
-        first, second = rounds[one : one + 2]
+    for number in range(0, len(rounds), 2):
+        first, second = rounds[number : number + 2]
         assert first == second[::-1]
     leads = [peers.index("before") < peers.index("ours") for peers in rounds]
     assert sum(leads) == len(names)
@@ -166,9 +166,9 @@ def test_no_peers_have_an_order_too():
     ],
 )  # fmt: skip
 def test_without_a_former_version_one_sentence(tmp_path, given, said):
-    told = {name: value for name, value in os.environ.items() if name not in ("PEERS", "BEFORE")}
-    told |= {name: value.format(tmp_path) for name, value in given.items()}
+    variables = {name: value for name, value in os.environ.items() if name not in ("PEERS", "BEFORE")}
+    variables |= {name: value.format(tmp_path) for name, value in given.items()}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/bench/s3.py")], env=told, capture_output=True, text=True, timeout=60
+        [sys.executable, str(ROOT / "tests/bench/s3.py")], env=variables, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said.format(tmp_path))
