@@ -292,7 +292,7 @@ def test_a_file_that_is_refused(page, tmp_path):
     (tmp_path / "false.png").write_text("<svg>")
     page.choose([str(tmp_path / name) for name in ("page.html", "empty.txt")])
     page.wait("document.querySelectorAll('.failed').length === 2")
-    assert "This kind of file is not taken here." in page.text()
+    assert "This type of file is not accepted here." in page.text()
     assert "It is empty." in page.text()
     assert not [
         event for event in page.events if event["method"] == "Network.requestWillBeSent" and "POST" in json.dumps(event)

@@ -177,7 +177,7 @@ def test_what_is_refused(page, site, brief, tmp_path):
     page.choose(paths)
     page.wait("document.querySelectorAll('.failed').length === 3")
     facts = page.run("[...document.querySelectorAll('.facts')].map(e => e.textContent)")
-    assert sorted(facts) == ["It is larger than 200 kB.", *["This kind of file is not taken here."] * 2]
+    assert sorted(facts) == ["It is larger than 200 kB.", *["This type of file is not accepted here."] * 2]
     assert brief.of("POST") == []
     # the server does not rely on the page
     show(page, brief.address)
@@ -185,7 +185,7 @@ def test_what_is_refused(page, site, brief, tmp_path):
     page.choose(paths[1:])
     page.wait("document.querySelectorAll('.failed').length === 2")
     assert "larger than 200000 bytes, the limit here." in page.text()
-    assert "are not taken: allowed are png, txt." in page.text()
+    assert "are not accepted: allowed are png, txt." in page.text()
     assert page.run("[...document.querySelectorAll('.again')].every(button => button.hidden)")
     assert site.sent() == []
 

@@ -140,7 +140,7 @@ def test_a_preview_alone_is_no_upload(server):
 
 def test_a_file_that_is_refused_leaves_no_preview(server):
     before = of_previews(server)
-    check(server.post(form(part("a.png", LARGE), preview(JPEG), part("b.svg", SVG))), 415, "not taken")
+    check(server.post(form(part("a.png", LARGE), preview(JPEG), part("b.svg", SVG))), 415, "not accepted")
     assert of_previews(server) == before
 
 

@@ -38,8 +38,8 @@ CASES = [
     ({}, 200, None),
     ({"ok": False, "problem": "The mount fs-1 does not answer."}, 503, "The mount fs-1 does not answer."),
     ({"ok": False}, 503, "did not say why"),
-    ({"at": time.time() - 100}, 503, "last spoke"),
-    ({"at": time.time() + 1000}, 503, "last spoke"),
+    ({"at": time.time() - 100}, 503, "last reported"),
+    ({"at": time.time() + 1000}, 503, "last reported"),
     ({"ok": "yes"}, 503, "did not say why"),
     ({"at": "yesterday"}, 503, "cannot be understood"),
 ]

@@ -212,7 +212,7 @@ def test_what_is_too_large_is_refused(server, weed):
 
 
 def test_a_kind_that_is_not_taken_is_refused(server, weed):
-    check(confirm(server, by_hand(weed, b"MZ", "a.exe")), 415, "not taken")
+    check(confirm(server, by_hand(weed, b"MZ", "a.exe")), 415, "not accepted")
 
 
 def test_headers_of_the_upload_are_not_believed(server, weed):
@@ -242,7 +242,7 @@ def test_confirmed_by_many_at_once(server, second, weed):
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        (question(name="a.exe"), 415, "not taken"),
+        (question(name="a.exe"), 415, "not accepted"),
         (question(name="a.txt", type="image/png"), 415, "by its content"),
         (question(b""), 400, "nothing to keep"),
         ({"name": "a.png", "size": 2_000_001}, 413, "larger than 2000000 bytes"),

@@ -132,7 +132,7 @@ class Gallery:
         return await self._explain(request, Problem(fault.status_code, sentence, dict(fault.headers or {})))
 
     async def _explain_crash(self, request: Request, _fault: Exception) -> Response:
-        return await self._explain(request, Problem(500, "gallery failed by a fault of its own; see its log."))
+        return await self._explain(request, Problem(500, "gallery failed with an internal error; see its log."))
 
     # pages
 
@@ -181,7 +181,7 @@ class Gallery:
     def _after(request: Request) -> str:
         after = request.query_params.get("after", "")
         if after and not keys.is_key(after):
-            raise Problem(400, f"after is {shown(after)}, which is no key: take the last answer's next.")
+            raise Problem(400, f"after is {shown(after)}, which is no key: use the last answer's next.")
         return after
 
     async def _list(self, request: Request) -> Response:

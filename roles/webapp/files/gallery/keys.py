@@ -91,7 +91,7 @@ def safe_name(filename: str, allowed: Collection[str]) -> str:
         raise Problem(400, f"The file name {shown(filename)} is empty: choose a file.")
     stem, dot, extension = base.rpartition(".")
     if not dot or extension.lower() not in allowed:
-        raise Problem(415, f"Files like {shown(base)} are not taken: allowed are {', '.join(sorted(allowed))}.")
+        raise Problem(415, f"Files like {shown(base)} are not accepted: allowed are {', '.join(sorted(allowed))}.")
     letters = (char for char in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(char))
     # no dot is left in the stem: of "x.php.png" a careless web server could run the first extension
     plain = re.sub("[^A-Za-z0-9_]+", "-", "".join(letters)).strip("-_")

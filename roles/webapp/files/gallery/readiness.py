@@ -39,7 +39,7 @@ def read(path: str, now: float | None = None) -> Readiness:
     age = (time.time() if now is None else now) - at
     # a time in the future is no current report either: the clock was set back
     if abs(age) > _STALE * every:
-        return Readiness(False, sentence=f"The storage probe last spoke {age:.0f} s ago; look at its unit.")
+        return Readiness(False, sentence=f"The storage probe last reported {age:.0f} s ago; see its unit.")
     if not good:
         return Readiness(False, unavailable=True, sentence=problem or "The storage probe failed and did not say why.")
     return Readiness(True)

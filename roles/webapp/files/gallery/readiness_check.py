@@ -23,14 +23,16 @@ class Watch:
 
     def __init__(self, check: Callable[[], object], every: float, timeout: float) -> None:
         self._check, self._every, self._timeout = check, every, timeout
-        self._readiness = Readiness(False, sentence="The storage has not been asked yet; it is just now.")
+        self._readiness = Readiness(
+            False, sentence="The storage has not been checked yet; the first check is under way."
+        )
         self._at = time.monotonic()
 
     def readiness(self) -> Readiness:
         """The last result."""
         age = time.monotonic() - self._at
         if age > _STALE * (self._every + self._timeout):
-            return Readiness(False, sentence=f"The storage was last asked {age:.0f} s ago; see gallery's log.")
+            return Readiness(False, sentence=f"The storage was last checked {age:.0f} s ago; see gallery's log.")
         return self._readiness
 
     async def run(self) -> None:
@@ -45,7 +47,7 @@ class Watch:
                 state, whole = Readiness(False, unavailable=True, sentence=problem.sentence), str(problem)
             except Exception as fault:
                 _LOG.exception("checking the storage")
-                whole = f"The check of the storage failed by a fault of its own: {fault!r}."
+                whole = f"The check of the storage failed with an internal error: {fault!r}."
                 state = Readiness(False, sentence=whole)
             if state.sentence != self._readiness.sentence:
                 _LOG.warning("readiness: %s", whole)

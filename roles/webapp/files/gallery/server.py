@@ -27,7 +27,7 @@ def passed_socket(environment: Mapping[str, str]) -> socket.socket | None:
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return None
     if environment.get("LISTEN_FDS") != "1":
-        raise BadSetting(f"LISTEN_FDS is {environment.get('LISTEN_FDS')!r}: gallery takes one socket.")
+        raise BadSetting(f"LISTEN_FDS is {environment.get('LISTEN_FDS')!r}: gallery needs one socket.")
     passed = socket.socket(fileno=_FIRST_PASSED)
     # X-Forwarded-For is trusted, so all requests must come from the nginx in front
     if passed.family != socket.AF_UNIX and not ipaddress.ip_address(passed.getsockname()[0]).is_loopback:

@@ -86,7 +86,7 @@ class Incoming:
         if head.size > self._settings.max_bytes:
             raise Problem(413, f"{name} is larger than {self._settings.max_bytes} bytes, the limit here.")
         if extension not in self._settings.allowed_extensions:
-            raise Problem(415, f"Files like {name} are not taken: upload another type.")
+            raise Problem(415, f"Files like {name} are not accepted: upload another type.")
         if media_types.is_image(extension) and not media_types.fits(extension, self._first(key, head)):
             raise Problem(415, f"{name} is no {extension} picture inside: its first bytes differ.")
 

@@ -13,7 +13,7 @@ let running = 0;
 let signedIn = null;
 
 function refusal(file) {
-  if (!words(form.dataset.types).has(extension(file.name))) return "This kind of file is not taken here.";
+  if (!words(form.dataset.types).has(extension(file.name))) return "This type of file is not accepted here.";
   if (file.size > Number(form.dataset.most)) return `It is larger than ${sizeText(Number(form.dataset.most))}.`;
   return file.size ? "" : "It is empty.";
 }
