@@ -29,8 +29,8 @@ lab-status: ## print the lab as one JSON object
 	@[ -e .venv/.ok ] || { echo '{}'; exit 1; }
 	@$(lab) status
 
-# Three lanes share the machine: scenarios in containers and on guests wait more than they work. The page's tests have it for
-# themselves: a browser breaks off what waits for a connection when a container's network comes or goes.
+# Three lanes run at the same time: scenarios in containers and on guests wait more than they work. The page's tests run
+# alone: a browser breaks off what waits for a connection when a container's network comes or goes.
 test: .venv/.ok ## everything that CI runs, with the seconds of each stage
 	@mkdir -p .cache && rm -f .cache/stages
 	@$(MAKE) --no-print-directory stage-lint stage-images
@@ -93,7 +93,7 @@ app: .venv/.ok
 pages: browser
 	GALLERY_TESTS=all pytest -m browser tests/component/gallery
 
-store: images ## S3 of the lab by itself, and the tools that people use on it
+store: images ## S3 of the lab alone, and the tools that people use on it
 	pytest -m docker tests/component/store
 
 molecule: $(SCENARIOS:%=molecule-%) ## the roles in containers, the whole site on real guests

@@ -1,4 +1,4 @@
-"""What all tests share: what each needs, the lab that some run on, and the figures that they print.
+"""For all tests: what each needs, the lab that some run on, and the figures that they print.
 
 LAB=name says which lab (default: test); it is made when it is not there, and left running.
 """
@@ -46,7 +46,7 @@ def lab() -> Fleet:
 
 @pytest.fixture
 def fleet(lab) -> Fleet:
-    """The lab, healthy: what the last test left is mended first."""
+    """The lab, healthy: what the last test left is repaired first."""
     lab.play("site.yml")
     return lab
 

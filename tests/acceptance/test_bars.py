@@ -59,37 +59,37 @@ def test_stunnel_hides_what_plain_shows(lab, figure):
 
 def lag(fleet, name: str, path: str) -> float:
     """How long the second server goes on missing a name that it asked for before the first one made it."""
-    one, two = fleet.servers
-    assert two.code(f"test -e {path}/{name}") == 1
-    one.run(f"echo here > {path}/{name}")
+    first, second = fleet.servers
+    assert second.code(f"test -e {path}/{name}") == 1
+    first.run(f"echo here > {path}/{name}")
     # one SSH session, so that its own time does not count
-    said = two.run(
+    said = second.run(
         f"begin=$(date +%s%N); until cat {path}/{name} 2>/dev/null; do sleep 0.05; done; echo $(( ($(date +%s%N) - begin) / 1000000 ))",
         timeout=90,
     )
-    one.run(f"rm {path}/{name}")
+    first.run(f"rm {path}/{name}")
     return int(said.splitlines()[-1]) / 1000
 
 
 def test_a_name_asked_for_too_early(fleet, figure):
     ours = max(lag(fleet, f"early-{number}", "/srv/files") for number in range(3))
-    one, two = fleet.servers
+    first, second = fleet.servers
     target = f"{fleet.file_system}.efs.eu-central-1.amazonaws.com"
-    two.run("mkdir -p /mnt/stock")
-    port = two.mount().partition("port=")[2].partition(",")[0]
-    two.run(f"mount -t nfs4 -o nfsvers=4.1,hard,noresvport,nosharecache,port={port} 127.0.0.1:/ /mnt/stock")
+    second.run("mkdir -p /mnt/stock")
+    port = second.mount().partition("port=")[2].partition(",")[0]
+    second.run(f"mount -t nfs4 -o nfsvers=4.1,hard,noresvport,nosharecache,port={port} 127.0.0.1:/ /mnt/stock")
     try:
-        assert two.code("test -e /mnt/stock/stock") == 1
-        one.run("echo here > /srv/files/stock")
-        said = two.run(
+        assert second.code("test -e /mnt/stock/stock") == 1
+        first.run("echo here > /srv/files/stock")
+        said = second.run(
             "begin=$(date +%s%N); until cat /mnt/stock/stock 2>/dev/null; do sleep 0.2; done; "
             "echo $(( ($(date +%s%N) - begin) / 1000000 ))",
             timeout=120,
         )
         stock = int(said.splitlines()[-1]) / 1000
     finally:
-        two.run("umount /mnt/stock; rmdir /mnt/stock")
-        one.run("rm -f /srv/files/stock")
+        second.run("umount /mnt/stock; rmdir /mnt/stock")
+        first.run("rm -f /srv/files/stock")
     figure(f"{ours:.2f} s with our options (bar: 1 s), {stock:.1f} s with stock options ({target.partition('.')[0]})")
     assert ours < 1
     assert 1 < stock < 45
@@ -105,7 +105,7 @@ def test_a_second_run_changes_nothing_and_is_short(fleet, figure):
     assert min(counts.values()) >= 2
 
 
-def test_check_before_the_first_converge_tells_what_it_does(fleet, web, figure):
+def test_check_before_the_first_converge_shows_what_it_does(fleet, web, figure):
     """The plan of check mode on a host without our mount is the list of what the real run then does."""
     web.unmount()
     web.run(
@@ -144,7 +144,7 @@ def test_a_change_that_interrupts_waits_for_the_switch(fleet, web, change, figur
 
 def test_the_switch_takes_one_batch_at_a_time(fleet, figure):
     play = fleet.play("site.yml", "-e", '{"efs_mount_transport": "plain"}')
-    switched = [item for item in play.told["plays"] if item["play"]["name"].startswith("Switch")]
+    switched = [item for item in play.report["plays"] if item["play"]["name"].startswith("Switch")]
     assert len(switched) == len(fleet.servers)
     assert all(count >= 1 for host, count in play.changed().items() if host.startswith("web"))
     fleet.play("site.yml")

@@ -18,15 +18,15 @@ NAMES = ("accept", "accept2")
 def traces(name: str) -> list[str]:
     """Everything on this machine that belongs to a lab."""
     mark = f"samefiles-{name}"
-    found = []
+    left = []
     for argv in (["docker", "ps", "-a", "--format", "{{.Names}}"], ["docker", "network", "ls", "--format", "{{.Name}}"],
                  ["docker", "volume", "ls", "--format", "{{.Name}}"]):  # fmt: skip
-        found += [line for line in sh(argv).stdout.split() if line == mark or line.startswith(mark + "-")]
+        left += [line for line in sh(argv).stdout.split() if line == mark or line.startswith(mark + "-")]
     processes = sh(["ps", "-eo", "args"]).stdout.splitlines()
-    found += [line for line in processes if "-m lab." in line and name in line.split()]
-    found += [line for line in processes if f"/.ansible/cp/{name}/" in line]
+    left += [line for line in processes if "-m lab." in line and name in line.split()]
+    left += [line for line in processes if f"/.ansible/cp/{name}/" in line]
     directory = pathlib.Path.home() / ".local/state/samefiles" / name
-    return found + ([str(directory)] if directory.exists() else [])
+    return left + ([str(directory)] if directory.exists() else [])
 
 
 def make(clone: pathlib.Path, *words: str, check: bool = True):
@@ -53,7 +53,7 @@ def seconds(argv) -> tuple[float, str]:
     return time.monotonic() - begin, done.stdout
 
 
-def test_no_lab_is_told_in_json(clone):
+def test_no_lab_is_reported_in_json(clone):
     done = make(clone, "-s", "lab-status", "LAB=accept", check=False)
     assert (done.stdout.strip(), done.returncode != 0) == ("{}", True)
 
@@ -69,32 +69,32 @@ def test_from_a_fresh_clone(clone, figure):
 
 
 def test_a_file_written_by_hand_is_the_same_on_the_other(clone):
-    one, two = Fleet("accept").servers
-    one.run("head -c 3000000 /dev/urandom > /srv/files/by-hand")
-    assert one.run("sha256sum /srv/files/by-hand") == two.run("sha256sum /srv/files/by-hand")
-    one.run("rm /srv/files/by-hand")
+    first, second = Fleet("accept").servers
+    first.run("head -c 3000000 /dev/urandom > /srv/files/by-hand")
+    assert first.run("sha256sum /srv/files/by-hand") == second.run("sha256sum /srv/files/by-hand")
+    first.run("rm /srv/files/by-hand")
 
 
 def test_status_is_one_json_object(clone):
-    told = json.loads(make(clone, "-s", "lab-status", "LAB=accept").stdout)
-    assert set(told) == {
+    status = json.loads(make(clone, "-s", "lab-status", "LAB=accept").stdout)
+    assert set(status) == {
         "site_url", "aws_endpoint", "s3_endpoint", "region", "file_system", "bucket", "inventory", "hosts",
     }  # fmt: skip
-    assert {"name", "instance_id", "address", "zone", "container", "ssh", "http"} == set(told["hosts"][0])
-    assert sh([*told["hosts"][0]["ssh"], "hostname"]).stdout.strip() == told["hosts"][0]["name"]
-    assert len({host["zone"] for host in told["hosts"]}) == 2
+    assert {"name", "instance_id", "address", "zone", "container", "ssh", "http"} == set(status["hosts"][0])
+    assert sh([*status["hosts"][0]["ssh"], "hostname"]).stdout.strip() == status["hosts"][0]["name"]
+    assert len({host["zone"] for host in status["hosts"]}) == 2
 
 
 def test_a_second_lab_beside_the_first(clone):
     before = sh(["docker", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "samefiles-accept-web-01"]).stdout
     make(clone, "lab", "LAB=accept2", "HOSTS=1")
-    one, two = Fleet("accept"), Fleet("accept2")
-    assert one.file_system != two.file_system
-    assert not {server.address for server in one.servers} & {server.address for server in two.servers}
+    first, second = Fleet("accept"), Fleet("accept2")
+    assert first.file_system != second.file_system
+    assert not {server.address for server in first.servers} & {server.address for server in second.servers}
     assert sh(["docker", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "samefiles-accept-web-01"]).stdout == before
     make(clone, "lab-down", "LAB=accept2")
     assert traces("accept2") == []
-    assert one.play("playbooks/verify.yml").code == 0
+    assert first.play("playbooks/verify.yml").code == 0
 
 
 def test_more_servers_and_fewer(clone, figure):
@@ -106,7 +106,7 @@ def test_more_servers_and_fewer(clone, figure):
     figure(f"third server {took:.0f} s, back to two {fewer:.0f} s")
 
 
-def test_what_a_crash_left_is_mended(clone):
+def test_what_a_crash_left_is_repaired(clone):
     sh(["docker", "kill", "samefiles-accept-web-02", "samefiles-accept-efs-files"])
     sh(["docker", "rm", "-f", "samefiles-accept-resolver"])
     sh(["pkill", "-9", "-f", "lab.moto_server [0-9]* accept "])

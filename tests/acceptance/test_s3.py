@@ -23,9 +23,9 @@ def place(lab) -> Lab:
 @pytest.fixture(scope="module")
 def client(place):
     """The lab's own user."""
-    found = s3.client(place)
-    yield found
-    found.close()
+    s3_client = s3.client(place)
+    yield s3_client
+    s3_client.close()
 
 
 def keys(client, place, prefix: str) -> list[str]:
@@ -49,19 +49,24 @@ def test_each_server_is_known_by_its_address(fleet):
 def test_backups_and_a_restore_drill(fleet, place, client):
     for server in fleet.servers:
         server.run("systemctl start samefiles-s3-sync-logs", timeout=300)
-        told = json.loads(server.run("cat /var/lib/samefiles-s3-sync/logs/last.json"))
-        assert told["ok"] is True
+        status = json.loads(server.run("cat /var/lib/samefiles-s3-sync/logs/last.json"))
+        assert status["ok"] is True
         assert "front.log" in keys(client, place, f"hosts/{server.name}/log/")
     server = fleet.servers[0]
     prefix = f"hosts/{server.name}/drill"
-    where = {"bucket": place.bucket, "region": "eu-central-1", "endpoint_url": place.s3_endpoint, "key_prefix": prefix}
+    context = {
+        "bucket": place.bucket,
+        "region": "eu-central-1",
+        "endpoint_url": place.s3_endpoint,
+        "key_prefix": prefix,
+    }
     server.run(
         "mkdir -p /var/tmp/kept/sub && date >/var/tmp/kept/a && head -c 20000000 /dev/urandom >/var/tmp/kept/sub/big"
     )
-    told = fleet.module(server.name, "samefiles.aws.s3_sync", {**where, "file_root": "/var/tmp/kept"})
-    assert told["uploaded"] == 2
+    result = fleet.module(server.name, "samefiles.aws.s3_sync", {**context, "file_root": "/var/tmp/kept"})
+    assert result["uploaded"] == 2
     server.run("rm -rf /var/tmp/drill")
-    back = {**where, "file_root": "/var/tmp/drill"}
+    back = {**context, "file_root": "/var/tmp/drill"}
     assert fleet.module(server.name, "samefiles.aws.s3_sync", {**back, "mode": "pull"})["downloaded"] == 2
     assert server.run("cd /var/tmp && diff -r kept drill && echo same") == "same"
     drill = {**back, "delete": True, "cache": "none"}
@@ -78,9 +83,9 @@ def test_a_server_may_use_its_prefixes_only(fleet, place, client):
         "endpoint_url": place.s3_endpoint,
         "file_root": "/var/tmp/kept",
     }
-    told = fleet.module(server.name, "samefiles.aws.s3_sync", {**options, "key_prefix": "www", "delete": True})
-    assert "403 AccessDenied" in told["msg"]
-    assert told["failed"]
+    result = fleet.module(server.name, "samefiles.aws.s3_sync", {**options, "key_prefix": "www", "delete": True})
+    assert "403 AccessDenied" in result["msg"]
+    assert result["failed"]
     assert keys(client, place, "www/") == before
 
 
@@ -88,8 +93,8 @@ def test_no_key_in_any_output_or_on_any_disk(fleet, place, client):
     secrets = [s3.SECRET_KEY, json.loads((place.state / "s3/store.json").read_text())["signing_key"]]
     for server in fleet.servers:
         server.run("systemctl start samefiles-s3-sync-logs", timeout=300)
-        told = granted(server)
-        secrets += [told["SecretAccessKey"], told["Token"]]
+        credentials = granted(server)
+        secrets += [credentials["SecretAccessKey"], credentials["Token"]]
     pathlib.Path(ROOT / "docs/.samefiles-test").write_text("another")  # so that the run has something to send
     try:
         play = subprocess.run(
@@ -104,8 +109,8 @@ def test_no_key_in_any_output_or_on_any_disk(fleet, place, client):
     for server in fleet.servers:
         # the words come by standard input: sudo writes each command into the journal
         argv = [*server.ssh, "sudo", "grep", "-rlF", "--devices=skip", "-f", "-", *DISK]
-        found = subprocess.run(
+        matches = subprocess.run(
             argv, input="\n".join(secrets), capture_output=True, text=True, timeout=300, check=False
         ).stdout
-        assert found == ""
+        assert matches == ""
     fleet.play("site.yml")

@@ -19,9 +19,9 @@ import json, sys, time
 sys.path[:0] = json.loads(sys.argv[1])
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge
 begin, cpu = time.monotonic(), time.process_time()
-told = converge.sync({**json.loads(sys.argv[2]), "diff": False})  # as the module without --diff
+result = converge.sync({**json.loads(sys.argv[2]), "diff": False})  # as the module without --diff
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024 / 1e6
-print(json.dumps({"told": {k: told[k] for k in ("uploaded", "downloaded", "changed", "requests")},
+print(json.dumps({"result": {k: result[k] for k in ("uploaded", "downloaded", "changed", "requests")},
                   "seconds": time.monotonic() - begin, "cpu": time.process_time() - cpu, "peak": peak}))
 """
 
@@ -55,9 +55,9 @@ def test_100_000_objects(tmp_path, figure):
             time.sleep(3)  # what was stored within two seconds of being looked at is looked at again
             rows += [run(options), run(options)]
             back = run({**options, "file_root": str(tmp_path / f"back-{count}"), "mode": "pull", "delete": False})
-        assert [row["told"]["changed"] for row in rows] == [True, False, False]
-        assert (rows[0]["told"]["uploaded"], back["told"]["downloaded"]) == (count, count)
-        assert rows[2]["told"]["requests"] == {"LIST": count // 1000}
+        assert [row["result"]["changed"] for row in rows] == [True, False, False]
+        assert (rows[0]["result"]["uploaded"], back["result"]["downloaded"]) == (count, count)
+        assert rows[2]["result"]["requests"] == {"LIST": count // 1000}
         took[count] = [*(row["cpu"] for row in rows), back["cpu"]]
         peak = max(row["peak"] for row in (*rows, back))
         figure(
@@ -78,7 +78,7 @@ def test_many_files_of_just_one_part(tmp_path, figure):
     with Server(tls=True) as server:
         options = server.options(file_root=str(tmp_path / "tree"))
         up, down = run(options), run({**options, "file_root": str(tmp_path / "back"), "mode": "pull"})
-    assert (up["told"]["uploaded"], down["told"]["downloaded"]) == (48, 48)
+    assert (up["result"]["uploaded"], down["result"]["downloaded"]) == (48, 48)
     figure(f"48 files of 8 MiB: peak {up['peak']:.0f} MB up, {down['peak']:.0f} MB down (bar: {BAR})")
     assert max(up["peak"], down["peak"]) < BAR
 
@@ -89,15 +89,15 @@ def place(lab):
     from lab import s3, state
     from lab.settings import Lab
 
-    found = Lab(lab.name, state.load(lab.name).index)
-    client = s3.client(found)
+    properties = Lab(lab.name, state.load(lab.name).index)
+    client = s3.client(properties)
     yield client, {
-        "bucket": found.bucket, "region": "eu-central-1", "endpoint_url": found.s3_endpoint, "key_prefix": "large",
-        "access_key": s3.ACCESS_KEY, "secret_key": s3.SECRET_KEY, "aws_ca_bundle": str(found.state / "tls/ca.pem"),
+        "bucket": properties.bucket, "region": "eu-central-1", "endpoint_url": properties.s3_endpoint, "key_prefix": "large",
+        "access_key": s3.ACCESS_KEY, "secret_key": s3.SECRET_KEY, "aws_ca_bundle": str(properties.state / "tls/ca.pem"),
         "cache": "none",
     }  # fmt: skip
-    for item in client.list_object_versions(Bucket=found.bucket, Prefix="large/").get("Versions", []):
-        client.delete_object(Bucket=found.bucket, Key=item["Key"], VersionId=item["VersionId"])
+    for item in client.list_object_versions(Bucket=properties.bucket, Prefix="large/").get("Versions", []):
+        client.delete_object(Bucket=properties.bucket, Key=item["Key"], VersionId=item["VersionId"])
     client.close()
 
 
@@ -109,7 +109,7 @@ def test_5_gib_up_and_down(place, tmp_path, figure):
         for number in range(size >> 24):
             file.write(number.to_bytes(8, "big") + block[8:])
     up = run({**options, "file_root": str(tmp_path / "up")})
-    assert up["told"]["uploaded"] == 1
+    assert up["result"]["uploaded"] == 1
     down = run({**options, "file_root": str(tmp_path / "down"), "mode": "pull"})
     assert subprocess.run(["cmp", tmp_path / "up/large.bin", tmp_path / "down/large.bin"], check=False).returncode == 0
     peak = max(up["peak"], down["peak"])

@@ -31,26 +31,26 @@ def fronts(fleet) -> list[str]:
 def test_200_uploads_are_everywhere_within_a_second(fleet, site, fronts, figure):
     keys, lags = [], []
 
-    def one(number: int, size: int) -> None:
+    def visit(number: int, size: int) -> None:
         wanted = digest(noise(number, size))
-        told = upload(site, f"file-{number}.txt", noise(number, size), size)
+        stored = upload(site, f"file-{number}.txt", noise(number, size), size)
         made = time.monotonic()
 
         def opened(front: str) -> float:
-            assert ask(front, f"/files/{told['key']}", "HEAD")[0] == 200
+            assert ask(front, f"/files/{stored['key']}", "HEAD")[0] == 200
             return time.monotonic() - made
 
         with concurrent.futures.ThreadPoolExecutor(len(fronts)) as readers:
             lags.extend(readers.map(opened, fronts))
-        assert told["sha256"] == wanted
-        keys.append(told["key"])
+        assert stored["sha256"] == wanted
+        keys.append(stored["key"])
         for front in fronts:
-            assert digest([ask(front, f"/files/{told['key']}")[1]]) == wanted
+            assert digest([ask(front, f"/files/{stored['key']}")[1]]) == wanted
 
     begin = time.monotonic()
     wanted = sizes(200, 1, 50_000_000, 500_000_000)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(one, range(200), wanted))
+        list(pool.map(visit, range(200), wanted))
     took = time.monotonic() - begin
     used = [memory(server) for server in fleet.servers]
     for key in keys:
@@ -66,21 +66,21 @@ def test_200_uploads_are_everywhere_within_a_second(fleet, site, fronts, figure)
 def test_2_gigabytes(fleet, site, fronts, figure):
     size = 2 * 1024**3
     begin = time.monotonic()
-    told = upload(site, "large.txt", noise(7, size), size)
+    stored = upload(site, "large.txt", noise(7, size), size)
     took = time.monotonic() - begin
-    assert told["size"] == size
-    assert told["sha256"] == digest(noise(7, size))
+    assert stored["size"] == size
+    assert stored["sha256"] == digest(noise(7, size))
     wanted = digest(noise(7, size))
     for front in (site, *fronts):
-        assert digest(download(front, f"/files/{told['key']}")) == wanted
+        assert digest(download(front, f"/files/{stored['key']}")) == wanted
     used = [memory(server) for server in fleet.servers]
-    assert ask(site, f"/files/{told['key']}", "DELETE")[0] == 204
+    assert ask(site, f"/files/{stored['key']}", "DELETE")[0] == 204
     figure(f"2 GiB uploaded in {took:.0f} s, memory of the app at most {max(used)} MiB")
     assert max(used) * 1.048576 < 150
 
 
 def test_a_new_release_under_load(fleet, fronts, figure):
-    told = []
+    figures = []
     for number, front in enumerate(fronts):
         limit = fleet.servers[number].name
         with Load(front, URLS, slow_uploads=4) as load:
@@ -95,10 +95,10 @@ def test_a_new_release_under_load(fleet, fronts, figure):
                 f"webapp_title=Title{number}{time.time():.0f}",
             )
             time.sleep(25)
-        told.append(f"{load.done} requests and {load.uploads} uploads, {len(load.failed)} failed")
+        figures.append(f"{load.done} requests and {load.uploads} uploads, {len(load.failed)} failed")
         assert load.failed == []
         assert load.uploads > 0
-    figure("; ".join(told))
+    figure("; ".join(figures))
     fleet.play("site.yml")
 
 
@@ -109,7 +109,7 @@ def test_a_release_that_does_not_start_stops_the_play(fleet, fronts):
         play = fleet.play("site.yml", "-e", "webapp_command=/usr/bin/false", check=False)
     assert play.code != 0
     assert [server.run("readlink /opt/webapp/current") for server in fleet.servers] == before
-    failed = [host for host in play.told["stats"] if play.told["stats"][host]["failures"]]
+    failed = [host for host in play.report["stats"] if play.report["stats"][host]["failures"]]
     assert len(failed) == 1, play.said()  # the next one was not touched
     assert [load.failed for load in loads] == [[], []]
     assert min(load.done for load in loads) > 0
@@ -157,7 +157,7 @@ PROBE = 5 + 5 + 2
 FILES = 3 + 2
 
 
-def test_a_frozen_share(fleet, fronts, figure):
+def test_a_frozen_file_system(fleet, fronts, figure):
     kept = upload(fronts[0], "kept.txt", [b"kept"], 4)["key"]
     processes = [count(server) for server in fleet.servers]
     sh(["docker", "pause", fleet.storage])
@@ -179,10 +179,10 @@ def test_a_frozen_share(fleet, fronts, figure):
                 status, body, took = ask(front, "/")
                 assert took < 10
                 assert b"does not answer" in body
-        answers = [item.result(120) for item in refused]
-        assert {status for status, *_ in answers[::2]} == {504}
-        assert set(answers[1::2]) <= {503, 504}
-        late = statistics.median(took for _status, _body, took in answers[::2])
+        results = [item.result(120) for item in refused]
+        assert {status for status, *_ in results[::2]} == {504}
+        assert set(results[1::2]) <= {503, 504}
+        late = statistics.median(took for _status, _body, took in results[::2])
         grown = [count(server) - before for server, before in zip(fleet.servers, processes)]
     finally:
         sh(["docker", "unpause", fleet.storage])
@@ -229,10 +229,10 @@ def test_a_server_that_boots_without_storage(fleet, fronts, figure):
     finally:
         sh(["docker", "start", fleet.storage])
     green = wait(lambda: ask(front, "/readyz")[0] == 200, 300, "/readyz 200")
-    told = upload(front, "back.txt", [b"here again"], 10)
-    assert ask(fronts[1], f"/files/{told['key']}")[1] == b"here again"
-    assert ask(front, f"/files/{told['key']}")[1] == b"here again"
-    assert ask(front, f"/files/{told['key']}", "DELETE")[0] == 204
+    stored = upload(front, "back.txt", [b"here again"], 10)
+    assert ask(fronts[1], f"/files/{stored['key']}")[1] == b"here again"
+    assert ask(front, f"/files/{stored['key']}")[1] == b"here again"
+    assert ask(front, f"/files/{stored['key']}", "DELETE")[0] == 204
     figure(f"green {green:.0f} s after the file system came back")
 
 
@@ -244,23 +244,23 @@ def page_says(front: str, words: bytes) -> bool:
     return status in (200, 503) and words in body
 
 
-def test_an_own_app_with_its_files_on_the_share(fleet, fronts):
+def test_an_own_app_with_its_files_on_the_mount(fleet, fronts):
     own = {
         "webapp_source": str(ROOT / "tests/support/apps/tiny"),
-        "webapp_environment": {"GREETING": "from the share"},
+        "webapp_environment": {"GREETING": "from the mount"},
         "webapp_media": {"/media/": "/srv/files/shop"},
     }
     server, front = fleet.servers[1], fronts[1]
     try:
         fleet.play("site.yml", "-e", json.dumps(own))
-        assert json.loads(ask(front, "/")[1])["greeting"] == "from the share"
+        assert json.loads(ask(front, "/")[1])["greeting"] == "from the mount"
         fleet.servers[0].run(
             "mkdir -p /srv/files/shop && echo hello >/srv/files/shop/a.txt && chown -R 5000 /srv/files/shop"
         )
         assert ask(front, "/media/a.txt")[:2] == (200, b"hello\n")
         assert ask(front, "/media/b.txt")[0] == 404
         assert fleet.play("site.yml", "-e", json.dumps(own)).changes() == []
-        # a file is never looked for on the server's own disk, and the app never runs without its share
+        # a file is never looked for on the server's own disk, and the app never runs without its mount
         unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
         assert "/srv/files" in server.run(f"systemctl show --property RequiresMountsFor --value {unit}").split()
         sockets = unit.replace(".service", ".socket")
@@ -268,9 +268,9 @@ def test_an_own_app_with_its_files_on_the_share(fleet, fronts):
         assert server.code(f"systemctl is-active {unit}") != 0
         status, said, _ = ask(front, "/media/a.txt")
         assert (status, b"not mounted" in said) == (503, True)
-        # the first request brings back the app, and the app its share
+        # the first request brings back the app, and the app its mount
         server.run(f"systemctl start {sockets}")
-        assert json.loads(ask(front, "/", seconds=60)[1])["greeting"] == "from the share"
+        assert json.loads(ask(front, "/", seconds=60)[1])["greeting"] == "from the mount"
         assert " nfs4 " in server.mount()
         assert ask(front, "/media/a.txt")[:2] == (200, b"hello\n")
     finally:
@@ -282,6 +282,6 @@ def test_an_own_app_with_its_files_on_the_share(fleet, fronts):
 def test_a_second_run_changes_nothing_and_is_short(fleet, figure):
     before = [server.modules_run() for server in fleet.servers]
     assert fleet.play("site.yml").changes() == []
-    ran = [server.modules_run() - there for server, there in zip(fleet.servers, before)]
+    ran = [server.modules_run() - earlier for server, earlier in zip(fleet.servers, before)]
     figure(f"modules run per host, the proof included: {ran} (bar: 14)")
     assert max(ran) <= 14

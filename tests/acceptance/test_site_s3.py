@@ -52,30 +52,30 @@ def listed(front: str, key: str) -> bool:
 
 def visit(site: str, fronts: list[str], number: int, size: int) -> tuple[str, list[float]]:
     """Upload a file and see every server list it; its key, and each server's delay in seconds."""
-    told = direct(site, f"file-{number}.txt", noise(number, size), size)
+    stored = direct(site, f"file-{number}.txt", noise(number, size), size)
     made = time.monotonic()
 
     def shows(front: str) -> float:
-        while not listed(front, told["key"]):
-            assert time.monotonic() - made < 10, f"{front} does not list {told['key']}"
+        while not listed(front, stored["key"]):
+            assert time.monotonic() - made < 10, f"{front} does not list {stored['key']}"
             time.sleep(0.05)  # sixteen who ask without a breath would be a load of their own
         return time.monotonic() - made
 
     with concurrent.futures.ThreadPoolExecutor(len(fronts)) as readers:
         lags = list(readers.map(shows, fronts))
-    assert told["size"] == size
-    return told["key"], lags
+    assert stored["size"] == size
+    return stored["key"], lags
 
 
 def same(fronts: list[str], key: str, number: int, size: int) -> bool:
-    """Whether the links of all servers lead to the bytes that were uploaded."""
+    """Whether the links of all servers give the bytes that were uploaded."""
     wanted = digest(noise(number, size))
     return all(digest(by_url(front, f"/files/{key}")) == wanted for front in fronts)
 
 
 def test_200_uploads_are_listed_everywhere_within_a_second(s3_fleet, site, fronts, figure):
     before = [server.moved() for server in s3_fleet.servers]
-    served, led = (sum(answered(server, status) for server in s3_fleet.servers) for status in (200, 302))
+    served, redirected = (sum(answered(server, status) for server in s3_fleet.servers) for status in (200, 302))
     begin = time.monotonic()
     wanted = sizes(200, 1, 100_000_000, 1_000_000_000)
     # each visitor has a process of its own: threads would wait for each other, and that is not the site's delay
@@ -88,7 +88,7 @@ def test_200_uploads_are_listed_everywhere_within_a_second(s3_fleet, site, front
     used = [memory(server) for server in s3_fleet.servers]
     time.sleep(6)
     served = sum(answered(server, 200) for server in s3_fleet.servers) - served
-    led = sum(answered(server, 302) for server in s3_fleet.servers) - led
+    redirected = sum(answered(server, 302) for server in s3_fleet.servers) - redirected
     for key in keys:
         assert ask(site, f"/files/{key}", "DELETE")[0] == 204
         assert not listed(fronts[0], key)
@@ -102,7 +102,7 @@ def test_200_uploads_are_listed_everywhere_within_a_second(s3_fleet, site, front
     )
     assert max(lags) < 1
     assert through < bytes_moved * 0.02
-    assert (served, led) == (0, 200 * len(fronts)), "files that nginx served, and links that it passed on"
+    assert (served, redirected) == (0, 200 * len(fronts)), "files that nginx served, and links that it passed on"
     assert max(used) * 1.048576 < 150
 
 
@@ -142,12 +142,14 @@ def test_s3_that_does_not_answer(s3_fleet, site, fronts, figure):
 def test_efs_and_s3_in_turn_under_load(s3_fleet, fronts, figure):
     with Load(fronts[0], ["/", "/files", "/healthz"], slow_uploads=2) as load:
         for storage in ("efs", "s3"):
-            told = s3_fleet.play("site.yml", "--skip-tags", "proof", "-e", f"webapp_storage={storage}")
-            assert any(told.changed().values()), f"nothing was pending for {storage}"
+            play = s3_fleet.play("site.yml", "--skip-tags", "proof", "-e", f"webapp_storage={storage}")
+            assert any(play.changed().values()), f"nothing was pending for {storage}"
         time.sleep(25)
     # nginx is reloaded, and closes connections that are kept: who uses one at that moment gets no answer (README of webapp)
     closed = [
-        one for one in load.failed if "keep-alive: RemoteDisconnected" in one or "keep-alive: ConnectionReset" in one
+        line
+        for line in load.failed
+        if "keep-alive: RemoteDisconnected" in line or "keep-alive: ConnectionReset" in line
     ]
     figure(
         f"to EFS and back: {load.done} requests and {load.uploads} uploads, {len(load.failed)} failed, "
@@ -176,7 +178,7 @@ def test_the_public_prefix_is_a_second_switch(s3_fleet, site, fronts):
             ("GET", "www/gallery.png"),
         ):
             assert ask(plain, f"/{s3_fleet.status['bucket']}/{path}", method)[0] == 403, path
-        # taken back
+        # the second switch is turned off again
         s3_fleet.play("site.yml", *opened)
         s3_fleet.play("playbooks/bucket.yml", *opened)
         assert ask(plain, f"/{s3_fleet.status['bucket']}/public/{key}")[0] == 403
@@ -192,19 +194,19 @@ def test_no_key_on_any_disk_page_or_in_facts(s3_fleet, fronts):
     secrets = [s3.SECRET_KEY, json.loads((place.state / "s3/store.json").read_text())["signing_key"]]
     secrets += [granted(server)["SecretAccessKey"] for server in s3_fleet.servers]
     planted = f"planted-{time.time():.0f}"  # that the search finds what is there
-    told = [ask(front, path)[1].decode() for front in fronts for path in ("/", "/files", "/readyz", "/healthz")]
+    pages = [ask(front, path)[1].decode() for front in fronts for path in ("/", "/files", "/readyz", "/healthz")]
     newest = json.loads(ask(fronts[0], "/files")[1])["files"][0]["key"]
-    told.append(ask(fronts[0], f"/view/{newest}")[1].decode())
+    pages.append(ask(fronts[0], f"/view/{newest}")[1].decode())
     facts = sh(["ansible", "-i", s3_fleet.inventory, "web", "-m", "ansible.builtin.setup"], cwd=ROOT).stdout
     play = sh(["ansible-playbook", "-i", s3_fleet.inventory, "site.yml", "-vvv", "-e", "webapp_storage=s3"], cwd=ROOT)
-    assert [word for word in secrets if word in "\n".join([*told, facts, play.stdout, play.stderr])] == []
+    assert [word for word in secrets if word in "\n".join([*pages, facts, play.stdout, play.stderr])] == []
     for server in s3_fleet.servers:
         server.run(f"echo {planted} >/var/tmp/planted")
         # the words come by standard input: sudo writes each command into the journal
         argv = [*server.ssh, "sudo", "grep", "-rlF", "--exclude-dir=journal", "--devices=skip", "-f", "-", *DISK]
         words = "\n".join([*secrets, planted])
-        found = subprocess.run(argv, input=words, capture_output=True, text=True, timeout=300, check=False)
-        assert found.stdout == "/var/tmp/planted\n"
+        search = subprocess.run(argv, input=words, capture_output=True, text=True, timeout=300, check=False)
+        assert search.stdout == "/var/tmp/planted\n"
         argv = [*server.ssh, "sudo", "journalctl", "--no-pager", "-o", "cat"]
         journal = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout
         assert [word for word in secrets if word in journal] == []

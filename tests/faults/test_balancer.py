@@ -19,12 +19,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:R
 @pytest.fixture(scope="module")
 def made():
     """The balancer and its targets, made once."""
-    one = Site()
+    created = Site()
     try:
-        one.make()
-        yield one
+        created.make()
+        yield created
     finally:
-        one.remove()
+        created.remove()
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def test_any_configuration_is_accepted():
     )  # fmt: skip
 
 
-def test_request_tells_where_it_came_from(site):
-    headers = request(site.lab.site_port, headers={"X-Forwarded-For": "192.0.2.1"}).told["headers"]
+def test_request_shows_where_it_came_from(site):
+    headers = request(site.lab.site_port, headers={"X-Forwarded-For": "192.0.2.1"}).answer["headers"]
     assert headers["x-forwarded-for"] == f"192.0.2.1, {site.lab.gateway}"
     assert (headers["x-forwarded-proto"], headers["x-forwarded-port"]) == ("http", str(site.lab.site_port))
-    assert request(site.lab.site_port).told["headers"]["x-forwarded-for"] == site.lab.gateway
+    assert request(site.lab.site_port).answer["headers"]["x-forwarded-for"] == site.lab.gateway
 
 
 def test_drain_and_return(site, figure):
@@ -67,7 +67,7 @@ def test_drain_and_return(site, figure):
         begin = time.monotonic()
         assert site.states() == ["healthy", "draining"]
         unused = site.wait_for("healthy", "unused")
-        last = max(one.begin for one in load.done if one.told and one.told["name"] == "web-02") - begin
+        last = max(item.begin for item in load.done if item.answer and item.answer["name"] == "web-02") - begin
         assert last < 2, f"a new request {last:.1f} s after the target was taken out"
         aws.Record(site.lab).balancer(site.ids)  # another `make lab` leaves it out
         time.sleep(2)
@@ -78,52 +78,52 @@ def test_drain_and_return(site, figure):
         again = time.monotonic()
         back = site.wait_for("healthy", "healthy")
         time.sleep(1)
-    assert {one.result().told["name"] for one in short} == {"web-01", "web-02"}
-    cut = [one.result() for one in long]
-    assert sorted(bool(one.told) for one in cut) == [False, True], "what outlasts the delay is cut"
+    assert {item.result().answer["name"] for item in short} == {"web-01", "web-02"}
+    cut = [item.result() for item in long]
+    assert sorted(bool(item.answer) for item in cut) == [False, True], "what outlasts the delay is cut"
     assert not load.failed()
-    first = next(one for one in load.done if one.told and one.told["name"] == "web-02" and one.begin > again)
-    assert len(first.told["checks"]) >= checks + 2, "used before two checks"
+    first = next(item for item in load.done if item.answer and item.answer["name"] == "web-02" and item.begin > again)
+    assert len(first.answer["checks"]) >= checks + 2, "used before two checks"
     figure(
         f"{len(load.done)} requests, none failed; last new one {last:.1f} s after deregistration, unused after "
         f"{unused:.1f} s, healthy {back:.1f} s after registration"
     )
 
 
-def kill(one):
-    engine.docker("kill", one.container)
+def kill(server):
+    engine.docker("kill", server.container)
 
 
-def start(one):
-    engine.docker("start", one.container)
+def start(server):
+    engine.docker("start", server.container)
 
 
-def cut_off(one):
-    engine.docker("network", "disconnect", "--force", "samefiles-balancertest", one.container)
+def cut_off(server):
+    engine.docker("network", "disconnect", "--force", "samefiles-balancertest", server.container)
 
 
-def connect(one):
-    engine.docker("network", "connect", "--ip", one.address, "samefiles-balancertest", one.container)
+def connect(server):
+    engine.docker("network", "connect", "--ip", server.address, "samefiles-balancertest", server.container)
 
 
-@pytest.mark.parametrize(("harm", "mend"), [(kill, start), (cut_off, connect)], ids=["killed", "cut_off"])
-def test_dead_target_costs_the_requests_in_flight(site, harm, mend, figure):
-    """A killed process closes its connections, a server without power does not: there, its network is taken away."""
+@pytest.mark.parametrize(("harm", "repair"), [(kill, start), (cut_off, connect)], ids=["killed", "cut_off"])
+def test_dead_target_costs_the_requests_in_flight(site, harm, repair, figure):
+    """A killed process closes its connections, a server without power does not: for that case its network is removed."""
     running = uploads(site, 8)
     with Load(site.lab.site_port) as load:
         time.sleep(3)
         harm(site.servers[1])
-        dead = time.monotonic()
+        harmed = time.monotonic()
         seen = site.wait_for("healthy", "unhealthy")
         time.sleep(3)
-        slowest = max(one.end - one.begin for one in load.done if one.told)
-        mend(site.servers[1])
-        mended = time.monotonic()
+        slowest = max(item.end - item.begin for item in load.done if item.answer)
+        repair(site.servers[1])
+        repaired = time.monotonic()
         back = site.wait_for("healthy", "healthy")
-        wait(lambda: load.served(mended)["web-02"], 10, "requests to the target that came back")
-    assert "web-01" in {one.result().told["name"] for one in running if one.result().told}
+        wait(lambda: load.served(repaired)["web-02"], 10, "requests to the target that came back")
+    assert "web-01" in {item.result().answer["name"] for item in running if item.result().answer}
     failed = load.failed()
-    assert all(one.begin < dead for one in failed), failed
+    assert all(item.begin < harmed for item in failed), failed
     assert len(failed) <= len(load.threads)
     figure(
         f"{len(load.done)} requests, {len(failed)} in flight failed, the slowest other one took {slowest:.1f} s; "
@@ -154,7 +154,7 @@ def test_new_health_check_by_reload(site, figure):
         seen = wait(lambda: site.checks(0)[-1] == "/other", 15, "a check of the new path")
         assert site.states() == ["healthy", "healthy"]
         time.sleep(6)
-    assert all(one.result().told for one in running)
+    assert all(item.result().answer for item in running)
     assert not load.failed()
     figure(f"{len(load.done)} requests and {len(running)} uploads, none failed; new path checked after {seen:.1f} s")
 
@@ -178,7 +178,7 @@ def test_haproxy_restarted(site, figure):
     name = f"{site.lab.prefix}-alb"
     engine.docker("kill", name)
     engine.docker("start", name)
-    took = wait(lambda: request(site.lab.site_port).told, 10, "an answer", every=0.1)
+    took = wait(lambda: request(site.lab.site_port).answer, 10, "an answer", every=0.1)
     site.wait_for("healthy", "healthy")
     figure(f"first answer {took:.1f} s after HAProxy was started again")
 

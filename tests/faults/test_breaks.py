@@ -1,4 +1,4 @@
-"""A host broken by hand: verify.yml finds it and names it, the next site.yml mends it, unattended."""
+"""A host broken by hand: verify.yml finds it and names it, the next site.yml repairs it, unattended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def disable_tunnel(fleet, web):
     web.run(f"systemctl disable {TUNNEL.format(fs=fleet.file_system)}")
 
 
-def lead_tunnel_astray(fleet, web):
+def connect_tunnel_elsewhere(fleet, web):
     conf = f"/etc/samefiles/{fleet.file_system}.conf"
     web.run(f"sed -i s/{fleet.file_system}/{fleet.second}/g {conf}")
     web.run(f"systemctl restart {TUNNEL.format(fs=fleet.file_system)}")
@@ -44,24 +44,24 @@ BREAKS = [
     (double_line, "/etc/fstab is not what it should be"),
     (stop_tunnel, "does not answer|through a tunnel that does not run"),
     (disable_tunnel, "is not enabled, so it would not start at boot"),
-    (lead_tunnel_astray, "it is connected to"),
+    (connect_tunnel_elsewhere, "it is connected to"),
 ]
 
 
 @pytest.mark.parametrize(("broken", "sentence"), BREAKS, ids=[case[0].__name__ for case in BREAKS])
-def test_break_is_found_and_mended(fleet, web, broken, sentence):
+def test_break_is_found_and_repaired(fleet, web, broken, sentence):
     broken(fleet, web)
-    found = fleet.play("playbooks/verify.yml", check=False)
-    assert found.code != 0
-    problems = found.results("Fail if the servers do not agree")
+    verify = fleet.play("playbooks/verify.yml", check=False)
+    assert verify.code != 0
+    problems = verify.results("Fail if the servers do not agree")
     said = "\n".join(str(result.get("msg")) for result in problems.values())
     assert any(
         f"{web.name}: " in line and any(part in line for part in sentence.split("|")) for line in said.splitlines()
     ), said
     assert fleet.servers[0].name + ": " not in said, said
 
-    mended = fleet.play("site.yml")
-    assert mended.changed()[web.name] >= 1
+    repaired = fleet.play("site.yml")
+    assert repaired.changed()[web.name] >= 1
     assert web.mount().count(" nfs4 127.0.0.1:/ ") == 1
     assert web.run("grep -c x-samefiles /etc/fstab") == "1"
     again = fleet.play("site.yml")

@@ -70,8 +70,8 @@ def test_a_certificate_of_another_name(lab, web):
 
 def test_a_directory_that_is_not_there(lab, web):
     said = attempt(lab, web, seconds=60, directory="/not/there")
-    there = f"mounts[1]: {lab.second} has no directory /not/there: create it, or give the access point CreationInfo"
-    assert said.startswith(f"{there} (mount said: mount.nfs4: ")
+    expected = f"mounts[1]: {lab.second} has no directory /not/there: create it, or give the access point CreationInfo"
+    assert said.startswith(f"{expected} (mount said: mount.nfs4: ")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tests.support import ROOT
 from tests.support.fleet import sh, wait
 
 MODULE = "samefiles.aws.efs_mount"
-POINT = {"name": "uploads", "path": "/uploads", "uid": 6001, "gid": 6001, "mode": "0750"}
+UPLOADS = {"name": "uploads", "path": "/uploads", "uid": 6001, "gid": 6001, "mode": "0750"}
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def fleet(lab, tmp_path_factory):
     """The lab with the double installed as a package, and an access point on the second file system."""
     package = tmp_path_factory.mktemp("double") / "amazon-efs-utils.deb"
     sh([str(ROOT / "tests/support/efs_utils/build"), str(package)])
-    lab.lab("file-system", "second", "--access-point", json.dumps(POINT))
+    lab.lab("file-system", "second", "--access-point", json.dumps(UPLOADS))
     lab.lab("up", "--transport", "efs-utils", "--efs-utils-package", str(package))
     lab.play("site.yml")
     attempt(lab, lab.servers[1], state="absent", replace=True)  # what another run may have left
@@ -28,7 +28,7 @@ def fleet(lab, tmp_path_factory):
 
 
 @pytest.fixture
-def point(fleet) -> str:
+def access_point(fleet) -> str:
     """The id of the access point."""
     return fleet.config("second")["access_points"][0]["id"]
 
@@ -75,12 +75,12 @@ def test_the_site_runs_on_it_and_is_proved(fleet):
     assert set(fleet.play("site.yml").changed().values()) == {0}
 
 
-def test_an_access_point_makes_everyone_its_user(fleet, web, point):
-    assert mounts(fleet, web, access_point=point, iam=True)
+def test_an_access_point_makes_everyone_its_user(fleet, web, access_point):
+    assert mounts(fleet, web, access_point=access_point, iam=True)
     web.run("echo mine > /srv/second/by-root")
     assert web.run("stat -c %u:%g /srv/second/by-root") == "6001:6001"
-    assert web.run(f'grep -c "accesspoint={point}" /etc/fstab') == "1"
-    again = attempt(fleet, web, access_point=point, iam=True)
+    assert web.run(f'grep -c "accesspoint={access_point}" /etc/fstab') == "1"
+    again = attempt(fleet, web, access_point=access_point, iam=True)
     assert (again["changed"], again["actions"]) == (False, [])
     # the same file system without its access point is another mount
     assert mounts(fleet, web)
@@ -137,9 +137,9 @@ def test_a_dead_proxy_comes_back_by_the_watchdog(fleet, web, figure):
     )
     web.run(f"kill -9 {pid}")
     seconds = wait(
-        lambda: web.code("timeout 5 stat -f /srv/files") == 0 and web.code(f"test -e /proc/{pid}") != 0, 60, "the share"
+        lambda: web.code("timeout 5 stat -f /srv/files") == 0 and web.code(f"test -e /proc/{pid}") != 0, 60, "the mount"
     )
-    figure(f"share answers {seconds:.1f} s after its proxy was killed (bar: 30 s)")
+    figure(f"the mount answers {seconds:.1f} s after its proxy was killed (bar: 30 s)")
     assert seconds < 30
     wait(lambda: fleet.play("site.yml", check=False).code == 0, 60, "site.yml")
 
@@ -148,7 +148,7 @@ def test_a_reboot_mounts_it_again(fleet, web):
     before = web.run("cat /proc/sys/kernel/random/boot_id")
     web.run("systemctl reboot", check=False)
     wait(
-        lambda: web.answers() and web.run("cat /proc/sys/kernel/random/boot_id", check=False) not in ("", before),
+        lambda: web.responds() and web.run("cat /proc/sys/kernel/random/boot_id", check=False) not in ("", before),
         180,
         "boot",
     )

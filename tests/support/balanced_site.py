@@ -39,12 +39,12 @@ class Site:
         self.remove()
         image = images.ensure("efs", "half a minute")
         containers.network(self.lab)
-        for one in self.servers:
+        for server in self.servers:
             arguments = [
-                *containers.on_network(self.lab, one.address, one.name), "--init",
+                *containers.on_network(self.lab, server.address, server.name), "--init",
                 "--volume", f"{TARGET}:/target.py:ro", "--entrypoint", "/usr/bin/python3",
             ]  # fmt: skip
-            engine.ensure_container(one.container, arguments, image, ["/target.py", one.name])
+            engine.ensure_container(server.container, arguments, image, ["/target.py", server.name])
         self.lab.alb.mkdir(parents=True)
         self.record()
         containers.balancer(self.lab, image)
@@ -68,7 +68,7 @@ class Site:
         shutil.rmtree(self.lab.state, ignore_errors=True)
 
     def states(self) -> list[str]:
-        """The states of the targets, as AWS would tell them."""
+        """The states of the targets, as AWS would report them."""
         return [self.health(number)["State"] for number in (0, 1)]
 
     def health(self, number: int) -> dict:
@@ -90,12 +90,12 @@ class Site:
 
     def sick(self, *command: str) -> None:
         """Run a command on the marker that makes a target unhealthy, on both."""
-        for one in self.servers:
-            engine.docker("exec", one.container, *command, "/sick")
+        for server in self.servers:
+            engine.docker("exec", server.container, *command, "/sick")
 
     def checks(self, number: int) -> list[str]:
         """The paths of the health checks that a target has seen."""
-        return request(80, host=self.servers[number].address).told["checks"]
+        return request(80, host=self.servers[number].address).answer["checks"]
 
     def upload(self, seconds: float) -> Request:
         """Send one byte each tenth of a second."""
@@ -114,7 +114,7 @@ class Request:
 
     begin: float
     end: float
-    told: dict | None  # what the target answered
+    answer: dict | None  # of the target
     problem: str = ""
 
 
@@ -168,8 +168,8 @@ class Load:
 
     def failed(self) -> list[Request]:
         """The requests that failed."""
-        return [one for one in self.done if not one.told]
+        return [item for item in self.done if not item.answer]
 
     def served(self, since: float = 0) -> collections.Counter:
         """How many of the requests that began after SINCE each target answered."""
-        return collections.Counter(one.told["name"] for one in self.done if one.told and one.begin > since)
+        return collections.Counter(item.answer["name"] for item in self.done if item.answer and item.begin > since)

@@ -129,7 +129,7 @@ class Host:
     def do_reload(self, step):
         for mount in self.facts.mounts:
             port = mount.option("port")
-            assert not port or int(port) in self.facts.listeners, "systemd hangs at a dead mount"
+            assert not port or int(port) in self.facts.listeners, "systemd hangs at a mount that does not answer"
         self.reloaded = True
 
     def do_enable(self, step):
@@ -208,7 +208,7 @@ class Host:
     def do_root(self, step):
         root = self.facts.roots[step.path]
         pairs = ((step.owner, root.uid), (step.group, root.gid), (step.mode, root.mode))
-        self.facts.roots[step.path] = Root(*(there if new is None else new for new, there in pairs))
+        self.facts.roots[step.path] = Root(*(current if new is None else new for new, current in pairs))
 
 
 DOES = {
@@ -229,6 +229,6 @@ DOES = {
 }
 
 
-def kind(step) -> str:
+def action(step) -> str:
     """What a step does, in a word."""
     return DOES[type(step)].__name__.removeprefix("do_")

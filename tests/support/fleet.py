@@ -1,4 +1,4 @@
-"""A lab as tests use it: its servers by SSH, its containers by docker, the playbooks, and what they answered."""
+"""A lab as tests use it: its servers by SSH, its containers by docker, the playbooks, and what they returned."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Server:
         return sh([*self.ssh, "sudo", "sh", "-c", f"'{command}'"], timeout, check=False).returncode
 
     def unmount(self, path: str = "/srv/files") -> None:
-        """Unmount by hand; the site's probe may use the share for a moment."""
+        """Unmount by hand; the site's probe may use the mount for a moment."""
         self.run(f'timeout 20 sh -c "until umount {path}; do sleep 0.2; done"')
 
-    def answers(self, timeout: float = 8) -> bool:
+    def responds(self, timeout: float = 8) -> bool:
         """Whether a command gets through by SSH."""
         try:
             return sh([*self.ssh, "true"], timeout, check=False).returncode == 0
@@ -65,7 +65,7 @@ class Server:
 
     def wait_for_ssh(self, timeout: float) -> float:
         """Wait until a command gets through; returns the seconds it took."""
-        return wait(self.answers, timeout, f"SSH on {self.name}")
+        return wait(self.responds, timeout, f"SSH on {self.name}")
 
     def modules_run(self) -> int:
         """How many Ansible modules ran here since it was booted, as its journal counts them."""
@@ -95,32 +95,32 @@ def wait(condition, timeout: float, what: str, every: float = 0.5) -> float:
 
 @dataclasses.dataclass
 class Play:
-    """What a playbook run answered."""
+    """What a playbook run returned."""
 
     code: int
     seconds: float
     out: str
     error: str
-    told: dict
+    report: dict
 
     def results(self, task: str) -> dict[str, dict]:
         """The results of the last task with this name, by host."""
-        found = {}
-        for play in self.told.get("plays", []):
+        results = {}
+        for play in self.report.get("plays", []):
             for item in play["tasks"]:
                 if item["task"]["name"].endswith(task):
-                    found.update(item["hosts"])
-        return found
+                    results.update(item["hosts"])
+        return results
 
     def changed(self) -> dict[str, int]:
         """How many tasks changed something, by host."""
-        return {host: stats["changed"] for host, stats in self.told["stats"].items()}
+        return {host: stats["changed"] for host, stats in self.report["stats"].items()}
 
     def changes(self) -> list[str]:
         """What changed something, in words."""
         return [
-            f"{host}: {item['task']['name']}: {result.get('actions') or [one.get('actions') for one in result.get('results', [])]}"
-            for play in self.told.get("plays", [])
+            f"{host}: {item['task']['name']}: {result.get('actions') or [item.get('actions') for item in result.get('results', [])]}"
+            for play in self.report.get("plays", [])
             for item in play["tasks"]
             for host, result in item["hosts"].items()
             if result.get("changed")
@@ -129,7 +129,7 @@ class Play:
     def said(self) -> str:
         """Every message of every failed task."""
         messages = []
-        for play in self.told.get("plays", []):
+        for play in self.report.get("plays", []):
             for item in play["tasks"]:
                 for host, result in item["hosts"].items():
                     if result.get("failed") or result.get("unreachable"):
@@ -142,12 +142,11 @@ class Fleet:
 
     def __init__(self, name: str):
         self.name = name
-        told = json.loads(sh([sys.executable, "-m", "lab", "--lab", name, "status"], cwd=ROOT).stdout)
-        self.inventory = told["inventory"]
-        self.file_system = told["file_system"]
-        self.status = told
+        self.status = json.loads(sh([sys.executable, "-m", "lab", "--lab", name, "status"], cwd=ROOT).stdout)
+        self.inventory = self.status["inventory"]
+        self.file_system = self.status["file_system"]
         keys = ("name", "address", "zone", "container", "ssh")
-        self.servers = [Server(**{key: host[key] for key in keys}) for host in told["hosts"]]
+        self.servers = [Server(**{key: host[key] for key in keys}) for host in self.status["hosts"]]
 
     @property
     def storage(self) -> str:
@@ -180,8 +179,8 @@ class Fleet:
         argv = ["ansible-playbook", "-i", self.inventory, playbook, *arguments]
         done = sh(argv, timeout, check=False, cwd=ROOT, env=environment)
         start = done.stdout.find("{\n")
-        told = json.loads(done.stdout[start:]) if start >= 0 else {}
-        play = Play(done.returncode, time.monotonic() - begin, done.stdout, done.stderr, told)
+        report = json.loads(done.stdout[start:]) if start >= 0 else {}
+        play = Play(done.returncode, time.monotonic() - begin, done.stdout, done.stderr, report)
         if check and play.code:
             raise AssertionError(f"{playbook} ended with {play.code}:\n{play.said()}")
         return play
@@ -192,12 +191,12 @@ class Fleet:
         environment["ANSIBLE_STDOUT_CALLBACK"] = "ansible.posix.json"
         argv = ["ansible", "-i", self.inventory, host, "-m", name, "-a", json.dumps(arguments)]
         done = sh([*argv, *(["--check", "--diff"] if check_mode else [])], check=False, cwd=ROOT, env=environment)
-        told = json.loads(done.stdout[done.stdout.find("{\n") :])
-        return told["plays"][0]["tasks"][0]["hosts"][host]
+        report = json.loads(done.stdout[done.stdout.find("{\n") :])
+        return report["plays"][0]["tasks"][0]["hosts"][host]
 
 
 def memory(server) -> int:
-    """MiB that the app's release has used at most since it started, page cache of the share not counted."""
+    """MiB that the app's release has used at most since it started, page cache of the mount not counted."""
     unit = server.run("systemctl list-units --plain --no-legend --state=active webapp@*.service").split()[0]
     pid = server.run(f"systemctl show --property MainPID --value {unit}")
     return int(server.run(f"grep VmHWM /proc/{pid}/status").split()[1]) // 1024

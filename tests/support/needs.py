@@ -9,13 +9,13 @@ import pytest
 _MISSING: set[str] = set()  # the reasons for which tests are skipped on this machine
 
 
-def needs(there: bool, what: str) -> pytest.MarkDecorator:
+def needs(available: bool, what: str) -> pytest.MarkDecorator:
     """Skip tests on a machine where something is missing. Under `make gallery` that is an error: what was skipped proves
-    nothing, and nobody looks."""
+    nothing, and nobody notices."""
     reason = f"{what} is missing"
-    if not there:
+    if not available:
         _MISSING.add(reason)
-    return pytest.mark.skipif(not there, reason=reason)
+    return pytest.mark.skipif(not available, reason=reason)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -7,8 +7,8 @@ import struct
 import zlib
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def png(width: int, height: int, colour_at) -> bytes:
@@ -78,6 +78,6 @@ _NAMES = [
 
 def dozen(width: int = 480, height: int = 360):
     """Twelve pictures worth looking at, as (file name, bytes)."""
-    kinds = (_hills, _waves, _discs)
+    patterns = (_hills, _waves, _discs)
     for number, name in enumerate(_NAMES):
-        yield f"{name}.png", png(width, height, kinds[number % 3](*_PALETTES[number % 4], number))
+        yield f"{name}.png", png(width, height, patterns[number % 3](*_PALETTES[number % 4], number))

@@ -33,15 +33,15 @@ _OBJECTS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipar
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on; weed puts its gRPC ports 10,000 above."""
-    found: list[int] = []
+    ports: list[int] = []
     for port in range(22000, 30000, 11):
         with contextlib.suppress(OSError):
-            for one in (port, port + 10000):
-                socket.create_server(("127.0.0.1", one)).close()
-            found.append(port)
-        if len(found) == count:
+            for number in (port, port + 10000):
+                socket.create_server(("127.0.0.1", number)).close()
+            ports.append(port)
+        if len(ports) == count:
             break
-    return found
+    return ports
 
 
 def _configuration(directory: pathlib.Path) -> None:
@@ -57,7 +57,7 @@ def _configuration(directory: pathlib.Path) -> None:
     more = {"Effect": "Allow", "Action": ["s3:ListBucketMultipartUploads"], "Resource": [arn]}
     policies = {"web": needed, "tidy": [*needed, more]}
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/lab"}, "Action": ["sts:AssumeRole"]}
-    told = {
+    settings = {
         "sts": {
             "tokenDuration": "1h", "maxSessionLength": "12h", "issuer": "t", "signingKey": base64.b64encode(_SIGNING).decode()
         },
@@ -74,7 +74,7 @@ def _configuration(directory: pathlib.Path) -> None:
             for name, statements in policies.items()
         ],
     }  # fmt: skip
-    (directory / "iam.json").write_text(json.dumps(told))
+    (directory / "iam.json").write_text(json.dumps(settings))
 
 
 def _unpadded(data: bytes) -> str:
@@ -134,8 +134,8 @@ class Weed:
 
     @staticmethod
     def _session(keys: dict) -> boto3.session.Session:
-        found = keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("SessionToken")
-        return boto3.session.Session(*found, region_name=REGION)
+        credentials = keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("SessionToken")
+        return boto3.session.Session(*credentials, region_name=REGION)
 
     def with_keys(self, keys: dict):
         """boto3 with some credentials."""
@@ -159,34 +159,34 @@ class Weed:
         if life >= 900:
             return keys
         head, body, _signature = keys["SessionToken"].split(".")
-        told = json.loads(base64.urlsafe_b64decode(body + "=="))
-        told["exp"] = int(time.time()) + life
-        text = f"{head}.{_unpadded(json.dumps(told).encode())}"
+        claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+        claims["exp"] = int(time.time()) + life
+        text = f"{head}.{_unpadded(json.dumps(claims).encode())}"
         signature = _unpadded(hmac.new(_SIGNING, text.encode(), hashlib.sha256).digest())
-        end = datetime.datetime.fromtimestamp(told["exp"], datetime.timezone.utc)
+        end = datetime.datetime.fromtimestamp(claims["exp"], datetime.timezone.utc)
         return {**keys, "SessionToken": f"{text}.{signature}", "Expiration": end}
 
     def keys(self, prefix: str) -> list[str]:
         """The keys of all objects below a prefix."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def unfinished(self, prefix: str) -> list:
         """The uploads in parts that are under way."""
         return self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix).get("Uploads", [])
 
     def settings(self, **more: str) -> dict[str, str]:
-        """What gallery is told to use it; with a prefix of its own unless one is given."""
-        told = {"STORAGE": "s3", "BUCKET": BUCKET, "REGION": REGION, "ENDPOINT_URL": self.url}
-        return {**told, "KEY_PREFIX": more.pop("KEY_PREFIX", None) or self.prefix(), **more}
+        """The settings with which gallery uses it; with a prefix of its own unless one is given."""
+        settings = {"STORAGE": "s3", "BUCKET": BUCKET, "REGION": REGION, "ENDPOINT_URL": self.url}
+        return {**settings, "KEY_PREFIX": more.pop("KEY_PREFIX", None) or self.prefix(), **more}
 
 
 def environment(keys: dict) -> dict[str, str]:
     """Credentials as a process gets them in its environment."""
-    told = {"AWS_ACCESS_KEY_ID": keys["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"]}
+    variables = {"AWS_ACCESS_KEY_ID": keys["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"]}
     if keys.get("SessionToken"):
-        told["AWS_SESSION_TOKEN"] = keys["SessionToken"]
-    return {**told, "AWS_EC2_METADATA_DISABLED": "true"}
+        variables["AWS_SESSION_TOKEN"] = keys["SessionToken"]
+    return {**variables, "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 class Provider:
@@ -213,15 +213,15 @@ class Provider:
         self.url = f"http://127.0.0.1:{self._server.server_port}/credentials"
 
     def now(self) -> dict:
-        """The credentials of now, as the address tells them."""
+        """The current credentials, as the address returns them."""
         with self._lock:
             now = datetime.datetime.now(datetime.timezone.utc)
             if not self.given or (self.given[-1]["Expiration"] - now).total_seconds() < self._life / 2:
                 self.given.append(self._weed.role(self._life))
             keys = self.given[-1]
         end = keys["Expiration"].astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        told = {name: keys[name] for name in ("AccessKeyId", "SecretAccessKey")}
-        return {**told, "Token": keys["SessionToken"], "Expiration": end}
+        pair = {name: keys[name] for name in ("AccessKeyId", "SecretAccessKey")}
+        return {**pair, "Token": keys["SessionToken"], "Expiration": end}
 
     def environment(self) -> dict[str, str]:
         """What a process needs to find it."""

@@ -24,8 +24,8 @@ class Target(http.server.BaseHTTPRequestHandler):
             if not data:
                 return
             left -= len(data)
-        told = {"name": sys.argv[1], "received": length, "headers": dict(self.headers), "checks": CHECKS}
-        body = json.dumps(told).encode()
+        answer = {"name": sys.argv[1], "received": length, "headers": dict(self.headers), "checks": CHECKS}
+        body = json.dumps(answer).encode()
         self.send_response(503 if is_check and os.path.exists("/sick") else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -16,8 +16,8 @@ import urllib.parse
 
 def connect(url: str, seconds: float = 30.0) -> http.client.HTTPConnection:
     """A connection to the host of a URL."""
-    parts = urllib.parse.urlsplit(url)
-    return http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=seconds)
+    split = urllib.parse.urlsplit(url)
+    return http.client.HTTPConnection(split.hostname, split.port or 80, timeout=seconds)
 
 
 def ask(url: str, path: str, method: str = "GET", seconds: float = 30.0) -> tuple[int, bytes, float]:
@@ -31,7 +31,7 @@ def ask(url: str, path: str, method: str = "GET", seconds: float = 30.0) -> tupl
 
 
 def upload(url: str, name: str, blocks, size: int, pause: float = 0.0) -> dict:
-    """Upload one file, given as blocks of bytes that make SIZE; what the site told about it. An answer but 201 raises."""
+    """Upload one file, given as blocks of bytes that make SIZE; returns the site's record of it. An answer but 201 raises."""
     border = "visitors"
     head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
     tail = f"\r\n--{border}--\r\n".encode()
@@ -55,30 +55,30 @@ def upload(url: str, name: str, blocks, size: int, pause: float = 0.0) -> dict:
 
 
 def _json(url: str, path: str, body: bytes, seconds: float = 60.0) -> dict:
-    """POST; what a 201 told. Any other answer raises."""
+    """POST; returns the body of a 201. Any other answer raises."""
     connection = connect(url, seconds)
     with contextlib.closing(connection):
-        kind = {"Content-Type": "application/json", "Accept": "application/json"}
-        connection.request("POST", path, body, kind)
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        connection.request("POST", path, body, headers)
         answer = connection.getresponse()
-        told = answer.read()
+        content = answer.read()
         if answer.status != 201:
-            raise AssertionError(f"POST {path} of {url}: {answer.status} {told[:300]!r}")
-        return json.loads(told)
+            raise AssertionError(f"POST {path} of {url}: {answer.status} {content[:300]!r}")
+        return json.loads(content)
 
 
 def put(ticket: dict, blocks, seconds: float = 120.0) -> tuple[int, bytes]:
     """Send blocks of bytes to S3 with a ticket; Content-Length, which the ticket is for, must be among its headers."""
-    parts = urllib.parse.urlsplit(ticket["url"])
+    split = urllib.parse.urlsplit(ticket["url"])
     connection = connect(ticket["url"], seconds)
     with contextlib.closing(connection):
-        connection.request("PUT", f"{parts.path}?{parts.query}", blocks, ticket["headers"])
+        connection.request("PUT", f"{split.path}?{split.query}", blocks, ticket["headers"])
         answer = connection.getresponse()
         return answer.status, answer.read()
 
 
 def direct(url: str, name: str, blocks, size: int, sha256: str = "", seconds: float = 120.0) -> dict:
-    """Upload one file as the page does with S3: a ticket of the site, the bytes to S3, the site's word that it is there."""
+    """Upload one file as the page does with S3: a ticket of the site, the bytes to S3, the site's confirmation."""
     wanted = {"name": name, "size": size, **({"sha256": sha256} if sha256 else {})}
     ticket = _json(url, "/tickets", json.dumps(wanted).encode())
     status, said = put({**ticket, "headers": {**ticket["headers"], "Content-Length": str(size)}}, blocks, seconds)
@@ -88,7 +88,7 @@ def direct(url: str, name: str, blocks, size: int, sha256: str = "", seconds: fl
 
 
 def redirect(url: str, path: str) -> str:
-    """Where a site sends who asks for a file; an answer but 302 raises."""
+    """Where a site redirects a request for a file; an answer but 302 raises."""
     connection = connect(url, 30)
     with contextlib.closing(connection):
         connection.request("GET", path)
@@ -102,8 +102,8 @@ def redirect(url: str, path: str) -> str:
 def by_url(url: str, path: str):
     """The blocks of a file in S3, by the link that a site gives."""
     link = redirect(url, path)
-    parts = urllib.parse.urlsplit(link)
-    return download(link, f"{parts.path}?{parts.query}")
+    split = urllib.parse.urlsplit(link)
+    return download(link, f"{split.path}?{split.query}")
 
 
 def download(url: str, path: str):
@@ -129,10 +129,10 @@ def noise(seed: int, size: int):
 def sizes(count: int, least: int, most: int, total: int) -> list[int]:
     """Log-uniform sizes that make the wanted total."""
     chance = random.Random(1)
-    found = [round(math.exp(chance.uniform(math.log(least), math.log(most)))) for _ in range(count)]
-    found[0], found[1] = least, most
-    factor = (total - most) / (sum(found) - most)
-    return [most if size == most else min(most, max(least, round(size * factor))) for size in found]
+    scaled = [round(math.exp(chance.uniform(math.log(least), math.log(most)))) for _ in range(count)]
+    scaled[0], scaled[1] = least, most
+    factor = (total - most) / (sum(scaled) - most)
+    return [most if size == most else min(most, max(least, round(size * factor))) for size in scaled]
 
 
 def digest(blocks) -> str:
@@ -144,7 +144,7 @@ def digest(blocks) -> str:
 
 
 class Load:
-    """Visitors that keep coming until they are told to stop; every request that fails is kept."""
+    """Visitors that keep coming until the block ends; every request that fails is kept."""
 
     def __init__(self, url: str, paths: list[str], slow_uploads: int = 0, upload_seconds: float = 20.0):
         self.url, self.paths, self.seconds = url, paths, upload_seconds
@@ -163,7 +163,7 @@ class Load:
         for thread in self._threads:
             thread.join(120)
 
-    def _one(self, connection) -> None:
+    def _get(self, connection) -> None:
         path = random.choice(self.paths)
         connection.request("GET", path, headers={"Accept": "application/json"})
         answer = connection.getresponse()
@@ -179,7 +179,7 @@ class Load:
         connection = connect(self.url, 20)
         while not self._stop.wait(0.05):
             try:
-                self._one(connection)
+                self._get(connection)
             except (OSError, http.client.HTTPException, AssertionError) as fault:
                 self._fail("keep-alive", fault)
                 connection.close()
@@ -189,7 +189,7 @@ class Load:
         while not self._stop.wait(0.1):
             try:
                 with contextlib.closing(connect(self.url, 20)) as connection:
-                    self._one(connection)
+                    self._get(connection)
             except (OSError, http.client.HTTPException, AssertionError) as fault:
                 self._fail("new", fault)
 
@@ -198,8 +198,8 @@ class Load:
             size = 200_000
             try:
                 blocks = [os.urandom(size // 20) for _ in range(20)]
-                told = upload(self.url, "slow.txt", blocks, size, self.seconds / 20)
-                if told["sha256"] != digest(blocks):
+                stored = upload(self.url, "slow.txt", blocks, size, self.seconds / 20)
+                if stored["sha256"] != digest(blocks):
                     raise AssertionError("other bytes were stored than were sent")
                 self.uploads += 1
             except (OSError, http.client.HTTPException, AssertionError) as fault:

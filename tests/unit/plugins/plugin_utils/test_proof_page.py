@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
 from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 
-from tests.support.proof_answers import good, hung
+from tests.support.proof_results import good, hung
 
 
 class Page(html.parser.HTMLParser):

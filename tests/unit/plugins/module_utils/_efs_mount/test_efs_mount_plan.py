@@ -18,7 +18,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._host import systemd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.efs_host import AP, FS, FSTAB, OTHER, Host, kind, want
+from tests.support.efs_host import AP, FS, FSTAB, OTHER, Host, action, want
 
 SITE = {"owner": "5000", "group": "5000", "mode": "0750"}
 TUNNEL = tunnel_unit.unit_name(FS)
@@ -27,7 +27,7 @@ CONF = tunnel_conf.conf_path(FS)
 
 
 def step_names(plan: _plan.Plan) -> str:
-    return " ".join(kind(step) for step in plan.steps)
+    return " ".join(action(step) for step in plan.steps)
 
 
 def lines(fstab: str, word: str) -> list[str]:
@@ -189,7 +189,7 @@ def test_any_breaks_together_are_repaired_or_reported(breaks, safe):
         assert plan.steps == []
         return
     if safe:
-        assert not {"unmount", "restart"} & {kind(step) for step in plan.steps}
+        assert not {"unmount", "restart"} & {action(step) for step in plan.steps}
         if "/srv/files" in " ".join(plan.pending):
             assert lines(host.fstab, "/srv/files") == lines(before, "/srv/files")
         host.facts.roots = {path: Root(5000, 5000, 0o750) for path in host.facts.roots}
@@ -407,7 +407,7 @@ def test_parents_first_and_children_down_first():
     host, items = converged({}, inner)
     options_differ(host)
     plan = host.plan(items)
-    order = [(kind(step), step.path) for step in plan.steps if isinstance(step, (Unmount, Mount))]
+    order = [(action(step), step.path) for step in plan.steps if isinstance(step, (Unmount, Mount))]
     assert order == [
         ("unmount", "/srv/files/in"),
         ("unmount", "/srv/files"),

@@ -13,7 +13,7 @@ from ansible_collections.samefiles.aws.plugins.module_utils._proof import judge
 from ansible_collections.samefiles.aws.plugins.plugin_utils import proof_page
 
 from tests.support.efs_host import FS, OTHER
-from tests.support.proof_answers import HOSTS, PATH, good, hung
+from tests.support.proof_results import HOSTS, PATH, good, hung
 
 
 def test_a_token_is_of_one_run_one_host_and_one_path():

@@ -11,7 +11,7 @@ PATH = "/srv/files"
 
 
 def good(hosts=HOSTS, path=PATH) -> dict:
-    """The answers of hosts that agree, as judge() takes them."""
+    """The results of hosts that agree, as judge() takes them."""
     inspections = {host: {"mounts": [{"path": path, "file_system": FS}], "problems": []} for host in hosts}
     writes = {host: {"written": {path: "sum"}, "problems": []} for host in hosts}
     read = {writer: {"same": True, "lag_ms": 2.5} for writer in hosts}
