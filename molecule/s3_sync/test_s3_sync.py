@@ -21,10 +21,10 @@ SEEN = (
 
 @pytest.fixture
 def host(server):
-    found = server("s3-sync")
+    server_host = server("s3-sync")
     # systemd counts how often a unit was started within ten seconds, and the tests are quicker than any timer
-    found.run(f"systemctl reset-failed {NAME}.service")
-    return found
+    server_host.run(f"systemctl reset-failed {NAME}.service")
+    return server_host
 
 
 def bucket(host) -> dict[str, str]:
@@ -36,9 +36,9 @@ def last(host) -> dict:
 
 
 def test_the_files_are_there(host):
-    there = bucket(host)
-    assert there["www/index.html"] == "/srv/files/index.html\n"
-    assert there["www/a.txt"] == "/srv/files/a.txt\n"
+    objects = bucket(host)
+    assert objects["www/index.html"] == "/srv/files/index.html\n"
+    assert objects["www/a.txt"] == "/srv/files/a.txt\n"
 
 
 def test_the_timer_runs_and_is_enabled(host):
@@ -49,12 +49,12 @@ def test_the_timer_runs_and_is_enabled(host):
 
 def test_a_run_by_the_host_itself(host):
     host.check_output(f"systemctl start {NAME}.service")
-    there = bucket(host)
-    assert there["hosts/one/backups/db.sql"] == "/var/backups/db.sql\n"
-    assert "hosts/one/backups/db.part" not in there
-    told = last(host)
-    assert told["ok"]
-    assert told["succeeded"] == told["ended"]
+    objects = bucket(host)
+    assert objects["hosts/one/backups/db.sql"] == "/var/backups/db.sql\n"
+    assert "hosts/one/backups/db.part" not in objects
+    record = last(host)
+    assert record["ok"]
+    assert record["succeeded"] == record["ended"]
     assert (
         'samefiles_s3_sync_ok{sync="backups"} 1'
         in host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
@@ -69,10 +69,10 @@ def test_a_failure_is_visible_and_deletes_nothing(host):
     try:
         assert host.run(f"systemctl start {NAME}.service").rc != 0
         assert host.check_output(f"systemctl is-failed {NAME}.service") == "failed"
-        told = last(host)
-        assert not told["ok"]
-        assert "file_root '/var/backups' is not there: nothing was changed" in told["msg"]
-        assert told["succeeded"] < told["began"]
+        record = last(host)
+        assert not record["ok"]
+        assert "file_root '/var/backups' is not there: nothing was changed" in record["msg"]
+        assert record["succeeded"] < record["began"]
         assert (
             'samefiles_s3_sync_ok{sync="backups"} 0'
             in host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
@@ -94,9 +94,9 @@ def test_a_run_that_is_killed_is_a_failure(host):
         host.check_output(f"systemctl start --no-block {NAME}.service && sleep 2")
         assert last(host)["running"]
         host.check_output(f"systemctl kill --signal KILL {NAME}.service && sleep 2")
-        told = last(host)
-        assert not told["ok"]
-        assert "the run was ended before it could say how it went (signal killed KILL)" in told["msg"]
+        record = last(host)
+        assert not record["ok"]
+        assert "the run was ended before it could say how it went (signal killed KILL)" in record["msg"]
         prom = host.file("/var/lib/samefiles-s3-sync/backups/s3_sync.prom").content_string
         assert 'samefiles_s3_sync_ok{sync="backups"} 0' in prom
         assert host.check_output(f"systemctl is-failed {NAME}.service") == "failed"
@@ -131,5 +131,5 @@ def test_a_restore_drill(host):
 
 
 def test_no_key_is_on_the_disk(host):
-    found = host.run("grep -rlF secret-of-the-double /etc /usr/local /var /tmp /srv /run --exclude-dir=journal")
-    assert found.stdout == ""
+    done = host.run("grep -rlF secret-of-the-double /etc /usr/local /var /tmp /srv /run --exclude-dir=journal")
+    assert done.stdout == ""

@@ -147,7 +147,7 @@ options:
         description: The header Content-Type.
         type: str
       content_encoding:
-        description: The header Content-Encoding. C(NAME.EXTENSION.gz) (C(.br), C(.zst)) has it by itself.
+        description: The header Content-Encoding. C(NAME.EXTENSION.gz) (C(.br), C(.zst)) has it automatically.
         type: str
       cache_control:
         description: The header Cache-Control.
@@ -190,13 +190,13 @@ options:
     type: str
     choices: [AES256, "aws:kms"]
   kms_key_id:
-    description: The key for O(encryption=aws:kms), by its id or ARN; an alias is refused, for S3 tells none of its objects. Without
-      it Amazon's own of the account.
+    description: The key for O(encryption=aws:kms), by its id or ARN; an alias is refused, for S3 reports none with its objects.
+      Without it Amazon's own of the account.
     type: str
   checksum:
     description: The checksum that each body travels with. V(auto) is MD5 for whole objects, CRC32 for parts and SHA-256 with KMS;
       V(md5) is SHA-256 with KMS as well, for an ETag says nothing of the content there, and S3 keeps no other MD5. V(none) is for
-      servers that know none of them, the signature then covers the body; with KMS nothing tells later what was stored, so that
+      servers that know none of them, the signature then covers the body; with KMS nothing shows later what was stored, so that
       O(cache=none) stores all anew in each run.
     type: str
     choices: [auto, md5, crc32, sha256, none]
@@ -210,8 +210,8 @@ options:
     description: Whether a push asks for each object that it has stored, and fails unless its size and ETag are those of what was
       sent. With KMS an ETag says nothing of the content; there the SHA-256 is compared, of an object in parts or with another
       checksum the size alone. Bodies travel with a checksum anyway. A pull compares without it, but judges two kinds of objects by
-      size, since nothing tells their content. These are objects of KMS that were stored with none of CRC32, SHA-256 and SHA-1, and
-      objects in parts whose sizes the server does not tell.
+      size, since nothing shows their content. These are objects of KMS that were stored with none of CRC32, SHA-256 and SHA-1, and
+      objects in parts whose sizes the server does not report.
     type: bool
     default: false
   concurrency:
@@ -219,9 +219,9 @@ options:
     type: int
     default: 16
   symlinks:
-    description: V(follow) takes links to what lies within the tree for what they lead to; one that leads out of it is an error.
+    description: V(follow) takes links to what lies within the tree for what they point to; one that points out of it is an error.
       V(skip) leaves links alone on both sides, V(error) fails. A pull always skips them, with a warning for each, and all that
-      is below them; where one leads out of the tree or to nothing, an object in its place fails. O(file_root) itself may be a link.
+      is below them; where one points out of the tree or to nothing, an object in its place fails. O(file_root) itself may be a link.
     type: str
     choices: [follow, skip, error]
     default: follow

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: s3_schedule
-short_description: Have a host make syncs of trees and key prefixes by itself
+short_description: Have a host make syncs of trees and key prefixes on its own
 version_added: 0.1.0
 description:
   - Takes all schedules of a host. For each it writes the options of the sync, a service that makes it once, and a timer.
@@ -147,7 +147,7 @@ def _nulls(item: Any) -> set[str]:
     return {key for key in DEFAULTS for word in (key, *SYNC[key].get("aliases", ())) if item.get(word, "") is None}
 
 
-def _sync(module: AnsibleModule, item: dict[str, Any], nulls: set[str], where: str) -> dict[str, Any]:
+def _sync(module: AnsibleModule, item: dict[str, Any], nulls: set[str], label: str) -> dict[str, Any]:
     """The options of a schedule's sync that are not the defaults; fails where no run could follow them."""
     options = {key: item[key] for key in SYNC}
     for key in DEFAULTS:
@@ -155,7 +155,7 @@ def _sync(module: AnsibleModule, item: dict[str, Any], nulls: set[str], where: s
             options[key] = module.params[key]
     missing = sorted(key for key in REQUIRED if options[key] is None)
     if missing:
-        module.fail_json(msg=f"{where}: missing required arguments: {', '.join(missing)}")
+        module.fail_json(msg=f"{label}: missing required arguments: {', '.join(missing)}")
     try:
         _options.rules_of(options)
         _options.root_of(options)
@@ -165,18 +165,18 @@ def _sync(module: AnsibleModule, item: dict[str, Any], nulls: set[str], where: s
             )
         _options.mode_of(options)
     except _options.Refused as fault:
-        module.fail_json(msg=f"{where}: {fault}")
+        module.fail_json(msg=f"{label}: {fault}")
     return {key: value for key, value in options.items() if value != SYNC[key].get("default")}
 
 
-def _one(module: AnsibleModule, item: dict[str, Any], nulls: set[str], where: str) -> _plan.Schedule:
+def _schedule(module: AnsibleModule, item: dict[str, Any], nulls: set[str], label: str) -> _plan.Schedule:
     """A schedule out of what the inventory says."""
-    about = dict(item["schedule"])
-    when, present = about.pop("when"), about.pop("state") == "present"
+    timing = dict(item["schedule"])
+    when, present = timing.pop("when"), timing.pop("state") == "present"
     if not present:
         return _plan.Schedule(item["name"], when, {}, present=False)
-    changed = _sync(module, item, nulls, where)
-    return _plan.Schedule(item["name"], when, changed, side=item["side"] or "host", **about)
+    changed = _sync(module, item, nulls, label)
+    return _plan.Schedule(item["name"], when, changed, side=item["side"] or "host", **timing)
 
 
 def _times(module: AnsibleModule, schedules: list[_plan.Schedule]) -> list[str]:
@@ -205,7 +205,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     timeout = module.params["timeout"]
     given = zip(module.params["schedules"], _load_params()["schedules"])
-    schedules = [_one(module, item, _nulls(raw), f"schedules[{number}]") for number, (item, raw) in enumerate(given)]
+    schedules = [
+        _schedule(module, item, _nulls(raw), f"schedules[{number}]") for number, (item, raw) in enumerate(given)
+    ]
     faults = _plan.faults(schedules) or _times(module, schedules)
     if faults:
         module.fail_json(msg="; ".join(faults))

@@ -14,10 +14,10 @@ author: The samefiles.aws contributors (@samefiles)
 description:
   - Makes a key prefix equal to a tree (V(push)), or a tree equal to a key prefix (V(pull)). The parameters of
     C(community.aws.s3_sync) keep their names; what differs, and why, is in C(docs/s3_sync.md).
-  - Content decides, not clocks. A listing tells size and ETag of each object; files are hashed, and the hashes are remembered by
+  - Content decides, not clocks. A listing shows size and ETag of each object; files are hashed, and the hashes are remembered by
     device, inode, size, and the times of change in nanoseconds. Objects whose ETag is no hash (parts, KMS) are asked for.
-  - Headers are state. The type is told by a table of this module, not of the host; one that was changed behind our back is
-    mended by a copy, without an upload.
+  - Headers are state. The type is that of a table of this module, not of the host; one that was changed behind our back is
+    repaired by a copy, without an upload.
   - A source that is missing, unreadable or, with O(delete), empty fails the task, and nothing is deleted. Deletes come last, only
     when all else succeeded, and never more than O(max_delete).
   - What is excluded is untouched on both sides. A key prefix is a path, so V(web) never means C(web2/).

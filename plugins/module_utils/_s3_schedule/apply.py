@@ -34,10 +34,10 @@ def _sources(package: str) -> dict[str, str]:
     """The text of every file of a package of ours, by name; where Ansible runs a module, they lie in a zip file."""
     home = f"{_HOME}.{package}"
     texts: dict[str, str] = {}
-    for found in pkgutil.iter_modules(importlib.import_module(home).__path__):
-        name = f"{home}.{found.name}"
+    for module in pkgutil.iter_modules(importlib.import_module(home).__path__):
+        name = f"{home}.{module.name}"
         loader: Any = importlib.util.find_spec(name).loader  # type: ignore[union-attr]  # iter_modules has just found it
-        texts[f"{found.name}.py"] = loader.get_source(name)
+        texts[f"{module.name}.py"] = loader.get_source(name)
     return texts
 
 
@@ -61,9 +61,9 @@ def _active(timeout: float) -> set[str]:
 def read(paths: list[str], timeout: float) -> plan.Facts:
     """All facts that the plan depends on; changes nothing."""
     patterns = [f"{plan.CONF_DIRECTORY}/*.json", f"{systemd.UNIT_DIRECTORY}/{plan.unit('*', '*')}"]
-    there = {path for pattern in patterns for path in glob.glob(pattern)} | set(filter(os.path.exists, paths))
+    existing = {path for pattern in patterns for path in glob.glob(pattern)} | set(filter(os.path.exists, paths))
     return plan.Facts(
-        files={path: files.read_text(path) for path in there},
+        files={path: files.read_text(path) for path in existing},
         enabled=systemd.enabled("timers.target"),
         active=_active(timeout),
     )

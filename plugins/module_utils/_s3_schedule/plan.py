@@ -35,7 +35,7 @@ _HEAD = f"# {header('s3_schedule')}"
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """One sync that a host makes by itself; options are the module s3_sync's, times are in seconds."""
+    """One sync that a host makes on its own; options are the module s3_sync's, times are in seconds."""
 
     name: str
     when: str  # as systemd's OnCalendar= takes it
@@ -65,9 +65,9 @@ class Plan:
     unlisted: list[str] = dataclasses.field(default_factory=list)
 
 
-def unit(name: str, kind: str) -> str:
+def unit(name: str, unit_type: str) -> str:
     """The service or timer of a schedule."""
-    return f"{_PREFIX}{name}.{kind}"
+    return f"{_PREFIX}{name}.{unit_type}"
 
 
 def name_of(path: str) -> str | None:
@@ -86,33 +86,33 @@ def faults(schedules: list[Schedule]) -> list[str]:
     said: list[str] = []
     seen: dict[str, str] = {}
     for number, item in enumerate(schedules):
-        where = f"schedules[{number}]"
+        label = f"schedules[{number}]"
         if not NAME.fullmatch(item.name):
             said.append(
-                f"{where}.name must be up to 48 of a-z, 0-9, '-' and '_', the first no sign, got {item.name!r}: "
+                f"{label}.name must be up to 48 of a-z, 0-9, '-' and '_', the first no sign, got {item.name!r}: "
                 "it names the timer"
             )
         elif item.name in seen:
-            said.append(f"{where}.name is {item.name!r}, as {seen[item.name]}.name is: give each its own")
-        seen.setdefault(item.name, where)
+            said.append(f"{label}.name is {item.name!r}, as {seen[item.name]}.name is: give each its own")
+        seen.setdefault(item.name, label)
         if item.present and (not item.when.strip() or "\n" in item.when):
             said.append(
-                f"{where}.when must be a time as systemd's OnCalendar= takes it, such as daily, got {item.when!r}"
+                f"{label}.when must be a time as systemd's OnCalendar= takes it, such as daily, got {item.when!r}"
             )
         for key in ("delay", "timeout"):
             if getattr(item, key) < (0 if key == "delay" else 1):
-                said.append(f"{where}.{key} must be a number of seconds, got {getattr(item, key)}")
+                said.append(f"{label}.{key} must be a number of seconds, got {getattr(item, key)}")
         if item.side != "host":
             said.append(
-                f"{where}.side must be host, for timers run on hosts, got {item.side!r}: leave side or schedule out"
+                f"{label}.side must be host, for timers run on hosts, got {item.side!r}: leave side or schedule out"
             )
         for key in SECRETS:
             if item.present and item.options.get(key):
                 said.append(
-                    f"{where}.{key} must be left out: no key is written to a host, its instance role gives it credentials"
+                    f"{label}.{key} must be left out: no key is written to a host, its instance role gives it credentials"
                 )
         if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", item.user):
-            said.append(f"{where}.user must be the name of a user of the host, got {item.user!r}")
+            said.append(f"{label}.user must be the name of a user of the host, got {item.user!r}")
     return said
 
 
@@ -168,9 +168,9 @@ WantedBy=timers.target
 
 def conf_text(item: Schedule) -> str:
     """The options of the sync, for the program; what is not set is left to the program's defaults."""
-    told = {key: value for key, value in sorted(item.options.items()) if value is not None}
-    told.setdefault("cache", f"{CACHE_DIRECTORY}/{item.name}")
-    return json.dumps(told, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    options = {key: value for key, value in sorted(item.options.items()) if value is not None}
+    options.setdefault("cache", f"{CACHE_DIRECTORY}/{item.name}")
+    return json.dumps(options, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def files(item: Schedule, python: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host's timer starts: one sync, by itself, with a lock, a log on standard output and its result as JSON."""
+"""What a host's timer starts: one sync, with a lock, a log on standard output and its result as JSON."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def _before(path: str) -> float:
 def _record(name: str, state: str, began: float, before: float, result: dict) -> None:
     ended = time.time()
     succeeded = ended if result["ok"] else before
-    told = {"sync": name, "began": began, "ended": ended, "succeeded": succeeded, **result}
-    put(os.path.join(state, "last.json"), json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-    put(os.path.join(state, "s3_sync.prom"), metrics(name, told, succeeded))
+    outcome = {"sync": name, "began": began, "ended": ended, "succeeded": succeeded, **result}
+    put(os.path.join(state, "last.json"), json.dumps(outcome, indent=2, ensure_ascii=False) + "\n")
+    put(os.path.join(state, "s3_sync.prom"), metrics(name, outcome, succeeded))
 
 
 def bury(name: str, state: str) -> int:
     """Record the end of a run that could not do so itself, for it was killed; systemd calls this after each run."""
     try:
         with open(os.path.join(state, "last.json"), encoding="utf-8") as file:
-            told = json.load(file)
-        if not told.get("running"):
+            last = json.load(file)
+        if not last.get("running"):
             return 0
-        began, before = float(told["began"]), float(told["succeeded"])
+        began, before = float(last["began"]), float(last["succeeded"])
     except (OSError, ValueError, KeyError, TypeError):
         began, before = time.time(), 0.0
     why = " ".join(os.environ.get(word, "") for word in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS")).strip()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a sync remembers of the run before: hashes of files, headers of objects. It may save work, never decide wrongly.
 
-A hash is remembered with what the kernel tells of its file (device, inode, size, mtime, ctime, in nanoseconds). That alone is not
+A hash is remembered with what the kernel reports of its file (device, inode, size, mtime, ctime, in nanoseconds). That alone is not
 enough: a file may be written again within the same tick of the clock after it was read, and looks the same afterwards. As git
 does with its index, such an entry is not trusted ("racily clean"). A hash is trusted when
 
@@ -54,7 +54,7 @@ _KEEPS = ("nfs", "nfs4")  # a change time, by another clock
 
 
 class Identity(NamedTuple):
-    """What tells one state of a file from another; times in nanoseconds."""
+    """What distinguishes one state of a file from another; times in nanoseconds."""
 
     device: int
     inode: int
@@ -73,12 +73,12 @@ class Known(NamedTuple):
     tag: str
 
 
-def identity(about: os.stat_result) -> Identity:
+def identity(info: os.stat_result) -> Identity:
     """The identity of a file, by its stat."""
-    mtime, ctime, device = about.st_mtime_ns, about.st_ctime_ns, about.st_dev
-    # equal numbers share their memory
+    mtime, ctime, device = info.st_mtime_ns, info.st_ctime_ns, info.st_dev
+    # equal numbers are one object in memory
     return Identity(
-        _DEVICES.setdefault(device, device), about.st_ino, about.st_size, mtime, mtime if ctime == mtime else ctime
+        _DEVICES.setdefault(device, device), info.st_ino, info.st_size, mtime, mtime if ctime == mtime else ctime
     )
 
 
@@ -95,13 +95,13 @@ def remote_devices(mountinfo: str) -> dict[str, bool]:
 
     Each with whether it is known to keep a change time.
     """
-    found = {}
+    remote = {}
     for line in mountinfo.splitlines():
         fields, _dash, rest = line.partition(" - ")
-        kind = rest.split(" ")[0]
-        if kind not in _LOCAL:
-            found[fields.split(" ")[2]] = kind in _KEEPS
-    return found
+        fstype = rest.split(" ")[0]
+        if fstype not in _LOCAL:
+            remote[fields.split(" ")[2]] = fstype in _KEEPS
+    return remote
 
 
 def _entry(line: str) -> tuple[str, str]:
@@ -119,9 +119,9 @@ class Cache:
     Entries stay as the short texts of their lines, which are a third of the memory of what they say; one is read when it is asked for.
     """
 
-    def __init__(self, directory: str | None, about: tuple[str, ...]):
-        self._about = list(about)
-        name = hashlib.sha256("\0".join(about).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    def __init__(self, directory: str | None, scope: tuple[str, ...]):
+        self._scope = list(scope)
+        name = hashlib.sha256("\0".join(scope).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         self._path = os.path.join(directory, f"{name}.cache") if directory else None
         self._files: dict[str, str] = {}
         self._objects: dict[str, str] = {}
@@ -139,15 +139,15 @@ class Cache:
             with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
                 if os.fstat(file.fileno()).st_uid != os.geteuid():
                     return  # somebody else's word
-                told = json.loads(file.readline())
-                if told["version"] != _VERSION or told["about"] != self._about:
+                header = json.loads(file.readline())
+                if header["version"] != _VERSION or header["scope"] != self._scope:
                     return
-                heads = [Head(0, "", 0, 0.0, *entry) for entry in told["sets"]]
-                files = dict(_entry(file.readline()) for _number in range(told["files"]))
-                objects = dict(_entry(file.readline()) for _number in range(told["objects"]))
+                heads = [Head(0, "", 0, 0.0, *entry) for entry in header["sets"]]
+                files = dict(_entry(file.readline()) for _number in range(header["files"]))
+                objects = dict(_entry(file.readline()) for _number in range(header["objects"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return  # none, broken, or of another version: it costs work, nothing else
-        self._files, self._objects, self._sets, self._heads = files, objects, told["sets"], heads
+        self._files, self._objects, self._sets, self._heads = files, objects, header["sets"], heads
         self._numbers = {json.dumps(entry, sort_keys=True): number for number, entry in enumerate(self._sets)}
 
     # files
@@ -216,19 +216,19 @@ class Cache:
 
     def keep_only(self, files: Collection[str], objects: Collection[str]) -> None:
         """Drop what is on neither side any more; each is a collection of paths."""
-        for there, now in ((self._files, files), (self._objects, objects)):
-            if len(there) > len(now):
-                for path in [path for path in there if path not in now]:
-                    del there[path]
+        for entries, now in ((self._files, files), (self._objects, objects)):
+            if len(entries) > len(now):
+                for path in [path for path in entries if path not in now]:
+                    del entries[path]
                     self._changed = True
 
     def save(self) -> str:
         """Write it, whole or not at all; a sentence when that cannot be done, which harms nothing."""
         if not self._path or not self._changed:
             return ""
-        told = {
+        header = {
             "version": _VERSION,
-            "about": self._about,
+            "scope": self._scope,
             "sets": self._sets,
             "files": len(self._files),
             "objects": len(self._objects),
@@ -238,7 +238,7 @@ class Cache:
             os.makedirs(directory, mode=0o700, exist_ok=True)
             descriptor, part = tempfile.mkstemp(dir=directory, prefix=".part-")
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(json.dumps(told) + "\n")
+                file.write(json.dumps(header) + "\n")
                 for entries in (self._files, self._objects):
                     file.writelines(f"{json.dumps(path)} {entry}\n" for path, entry in entries.items())
             os.replace(part, self._path)

@@ -14,25 +14,25 @@ from . import checksums, scan
 from . import tree as _tree
 from .cache import Cache, Identity, Known, trusted
 from .tree import Tree
-from .workers import Crew
+from .workers import WorkerPool
 
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 TRIES = 3  # readings of a file that changes meanwhile
 
 
-class Look:
-    """One sync's way to know.
+class Comparer:
+    """Compares the files and objects of one sync.
 
     remote: the devices whose clock may not be the host's, each with whether it keeps a change time; None when nothing is known of any.
     """
 
     def __init__(
-        self, bucket: Bucket, prefix: str, tree: Tree, cache: Cache, crew: Crew, remote: dict[str, bool] | None
+        self, bucket: Bucket, prefix: str, tree: Tree, cache: Cache, pool: WorkerPool, remote: dict[str, bool] | None
     ):
-        self._bucket, self._prefix, self._tree, self._cache, self._crew = bucket, prefix, tree, cache, crew
+        self._bucket, self._prefix, self._tree, self._cache, self._pool = bucket, prefix, tree, cache, pool
         self._remote = remote
         self._heads: dict[str, Head] = {}
-        self._kinds: dict[str, Head] = {}
+        self._distinct: dict[str, Head] = {}
 
     def _trusted(self, known: Known | None, now: Identity, opened: bool = True) -> bool:
         """Whether what is remembered of a file still holds."""
@@ -46,19 +46,19 @@ class Look:
     def remembered(self, path: str, now: Identity, etag: str, opened: bool) -> bool:
         """Whether the cache knows that a file is what an ETag stands for.
 
-        opened: whether its state was seen through an open file. A network file system's client may tell another one of a
-        closed file, out of its memory.
+        opened: whether its state was seen through an open file. A network file system's client may report another one for a
+        closed file, out of its cache.
         """
         known = self._cache.file(path)
         return known is not None and etag in (known.md5, known.tag) and self._trusted(known, now, opened)
 
     def differing(
-        self, paths: list[str], files: dict[str, Identity], there: dict[str, Listed]
+        self, paths: list[str], files: dict[str, Identity], listing: dict[str, Listed]
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """Of files and objects of equal size: those whose content differs, with the reason; those that cannot be told, too."""
-        unknown = [path for path in paths if not self.remembered(path, files[path], there[path].etag, opened=False)]
+        """Of files and objects of equal size: those whose content differs, with the reason; those that cannot be compared, too."""
+        unknown = [path for path in paths if not self.remembered(path, files[path], listing[path].etag, opened=False)]
         differ, problems = {}, {}
-        for path, outcome in self._crew.map(lambda path: self._compare(path, there[path]), unknown):
+        for path, outcome in self._pool.map(lambda path: self._compare(path, listing[path]), unknown):
             if isinstance(outcome, Exception):
                 problems[path] = f"{scan.shown(path)}: {outcome}"
             elif isinstance(outcome, BaseException):
@@ -114,52 +114,54 @@ class Look:
     def _head(self, path: str, listed: Listed) -> Head | None:
         head = self._bucket.head(self._prefix + path)
         if head is not None and head.etag == listed.etag:
-            self._heads[path] = self._kind(head)
+            self._heads[path] = self._unique(head)
             if head.modified == when(listed.modified):  # else these are the headers of a later state
                 self._cache.remember_head(path, head, listed.modified)
         return head
 
-    def _kind(self, head: Head) -> Head:
+    def _unique(self, head: Head) -> Head:
         """The headers of an object, as one for all objects that have the same: most of a site's have a few kinds."""
-        told = Head(0, "", 0, 0.0, *head[4:9], {}, None)
-        return self._kinds.setdefault(repr(told), told)
+        bare = Head(0, "", 0, 0.0, *head[4:9], {}, None)
+        return self._distinct.setdefault(repr(bare), bare)
 
     def _same(self, path: str, head: Head, descriptor: int, size: int) -> bool | None:
-        """Whether a file has an object's content, None when the object tells nothing that can be compared."""
-        for one in checksums.told(head):
-            if one.name == "md5" and not one.parts:
+        """Whether a file has an object's content, None when the object has nothing that can be compared."""
+        for checksum in checksums.reported(head):
+            if checksum.name == "md5" and not checksum.part_count:
                 return False  # the file's was seen to be another
-            same = checksums.has(self._bucket, self._prefix + path, head.etag, size, one, descriptor, at_any_cost=False)
+            same = checksums.has(
+                self._bucket, self._prefix + path, head.etag, size, checksum, descriptor, at_any_cost=False
+            )
             if same is not None:
                 return same
         return None
 
-    def headers(self, paths: list[str], there: dict[str, Listed]) -> tuple[dict[str, Head], list[str]]:
+    def headers(self, paths: list[str], listing: dict[str, Listed]) -> tuple[dict[str, Head], list[str]]:
         """The headers of objects: out of the cache while the listing shows no change, else asked for. And what failed."""
-        found, unknown = {}, []
+        known, unknown = {}, []
         for path in paths:
-            head = self._heads.get(path) or self._cache.head(path, there[path].etag, there[path].modified)
+            head = self._heads.get(path) or self._cache.head(path, listing[path].etag, listing[path].modified)
             if head is None:
                 unknown.append(path)
             else:
-                found[path] = head
-        asked, problems = self.ask(unknown, there)
-        return {**found, **asked}, problems
+                known[path] = head
+        asked, problems = self.ask(unknown, listing)
+        return {**known, **asked}, problems
 
     def asked(self, path: str) -> bool:
         """Whether the headers of an object are known from S3 itself, and not from an earlier run."""
         return path in self._heads
 
-    def ask(self, paths: list[str], there: dict[str, Listed]) -> tuple[dict[str, Head], list[str]]:
-        """The headers of objects as S3 tells them now. And what failed."""
-        found, problems = {}, []
-        for path, outcome in self._crew.map(lambda path: self._head(path, there[path]), paths):
+    def ask(self, paths: list[str], listing: dict[str, Listed]) -> tuple[dict[str, Head], list[str]]:
+        """The headers of objects as S3 reports them now. And what failed."""
+        heads, problems = {}, []
+        for path, outcome in self._pool.map(lambda path: self._head(path, listing[path]), paths):
             if isinstance(outcome, Exception):
                 problems.append(f"{scan.shown(path)}: {outcome}")
             elif isinstance(outcome, BaseException):
                 raise outcome
-            elif outcome is None or outcome.etag != there[path].etag:
+            elif outcome is None or outcome.etag != listing[path].etag:
                 problems.append(f"{scan.shown(path)}: the object was changed by somebody else while this ran")
             else:
-                found[path] = self._heads[path]
-        return found, problems
+                heads[path] = self._heads[path]
+        return heads, problems

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One sync of a directory tree and a key prefix: read both, make the plan, carry it out, tell what was done."""
+"""One sync of a directory tree and a key prefix: read both, make the plan, carry it out, report what was done."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .._s3.objects import Bucket
 from . import plan as _plan
 from . import rules, scan, tree
 from .cache import Cache, Identity, remote_devices
-from .compare import Look
+from .compare import Comparer
 from .options import Refused, mode_of, root_of, rules_of
 from .plan import Plan
 from .pull import Pull
 from .push import Push
 from .result import Done, as_planned, result
-from .scan import Found
+from .scan import ScanResult
 from .tree import Tree
-from .workers import PATIENCE, Crew, Progress
+from .workers import PATIENCE, Progress, WorkerPool
 
 CACHE = "~/.cache/samefiles/s3_sync"
 _BIG = 6  # parts in flight: with 8 MiB each, memory stays below 150 MB
-_TOLD = 10  # failures that a sentence names
+_MAX_SHOWN = 10  # failures that a sentence names
 
 
 class Sync:
@@ -42,33 +42,33 @@ class Sync:
         root = root_of(options)
         self._pull, self._mode = options.get("mode") == "pull", mode_of(options)
         try:
-            where, keys = session.resolve(options["bucket"], options)
+            endpoint, keys = session.resolve(options["bucket"], options)
             checksum = options.get("checksum") or "auto"
-            self.bucket = Bucket(where, keys, checksum=checksum)
+            self.bucket = Bucket(endpoint, keys, checksum=checksum)
         except (SessionError, Untrusted) as fault:
             raise Refused(str(fault)) from fault
         threads = 16 if options.get("concurrency") is None else options["concurrency"]
         if not 1 <= threads <= 64:
             raise Refused(f"concurrency must be from 1 to 64, got {threads}")
-        self._crew, self._big = Crew(threads), Crew(min(threads, _BIG))
+        self._pool, self._big = WorkerPool(threads), WorkerPool(min(threads, _BIG))
         links = "skip" if self._pull else options.get("symlinks") or "follow"
         self._choose = rules.Chooser(self.rules)
         self.tree = Tree(root, links, self._choose)
-        self.where = f"s3://{options['bucket']}/{self.rules.prefix}"
-        self._cache = self._remember(root, where)
+        self.url = f"s3://{options['bucket']}/{self.rules.prefix}"
+        self._cache = self._remember(root, endpoint)
         self._warnings: list[str] = []
-        self._found: dict[str, Identity] = {}
+        self._local_files: dict[str, Identity] = {}
         self.ended = False  # by SIGTERM
 
-    def _remember(self, root: str, where: Endpoint) -> Cache:
+    def _remember(self, root: str, endpoint: Endpoint) -> Cache:
         given = self._options.get("cache")
         directory = None if given == "none" else os.path.expanduser(given or CACHE)
-        return Cache(directory, (where.header, where.bucket, self.rules.prefix, root))
+        return Cache(directory, (endpoint.header, endpoint.bucket, self.rules.prefix, root))
 
     def close(self) -> None:
         """End the threads, close the connections. Whoever was ended waits a moment for them: one may read a disk that hangs."""
         seconds = PATIENCE / 2 if self.ended else None
-        self._crew.close(seconds)
+        self._pool.close(seconds)
         self._big.close(seconds)
         self.bucket.close()
 
@@ -82,15 +82,15 @@ class Sync:
                 }
             return _plan.objects(listed, self.rules)
         except S3Error as fault:
-            raise Refused(f"{self.where} cannot be listed, so nothing was changed: {fault}") from fault
+            raise Refused(f"{self.url} cannot be listed, so nothing was changed: {fault}") from fault
 
-    def _look(self) -> Look:
+    def _comparer(self) -> Comparer:
         try:
             with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
                 remote = remote_devices(file.read())
         except FileNotFoundError:  # no Linux: nothing is known of any clock
             remote = None
-        return Look(self.bucket, self.rules.prefix, self.tree, self._cache, self._crew, remote)
+        return Comparer(self.bucket, self.rules.prefix, self.tree, self._cache, self._pool, remote)
 
     def run(self, check: bool) -> dict:
         """Make the sync, or with check only its plan. Raises Refused."""
@@ -103,71 +103,71 @@ class Sync:
             self.tree.check()
         except tree.SourceError as fault:
             raise Refused(str(fault)) from fault
-        found, there = self.tree.scan(), self._listing()
-        if not found.files and self.rules.delete and not self._options.get("allow_empty_source"):
+        local, listing = self.tree.scan(), self._listing()
+        if not local.files and self.rules.delete and not self._options.get("allow_empty_source"):
             raise Refused(
                 f"file_root {scan.shown(self._options['file_root'])} holds no file that takes part, and delete is on: nothing "
-                "was changed; mend the path or the patterns, or set allow_empty_source"
+                "was changed; fix the path or the patterns, or set allow_empty_source"
             )
-        sizes = {path: now.size for path, now in found.files.items()}
-        told = _plan.sort_out(sizes, {path: item.size for path, item in there.items()})
-        told.extra = [path for path in told.extra if path not in found.went and not _below(path, found.others)]
-        look = self._look()
+        sizes = {path: now.size for path, now in local.files.items()}
+        sides = _plan.sort_out(sizes, {path: item.size for path, item in listing.items()})
+        sides.extra = [path for path in sides.extra if path not in local.went and not _below(path, local.others)]
+        comparer = self._comparer()
         # assets only adds, and force sends all: neither asks what is the same
         unasked = self.rules.force or self.rules.phase == "assets"
-        differ, failed = look.differing([] if unasked else told.open, found.files, there)
-        equal = [path for path in told.open if path not in differ and path not in failed]
-        heads, more = ({}, []) if unasked else look.headers(equal, there)
-        told.open = [path for path in told.open if path not in failed]
-        plan = _plan.push(told, sizes, there, self.rules, differ, heads)
-        stale = [item.path for item in plan.reheaders if not look.asked(item.path)]
+        differ, failed = comparer.differing([] if unasked else sides.open, local.files, listing)
+        equal = [path for path in sides.open if path not in differ and path not in failed]
+        heads, more = ({}, []) if unasked else comparer.headers(equal, listing)
+        sides.open = [path for path in sides.open if path not in failed]
+        plan = _plan.push(sides, sizes, listing, self.rules, differ, heads)
+        stale = [item.path for item in plan.reheaders if not comparer.asked(item.path)]
         if stale:  # a lifecycle rule moves an object to another class without a trace in the listing
-            fresh, failures = look.ask(stale, there)
-            heads = {path: head for path, head in heads.items() if path not in set(stale)} | fresh
-            plan = _plan.push(told, sizes, there, self.rules, differ, heads)
+            current, failures = comparer.ask(stale, listing)
+            heads = {path: head for path, head in heads.items() if path not in set(stale)} | current
+            plan = _plan.push(sides, sizes, listing, self.rules, differ, heads)
             more += failures
-        problems = [*found.problems, *failed.values(), *more]
-        self._warnings = found.skipped
-        self._judge(told.extra, len(there), check)
-        return self._finish(plan, problems, check, found.files, there, self._push_work)
+        problems = [*local.problems, *failed.values(), *more]
+        self._warnings = local.skipped
+        self._judge(sides.extra, len(listing), check)
+        return self._finish(plan, problems, check, local.files, listing, self._push_work)
 
     def _push_work(self, plan: Plan, progress: Progress) -> Done:
-        return Push(self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress).run(plan)
+        return Push(self.bucket, self.tree, self.rules, self._cache, self._pool, self._big, progress).run(plan)
 
     # pull
 
     def _run_pull(self, check: bool) -> dict:
-        there, found = self._listing(), self._local()
-        self._found = found.files
-        if not there and self.rules.delete and not self._options.get("allow_empty_source"):
+        listing, local = self._listing(), self._local()
+        self._local_files = local.files
+        if not listing and self.rules.delete and not self._options.get("allow_empty_source"):
             raise Refused(
-                f"{self.where} holds no object that takes part, and delete is on: nothing was changed; mend the prefix or the "
+                f"{self.url} holds no object that takes part, and delete is on: nothing was changed; fix the prefix or the "
                 "patterns, or set allow_empty_source"
             )
-        # as a push that follows links leaves it: what they lead to has a place of its own
-        inner = self._leading(found, there)
-        there = {path: item for path, item in there.items() if not _below(path, inner)}
-        self._warnings = found.skipped
-        blocked = _plan.blocked(there)
-        found.others |= self.tree.walls(
-            _plan.directories(path for path in there if path not in blocked) - found.directories
+        # as a push that follows links leaves it: what they point to has a place of its own
+        inner = self._inner_links(local, listing)
+        listing = {path: item for path, item in listing.items() if not _below(path, inner)}
+        self._warnings = local.skipped
+        blocked = _plan.blocked(listing)
+        local.others |= self.tree.walls(
+            _plan.directories(path for path in listing if path not in blocked) - local.directories
         )
-        blocked.update((path, why) for path in there if path not in blocked and (why := _in_the_way(path, found)))
-        sizes = {path: now.size for path, now in found.files.items()}
-        source = {path: item.size for path, item in there.items() if path not in blocked}
-        told = _plan.sort_out(source, sizes)
-        told.extra = [path for path in told.extra if path not in blocked]
-        differ, failed = self._look().differing([] if self.rules.force else told.open, found.files, there)
-        told.open = [path for path in told.open if path not in failed]
-        plan = _plan.pull(told, sizes, there, self.rules, differ, blocked)
+        blocked.update((path, why) for path in listing if path not in blocked and (why := _in_the_way(path, local)))
+        sizes = {path: now.size for path, now in local.files.items()}
+        source = {path: item.size for path, item in listing.items() if path not in blocked}
+        sides = _plan.sort_out(source, sizes)
+        sides.extra = [path for path in sides.extra if path not in blocked]
+        differ, failed = self._comparer().differing([] if self.rules.force else sides.open, local.files, listing)
+        sides.open = [path for path in sides.open if path not in failed]
+        plan = _plan.pull(sides, sizes, listing, self.rules, differ, blocked)
         problems = [
-            *found.problems, *(f"the key {scan.shown(self.rules.prefix + path)} cannot be a file here: {why}"
+            *local.problems, *(f"the key {scan.shown(self.rules.prefix + path)} cannot be a file here: {why}"
                                for path, why in sorted(blocked.items())), *failed.values(),
         ]  # fmt: skip
-        self._judge(told.extra, len(sizes), check)
-        return self._finish(plan, problems, check, {**found.files, **source}, there, self._pull_work)
+        self._judge(sides.extra, len(sizes), check)
+        return self._finish(plan, problems, check, {**local.files, **source}, listing, self._pull_work)
 
-    def _local(self) -> Found:
+    def _local(self) -> ScanResult:
         root = self.tree.root
         if os.path.lexists(root):
             if not os.path.isdir(root):
@@ -177,17 +177,17 @@ class Sync:
             return self.tree.scan()
         if not os.path.isdir(os.path.dirname(root)):
             raise Refused(
-                f"file_root {scan.shown(root)}: the directory above it is not there: make it, or mend the path"
+                f"file_root {scan.shown(root)}: the directory above it is not there: make it, or fix the path"
             )
-        return Found()
+        return ScanResult()
 
-    def _leading(self, found: Found, there: dict) -> set[str]:
-        """The links that lead within the tree, to what is there when this pull is done."""
-        if not found.links:
+    def _inner_links(self, local: ScanResult, listing: dict) -> set[str]:
+        """The links that point within the tree, to what exists when this pull is done."""
+        if not local.links:
             return set()
-        coming = _plan.directories(there).union(there)
-        going = _plan.directories(found.files).union(found.files) - coming if self.rules.delete else set()
-        to = {path: self.tree.leads(path) for path in found.links}
+        coming = _plan.directories(listing).union(listing)
+        going = _plan.directories(local.files).union(local.files) - coming if self.rules.delete else set()
+        to = {path: self.tree.link_target(path) for path in local.links}
         stays = {path for path in to if os.path.exists(f"{self.tree.root}/{path}") and to[path] not in going}
         return {path for path, at in to.items() if at is not None and (at in coming or path in stays)}
 
@@ -198,11 +198,11 @@ class Sync:
             except OSError as fault:
                 raise Refused(
                     f"file_root {scan.shown(self.tree.root)} cannot be made ({fault.strerror}): nothing was changed; make it, or "
-                    "mend the path"
+                    "fix the path"
                 ) from fault
         self.tree.sweep()
         return Pull(
-            self.bucket, self.tree, self.rules, self._cache, self._crew, self._big, progress, self._mode, self._found
+            self.bucket, self.tree, self.rules, self._cache, self._pool, self._big, progress, self._mode, self._local_files
         ).run(plan)  # fmt: skip
 
     # both
@@ -226,7 +226,7 @@ class Sync:
     ) -> dict:
         if problems:
             plan.deletes = []  # what could not be seen is not missing
-        destination = self.tree.root if self._pull else self.where
+        destination = self.tree.root if self._pull else self.url
         if check or plan.empty():
             if not plan.empty():
                 _see_progress(self._options.get("progress_file"))
@@ -247,8 +247,8 @@ class Sync:
             report["warnings"] = self._warnings
         problems = problems + done.problems
         if problems:
-            shown = "; ".join(problems[:_TOLD]) + (
-                f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+            shown = "; ".join(problems[:_MAX_SHOWN]) + (
+                f"; and {len(problems) - _MAX_SHOWN} more" if len(problems) > _MAX_SHOWN else ""
             )
             kept = ". Nothing was deleted" if self.rules.delete and not done.deleted else ""
             raise Refused(f"{shown}{kept}", report)
@@ -277,14 +277,14 @@ def _below(path: str, those: set[str]) -> bool:
     return False
 
 
-def _in_the_way(path: str, found: Found) -> str:
-    if path in found.directories:
+def _in_the_way(path: str, local: ScanResult) -> str:
+    if path in local.directories:
         return "a directory is in its place: move that away"
-    if path in found.others:
+    if path in local.others:
         return "something that is no file is in its place: move that away"
     above = path.rpartition("/")[0]
     while above:
-        if above in found.files or above in found.others:
+        if above in local.files or above in local.others:
             return f"{scan.shown(above)} is no directory: move that away"
         above = above.rpartition("/")[0]
     return ""

@@ -35,40 +35,40 @@ FIELDS = ("content_type", "content_encoding", "cache_control", "content_disposit
 
 
 @functools.lru_cache(maxsize=16)
-def _kinds(mime_map: tuple[tuple[str, str], ...]) -> tuple[dict[str, str], dict[str, str]]:
-    own = {extension.lstrip(".").lower(): kind for extension, kind in mime_map}
+def _types(mime_map: tuple[tuple[str, str], ...]) -> tuple[dict[str, str], dict[str, str]]:
+    own = {extension.lstrip(".").lower(): media_type for extension, media_type in mime_map}
     return {**_TYPES, **own}, own
 
 
 def _usual(rules: Rules, path: str) -> dict[str, str]:
     """Type and encoding by the extensions: site.css.gz is CSS, compressed; backup.tar.gz is an archive."""
     name = path.rpartition("/")[2].lower()
-    kinds, own = _kinds(rules.mime_map)
+    types, own = _types(rules.mime_map)
     stem, _dot, extension = name.rpartition(".")
     inner = stem.rpartition(".")[2] if "." in stem else ""
-    if extension in CODINGS and extension not in own and inner in kinds and inner != "tar":
-        return {"content-type": kinds[inner], "content-encoding": CODINGS[extension]}
-    return {"content-type": kinds.get(extension if _dot else "", _OTHER)}
+    if extension in CODINGS and extension not in own and inner in types and inner != "tar":
+        return {"content-type": types[inner], "content-encoding": CODINGS[extension]}
+    return {"content-type": types.get(extension if _dot else "", _OTHER)}
 
 
-def told(rules: Rules, path: str) -> dict[str, str]:
+def rule_headers(rules: Rules, path: str) -> dict[str, str]:
     """What the rules say of a file's headers: names in lower case, metadata as x-amz-meta-NAME; "" for one it must not have."""
-    found = _usual(rules, path)
+    result = _usual(rules, path)
     if rules.cache_control:
-        found["cache-control"] = rules.cache_control
+        result["cache-control"] = rules.cache_control
     for rule in rules.headers:
         if fits_any(rule.patterns, path):
             for name in FIELDS:
                 value = getattr(rule, name)
                 if value is not None:
-                    found[name.replace("_", "-")] = value
-            found.update((f"x-amz-meta-{name.lower()}", value) for name, value in rule.metadata)
-    return found
+                    result[name.replace("_", "-")] = value
+            result.update((f"x-amz-meta-{name.lower()}", value) for name, value in rule.metadata)
+    return result
 
 
 def headers(rules: Rules, path: str) -> dict[str, str]:
     """The headers that a file is stored with."""
-    return {name: value for name, value in told(rules, path).items() if value}
+    return {name: value for name, value in rule_headers(rules, path).items() if value}
 
 
 def encryption_headers(rules: Rules) -> dict[str, str]:
@@ -95,7 +95,7 @@ def drift(rules: Rules, path: str, head: Head) -> tuple[dict[str, str], str]:
     Content headers are all ours. Of the metadata only what the rules name is: what other tools wrote there stays. The storage
     class is left as it is, for lifecycle rules change it.
     """
-    wished = told(rules, path)
+    wished = rule_headers(rules, path)
     wanted = {name: value for name, value in wished.items() if value}
     now = {name: head.headers[name] for name in _CONTENT if name in head.headers}
     now.update((f"x-amz-meta-{name}", value) for name, value in head.metadata.items())

@@ -26,13 +26,13 @@ def _patterns(options: dict, name: str, default: tuple[str, ...]) -> tuple[str, 
     if given is None:
         return default
     words = given if isinstance(given, list) else given.split(",")
-    found = tuple(word.strip() for word in words if word.strip())
-    for word in found:
+    patterns = tuple(word.strip() for word in words if word.strip())
+    for word in patterns:
         try:
             rules.fits(word, "x")
         except re.error:
             raise Refused(f"{name} must be a list of globs such as '*.css' or 'img/**', got {word!r}") from None
-    return found
+    return patterns
 
 
 def _header(name: str, value: str | None) -> None:
@@ -42,14 +42,14 @@ def _header(name: str, value: str | None) -> None:
 
 
 def _header_rules(options: dict) -> tuple[HeaderRule, ...]:
-    told = []
+    made = []
     for number, item in enumerate(options.get("headers") or []):
         patterns = _patterns(item, "patterns", ())
         if not patterns:
             raise Refused(f"headers[{number}].patterns must name at least one glob, got {item.get('patterns')!r}")
         values = {name: item.get(name) for name in headers.FIELDS}
         if values["content_encoding"]:
-            values["content_encoding"] = values["content_encoding"].replace(" ", "")  # as S3 tells it
+            values["content_encoding"] = values["content_encoding"].replace(" ", "")  # as S3 reports it
         metadata = tuple(sorted((str(k), str(v)) for k, v in (item.get("metadata") or {}).items()))
         for name, value in values.items():
             _header(f"headers[{number}].{name}", value)
@@ -63,8 +63,8 @@ def _header_rules(options: dict) -> tuple[HeaderRule, ...]:
                     f"headers[{number}].metadata must have names of letters, digits and -_.!#$%&'*+^`|~, as headers have, got {name!r}"
                 )
             _header(f"headers[{number}].metadata.{name}", value)
-        told.append(HeaderRule(patterns, **values, metadata=metadata))
-    return tuple(told)
+        made.append(HeaderRule(patterns, **values, metadata=metadata))
+    return tuple(made)
 
 
 def rules_of(options: dict) -> Rules:
@@ -84,10 +84,10 @@ def rules_of(options: dict) -> Rules:
     encryption, mime_map = options.get("encryption"), options.get("mime_map") or {}
     for name in ("cache_control", "kms_key_id"):
         _header(name, options.get(name))
-    for extension, kind in mime_map.items():
-        if not kind:
-            raise Refused(f"mime_map[{str(extension)!r}] must be a type such as text/plain, got {kind!r}")
-        _header(f"mime_map[{str(extension)!r}]", str(kind))
+    for extension, media_type in mime_map.items():
+        if not media_type:
+            raise Refused(f"mime_map[{str(extension)!r}] must be a type such as text/plain, got {media_type!r}")
+        _header(f"mime_map[{str(extension)!r}]", str(media_type))
     if options.get("kms_key_id") and encryption != "aws:kms":
         raise Refused(f"kms_key_id needs encryption: aws:kms, got {encryption!r}")
     if re.match(r"(arn:.*:)?alias/", options.get("kms_key_id") or ""):

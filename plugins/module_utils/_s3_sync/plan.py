@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Decides what makes a tree and a key prefix equal: listing + listing + rules -> plan. Pure: plain data in, plain data out.
 
-Paths are relative to the tree's root and to the key prefix. Which of two things of equal size have equal content is told by the
-caller, who looks only where this module asks.
+Paths are relative to the tree's root and to the key prefix. Which of two things of equal size have equal content is reported by
+the caller, who compares only where this module asks.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Delete(NamedTuple):
 
 @dataclasses.dataclass
 class Sorted:
-    """Both sides, compared as far as listings tell."""
+    """Both sides, compared as far as listings say."""
 
     new: list[str] = dataclasses.field(default_factory=list)  # only in the source
     resized: list[str] = dataclasses.field(default_factory=list)
@@ -83,70 +83,70 @@ class Plan:
 def objects(listing: Iterable[Listed], rules: Rules) -> dict[str, Listed]:
     """The objects that take part, by path, which is their key from here on. Directory markers and what is excluded are nobody's business."""
     choose, start = _rules.Chooser(rules), len(rules.prefix)
-    found: dict[str, Listed] = {}
+    chosen: dict[str, Listed] = {}
     for item in listing:
         path = item.key[start:]
         # a server that lists neighbours of the prefix must not make us touch them
         if path and not path.endswith("/") and item.key.startswith(rules.prefix) and choose.takes(path):
             path = sys.intern(path)
-            found[path] = Listed(path, item.size, item.etag, item.modified)
-    return found
+            chosen[path] = Listed(path, item.size, item.etag, item.modified)
+    return chosen
 
 
 def sort_out(source: dict[str, int], target: dict[str, int]) -> Sorted:
     """Compare two trees, given as sizes by path."""
-    told = Sorted()
+    sides = Sorted()
     for path, size in source.items():
-        there = target.get(path)
-        (told.new if there is None else told.open if there == size else told.resized).append(path)
-    told.extra = [path for path in target if path not in source]
-    return told
+        current = target.get(path)
+        (sides.new if current is None else sides.open if current == size else sides.resized).append(path)
+    sides.extra = [path for path in target if path not in source]
+    return sides
 
 
 def push(
-    told: Sorted, files: dict[str, int], there: dict[str, Listed], rules: Rules, differ: dict[str, str], heads: dict[str, Head]
+    sides: Sorted, files: dict[str, int], listing: dict[str, Listed], rules: Rules, differ: dict[str, str], heads: dict[str, Head]
 ) -> Plan:  # fmt: skip
-    """The plan of a push. differ: the paths of told.open whose content differs, with the reason; heads: of the equal ones."""
-    plan, why = Plan(), dict.fromkeys(told.new, "new")
-    why.update((path, f"{there[path].size} -> {files[path]} bytes") for path in told.resized)
+    """The plan of a push. differ: the paths of sides.open whose content differs, with the reason; heads: of the equal ones."""
+    plan, why = Plan(), dict.fromkeys(sides.new, "new")
+    why.update((path, f"{listing[path].size} -> {files[path]} bytes") for path in sides.resized)
     why.update(differ)
     if rules.force:
-        why.update((path, "forced") for path in told.open if path not in why)
+        why.update((path, "forced") for path in sides.open if path not in why)
     for path, reason in why.items():
-        expect = (there[path].etag if path in there else "") if rules.conditional else None
+        expect = (listing[path].etag if path in listing else "") if rules.conditional else None
         plan.sends.append(Send(path, files[path], expect, reason))
-    for path in told.open:
+    for path in sides.open:
         if path not in why and path in heads:
             headers, reason = drift(rules, path, heads[path])
             if headers:
-                plan.reheaders.append(Reheader(path, there[path].etag, there[path].size, headers, reason))
+                plan.reheaders.append(Reheader(path, listing[path].etag, listing[path].size, headers, reason))
     if rules.delete:
-        plan.deletes = [Delete(path, there[path].etag, there[path].size) for path in told.extra]
+        plan.deletes = [Delete(path, listing[path].etag, listing[path].size) for path in sides.extra]
     _order(plan, rules)
     if rules.phase == "assets":
-        new = set(told.new)
+        new = set(sides.new)
         plan.sends = [item for item in plan.sends if item.path in new and not _rules.is_page(rules, item.path)]
         plan.reheaders, plan.deletes = [], []
     return plan
 
 
 def pull(
-    told: Sorted, files: dict[str, int], there: dict[str, Listed], rules: Rules, differ: dict[str, str], blocked: dict[str, str]
+    sides: Sorted, files: dict[str, int], listing: dict[str, Listed], rules: Rules, differ: dict[str, str], blocked: dict[str, str]
 ) -> Plan:  # fmt: skip
-    """The plan of a pull; blocked: paths that cannot be files here, which are left out (the caller tells of them)."""
-    plan, why = Plan(), dict.fromkeys(told.new, "new")
-    why.update((path, f"{files[path]} -> {there[path].size} bytes") for path in told.resized)
+    """The plan of a pull; blocked: paths that cannot be files here, which are left out (the caller reports them)."""
+    plan, why = Plan(), dict.fromkeys(sides.new, "new")
+    why.update((path, f"{files[path]} -> {listing[path].size} bytes") for path in sides.resized)
     why.update(differ)
     if rules.force:
-        why.update((path, "forced") for path in told.open if path not in why)
+        why.update((path, "forced") for path in sides.open if path not in why)
     for path, reason in why.items():
         if path not in blocked:
-            plan.fetches.append(Fetch(path, there[path].size, there[path].etag, reason))
+            plan.fetches.append(Fetch(path, listing[path].size, listing[path].etag, reason))
     if rules.delete:
-        plan.deletes = [Delete(path, "", files[path]) for path in told.extra if path not in blocked]
+        plan.deletes = [Delete(path, "", files[path]) for path in sides.extra if path not in blocked]
     _order(plan, rules)
     if rules.phase == "assets":
-        new = set(told.new)
+        new = set(sides.new)
         plan.fetches = [item for item in plan.fetches if item.path in new and not _rules.is_page(rules, item.path)]
         plan.deletes = []
     return plan
@@ -194,21 +194,21 @@ def unsafe(path: str) -> str:
 
 def directories(paths: Iterable[str]) -> set[str]:
     """All directories that some paths lie in."""
-    found: set[str] = set()
+    above: set[str] = set()
     for path in paths:
         directory = path.rpartition("/")[0]
-        while directory and directory not in found:
-            found.add(directory)
+        while directory and directory not in above:
+            above.add(directory)
             directory = directory.rpartition("/")[0]
-    return found
+    return above
 
 
 def blocked(paths: Collection[str]) -> dict[str, str]:
     """The keys that cannot be files, with the reason: unsafe ones, and those that are a directory of others too."""
-    found = {path: why for path in paths if (why := unsafe(path))}
-    above = directories(path for path in paths if path not in found)
-    found.update((path, "it is a directory of other keys too") for path in paths if path in above)
-    return found
+    reasons = {path: why for path in paths if (why := unsafe(path))}
+    above = directories(path for path in paths if path not in reasons)
+    reasons.update((path, "it is a directory of other keys too") for path in paths if path in above)
+    return reasons
 
 
 def names(paths: list[str]) -> str:

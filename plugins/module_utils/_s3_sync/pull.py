@@ -25,11 +25,11 @@ from .push import by_size, explain
 from .result import Done
 from .rules import Rules, is_page
 from .tree import Tree
-from .workers import Crew, Progress, in_turn
+from .workers import Progress, WorkerPool, in_turn
 
 _BATCH = 1000  # files that are given their names at a time
 _AHEAD = 1 << 16  # bytes; what is no larger waits in a socket's buffer and holds no server up
-_TORN = "what arrived does not have the checksum that S3 stored"
+_MISMATCH = "what arrived does not have the checksum that S3 stored"
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -67,15 +67,15 @@ class _Span:
 
 
 class Pull:
-    """Objects to files; mode is that of new files, None for what umask says; found: the files when the plan was made."""
+    """Objects to files; mode is that of new files, None for what umask says; local_files: the files when the plan was made."""
 
     def __init__(
-        self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress, mode: int | None,
-        found: dict[str, Identity],
+        self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, pool: WorkerPool, big: WorkerPool,
+        progress: Progress, mode: int | None, local_files: dict[str, Identity],
     ):  # fmt: skip
         self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
-        self._crew, self._big, self._progress, self._mode = crew, big, progress, mode
-        self._found = found
+        self._pool, self._big, self._progress, self._mode = pool, big, progress, mode
+        self._local_files = local_files
         self._total = 0
         self.done = Done()
         self._staged: dict[str, Staged] = {}
@@ -117,47 +117,49 @@ class Pull:
         staged, self._staged = self._staged, {}
         if not staged:
             return
-        for path, outcome in self._tree.settle([(path, one.part) for path, one in staged.items()], self._found).items():
+        for path, outcome in self._tree.settle(
+            [(path, item.part) for path, item in staged.items()], self._local_files
+        ).items():
             if isinstance(outcome, Exception):
                 said = f"{scan.shown(path)}: {outcome.strerror}" if isinstance(outcome, OSError) else str(outcome)
                 self.done.problems.append(said)
                 continue
-            one = staged[path]
-            self._cache.remember_file(path, outcome, one.begin, md5=one.md5, tag=one.etag)
+            item = staged[path]
+            self._cache.remember_file(path, outcome, item.begin, md5=item.md5, tag=item.etag)
             self.done.fetched.append(path)
 
     def _fetches(self, items: list[Fetch]) -> None:
-        for crew, some in by_size(items, self._crew, self._big, self._bucket.part):
+        for pool, some in by_size(items, self._pool, self._big, self._bucket.part):
             few = [item for item in some if item.size <= _AHEAD]
-            for item, outcome in crew.map(self._fetch, few, self._begin):
+            for item, outcome in pool.map(self._fetch, few, self._begin):
                 self._took(item, outcome)
-            for item, outcome in crew.map(self._fetch, [item for item in some if item.size > _AHEAD]):
+            for item, outcome in pool.map(self._fetch, [item for item in some if item.size > _AHEAD]):
                 self._took(item, outcome)
         large = [item for item in items if item.size > self._bucket.part]
         for item, outcome in in_turn(lambda item: self._again(self._fetch_large, item), large):
             self._took(item, outcome)
 
     @staticmethod
-    def _again(work: Callable[..., Staged], item: Fetch, *begun: InFlight | None) -> Staged:
-        """What arrived torn is fetched again; begun: what the first try has already."""
+    def _again(work: Callable[..., Staged], item: Fetch, *in_flight: InFlight | None) -> Staged:
+        """What arrived damaged is fetched again; in_flight: what the first try has already."""
         for attempt in range(TRIES):
             try:
-                return work(item, *begun)
+                return work(item, *in_flight)
             except ContentMismatch:
                 if attempt == TRIES - 1:
                     raise
-            begun = ()
+            in_flight = ()
         raise AssertionError  # not reached
 
     def _begin(self, item: Fetch, place: int) -> InFlight:
         return self._bucket.begin_get(self._rules.prefix + item.path, item.etag, item.size, place)
 
-    def _fetch(self, item: Fetch, begun: InFlight | None = None) -> Staged:
-        return self._again(self._fetch_small, item, begun)
+    def _fetch(self, item: Fetch, in_flight: InFlight | None = None) -> Staged:
+        return self._again(self._fetch_small, item, in_flight)
 
-    def _fetch_small(self, item: Fetch, begun: InFlight | None = None) -> Staged:
+    def _fetch_small(self, item: Fetch, in_flight: InFlight | None = None) -> Staged:
         key = self._rules.prefix + item.path
-        answer = self._bucket.get(key, item.etag, None, item.size, begun)
+        answer = self._bucket.get(key, item.etag, None, item.size, in_flight)
         md5 = hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
         head = None if md5 == item.etag else responses.head(answer.headers)
         if head and _PLAIN.fullmatch(item.etag) and not (head.encryption or "").startswith("aws:kms"):
@@ -165,24 +167,26 @@ class Pull:
 
         def fill(descriptor: int) -> None:
             _write(descriptor, answer.body, 0)
-            one = checksums.cheapest(checksums.told(head)) if head else None
-            if one and checksums.has(self._bucket, key, item.etag, item.size, one, descriptor) is False:
-                raise ContentMismatch(_TORN)
+            checksum = checksums.cheapest(checksums.reported(head)) if head else None
+            if checksum and checksums.has(self._bucket, key, item.etag, item.size, checksum, descriptor) is False:
+                raise ContentMismatch(_MISMATCH)
 
         begin = time.time_ns()
-        return Staged(self._tree.stage(item.path, self._mode, item.path in self._found, fill), begin, md5, item.etag)
+        return Staged(
+            self._tree.stage(item.path, self._mode, item.path in self._local_files, fill), begin, md5, item.etag
+        )
 
     def _fetch_large(self, item: Fetch) -> Staged:
         key = self._rules.prefix + item.path
         head = self._bucket.head(key)
         if head is None or head.etag != item.etag:
             raise Changed("it was replaced while this ran")
-        # where S3 tells no hash of the content, its size must do
-        one = checksums.cheapest(checksums.told(head))
-        sizes = checksums.likely(self._bucket, key, item.size, one) if one else []
+        # where S3 reports no hash of the content, its size must do
+        checksum = checksums.cheapest(checksums.reported(head))
+        sizes = checksums.likely(self._bucket, key, item.size, checksum) if checksum else []
         # in the object's own parts where they are no larger than ours: then each is hashed as it comes
         inparts = bool(sizes) and 1 << 20 <= sizes[0] <= self._bucket.part
-        step, sums, md5 = sizes[0] if inparts else self._bucket.part, {}, ""
+        step, digests, md5 = sizes[0] if inparts else self._bucket.part, {}, ""
 
         def fill(descriptor: int) -> None:
             nonlocal md5
@@ -190,11 +194,11 @@ class Pull:
 
             def fetch(number: int) -> None:
                 start = number * step
-                span = _Span(descriptor, start, min(step, item.size - start), one if inparts else None)
+                span = _Span(descriptor, start, min(step, item.size - start), checksum if inparts else None)
                 self._bucket.get(key, item.etag, start, span.size, into=span)
                 if span.fault:
                     raise span.fault
-                sums[number] = span.hash.digest() if span.hash else b""
+                digests[number] = span.hash.digest() if span.hash else b""
 
             count = -(-item.size // step)
             for number, (_part, outcome) in enumerate(self._big.map(fetch, range(count))):
@@ -202,25 +206,27 @@ class Pull:
                     raise outcome
                 self._progress.count(f"fetching {item.path}", number + 1, count, (number + 1) * step)
             good: bool | None = False
-            if one and inparts:
-                good = one.is_of([sums[number] for number in range(count)])
-            elif one and sizes:
-                good = one.fits(descriptor, sizes)
-            if one and not good:
-                good = checksums.exactly(self._bucket, key, item.etag, item.size, one, descriptor, sizes)
+            if checksum and inparts:
+                good = checksum.is_of([digests[number] for number in range(count)])
+            elif checksum and sizes:
+                good = checksum.fits(descriptor, sizes)
+            if checksum and not good:
+                good = checksums.exactly(self._bucket, key, item.etag, item.size, checksum, descriptor, sizes)
                 if good is False:
-                    raise ContentMismatch(_TORN)
+                    raise ContentMismatch(_MISMATCH)
             if not good:
-                # S3 tells nothing to compare; by this alone a later run can tell that nothing has changed
+                # S3 reports nothing to compare; by this alone a later run sees that nothing has changed
                 md5 = _tree.md5_of(descriptor, item.size)
 
         begin = time.time_ns()
-        return Staged(self._tree.stage(item.path, self._mode, item.path in self._found, fill), begin, md5, item.etag)
+        return Staged(
+            self._tree.stage(item.path, self._mode, item.path in self._local_files, fill), begin, md5, item.etag
+        )
 
     def _deletes(self, items: list[Delete]) -> None:
         for item in items:
             try:
-                self._tree.remove(item.path, self._found.get(item.path))
+                self._tree.remove(item.path, self._local_files.get(item.path))
                 self._cache.forget_file(item.path)
                 self.done.deleted.append(item.path)
             except FileNotFoundError:

@@ -23,7 +23,7 @@ from .plan import Delete, Plan, Reheader, Send
 from .result import Done
 from .rules import Rules, is_page
 from .tree import Tree
-from .workers import Crew, Progress, in_turn
+from .workers import Progress, WorkerPool, in_turn
 
 _BATCH = 1000  # keys in one request that deletes
 _SMALL = 1 << 20  # bytes; sixteen at a time of such files are little memory
@@ -36,10 +36,10 @@ def explain(path: str, fault: Exception) -> str:
     return f"{scan.shown(path)}: {fault}"
 
 
-def by_size(items: list, crew: Crew, big: Crew, part: int) -> list[tuple[Crew, list]]:
+def by_size(items: list, pool: WorkerPool, big: WorkerPool, part: int) -> list[tuple[WorkerPool, list]]:
     """Who takes which of the items that are sent or fetched whole: fewer at a time of the larger ones, for each is in memory."""
     small = [item for item in items if item.size <= _SMALL]
-    return [(crew, small), (big, [item for item in items if _SMALL < item.size <= part])]
+    return [(pool, small), (big, [item for item in items if _SMALL < item.size <= part])]
 
 
 @contextlib.contextmanager
@@ -57,10 +57,17 @@ class Push:
     """Files to objects."""
 
     def __init__(
-        self, bucket: Bucket, tree: Tree, rules: Rules, cache: Cache, crew: Crew, big: Crew, progress: Progress
+        self,
+        bucket: Bucket,
+        tree: Tree,
+        rules: Rules,
+        cache: Cache,
+        pool: WorkerPool,
+        big: WorkerPool,
+        progress: Progress,
     ):
         self._bucket, self._tree, self._rules, self._cache = bucket, tree, rules, cache
-        self._crew, self._big, self._progress = crew, big, progress
+        self._pool, self._big, self._progress = pool, big, progress
         self._total = 0
         self.done = Done()
 
@@ -91,8 +98,8 @@ class Push:
     # sending
 
     def _sends(self, items: list[Send]) -> None:
-        for crew, some in by_size(items, self._crew, self._big, self._bucket.part):
-            for item, outcome in crew.map(self._send, some):
+        for pool, some in by_size(items, self._pool, self._big, self._bucket.part):
+            for item, outcome in pool.map(self._send, some):
                 self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
         for item, outcome in in_turn(self._send_large, [item for item in items if item.size > self._bucket.part]):
             self._took(item.path, item.size, outcome, "sent", self._total, self.done.sent)
@@ -121,13 +128,13 @@ class Push:
     def _send_large(self, item: Send) -> None:
         for _attempt in range(TRIES - 1):
             try:
-                self._send_parts(item)
+                self._send_multipart(item)
                 return
             except _tree.Unsteady:
                 time.sleep(0.1)
-        self._send_parts(item)
+        self._send_multipart(item)
 
-    def _send_parts(self, item: Send) -> None:
+    def _send_multipart(self, item: Send) -> None:
         key, begin = self._rules.prefix + item.path, time.time_ns()
         sent = headers.put_headers(self._rules, item.path)
         with contextlib.ExitStack() as undo:
@@ -135,61 +142,63 @@ class Push:
                 if now.size > multipart.LARGEST:
                     raise S3Error(f"{now.size} bytes are more than S3 stores in one object (5 TiB): split it")
                 upload = undo.enter_context(_given_up(Upload.begin(self._bucket, key, sent)))
-                parts = self._parts(item.path, upload, descriptor, now.size)
+                uploaded = self._put_all(item.path, upload, descriptor, now.size)
             # from here on the file may change: what was read of it is one state, and all of it is sent
-            stored = upload.finish(parts, item.expect)
+            stored = upload.finish(uploaded, item.expect)
         if self._rules.verify:
-            self._bucket.confirm(key, stored, now.size, multipart.multipart_etag(parts), None)
+            self._bucket.confirm(key, stored, now.size, multipart.multipart_etag(uploaded), None)
         self._cache.remember_file(item.path, now, begin, tag=stored.etag)
 
-    def _parts(self, path: str, upload: Upload, descriptor: int, size: int) -> list[Part]:
+    def _put_all(self, path: str, upload: Upload, descriptor: int, size: int) -> list[Part]:
         """Send an open file in parts."""
         step = multipart.part_size(size, self._bucket.part)
         count = -(-size // step)
         # parts that had to be larger are fewer at a time: each is in memory
         fewer = max(1, self._big.size * self._bucket.part // step)
-        crew = self._big if fewer >= self._big.size else Crew(fewer)
+        pool = self._big if fewer >= self._big.size else WorkerPool(fewer)
 
         def send(number: int) -> Part:
             start = number * step
             return upload.put(number + 1, _tree.read_at(descriptor, start, min(step, size - start)))
 
-        parts: dict[int, Part] = {}
+        uploaded: dict[int, Part] = {}
         try:
-            for number, outcome in crew.map(send, range(count)):
+            for number, outcome in pool.map(send, range(count)):
                 if isinstance(outcome, BaseException):
                     raise outcome
-                parts[number] = outcome
-                self._progress.count(f"sending {path}", len(parts), count, len(parts) * step)
+                uploaded[number] = outcome
+                self._progress.count(f"sending {path}", len(uploaded), count, len(uploaded) * step)
         finally:
-            if crew is not self._big:
-                crew.close()
-        return [parts[number] for number in sorted(parts)]
+            if pool is not self._big:
+                pool.close()
+        return [uploaded[number] for number in sorted(uploaded)]
 
     # headers
 
     def _reheaders(self, items: list[Reheader]) -> None:
-        for item, outcome in self._crew.map(self._rehead, items):
+        for item, outcome in self._pool.map(self._rehead, items):
             self._took(item.path, 0, outcome, "headers set", len(items), self.done.reheaded)
 
     def _rehead(self, item: Reheader) -> None:
         key, conditional = self._rules.prefix + item.path, self._rules.conditional
         small = item.size <= multipart.LARGEST_COPY
-        stored = self._bucket.copy(key, item.etag, item.headers, conditional) if small else self._copy_parts(key, item)
+        stored = (
+            self._bucket.copy(key, item.etag, item.headers, conditional) if small else self._copy_multipart(key, item)
+        )
         known = self._cache.file(item.path)
         if (
             stored.etag and known and item.etag in (known.md5, known.tag)
         ):  # the copy has the same bytes, perhaps another ETag
             self._cache.remember_file(item.path, known.identity, known.hashed, tag=stored.etag)
 
-    def _copy_parts(self, key: str, item: Reheader) -> Stored:
+    def _copy_multipart(self, key: str, item: Reheader) -> Stored:
         step = multipart.part_size(item.size, 1 << 30)
         with _given_up(Upload.begin(self._bucket, key, item.headers)) as upload:
-            parts = [
+            uploaded = [
                 upload.copy(number + 1, item.etag, start, min(start + step, item.size))
                 for number, start in enumerate(range(0, item.size, step))
             ]
-            return upload.finish(parts, item.etag if self._rules.conditional else None)
+            return upload.finish(uploaded, item.etag if self._rules.conditional else None)
 
     # deleting
 
@@ -205,15 +214,15 @@ class Push:
             go = [(key, keys[key].etag if self._rules.conditional else "") for key in batch if key not in stay]
             return kept + (self._bucket.delete(go) if go else [])
 
-        for batch, outcome in self._crew.map(work, batches):
+        for batch, outcome in self._pool.map(work, batches):
             if isinstance(outcome, Exception):
                 self.done.problems.append(str(outcome))
                 continue
             if isinstance(outcome, BaseException):
                 raise outcome
             failed = {key: f"{code} {message}".strip() for key, code, message in outcome}
-            for key, told in failed.items():
-                self.done.problems.append(f"{scan.shown(key)} was not deleted: {told}")
+            for key, reason in failed.items():
+                self.done.problems.append(f"{scan.shown(key)} was not deleted: {reason}")
             self.done.deleted += [keys[key].path for key in batch if key not in failed]
             self._progress.count("deleted", len(self.done.deleted), len(items), 0)
 

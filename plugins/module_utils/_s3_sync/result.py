@@ -42,8 +42,8 @@ def size_text(size: int) -> str:
 
 
 def actions(plan: Plan, destination: str) -> list[str]:
-    """The plan in words, with counts and bytes: a line for each file while they are few, else one for all of a kind."""
-    told = []
+    """The plan in words, with counts and bytes: a line for each file while they are few, else one for all."""
+    lines = []
     groups = (
         ("send", plan.sends, "to"), ("fetch", plan.fetches, "into"), ("set the headers of", plan.reheaders, "in"),
         ("delete", plan.deletes, "from"),
@@ -51,17 +51,17 @@ def actions(plan: Plan, destination: str) -> list[str]:
     for verb, items, to in groups:
         if len(items) > _SHOWN:
             size = size_text(sum(item.size for item in items))
-            told.append(
+            lines.append(
                 f"{verb} {len(items)} files, {size}, {to} {destination} ({names([item.path for item in items])})"
             )
             continue
         for item in items:
             why = f", {item.why}" if not isinstance(item, Delete) else ""
-            told.append(f"{verb} {item.path!r}, {size_text(item.size)}{why}, {to} {destination}")
-    return told
+            lines.append(f"{verb} {item.path!r}, {size_text(item.size)}{why}, {to} {destination}")
+    return lines
 
 
-def diff(plan: Plan, where: str) -> dict:
+def diff(plan: Plan, destination: str) -> dict:
     """The exact plan as Ansible shows a difference, one line for each thing."""
     before = [f"{item.path}: {item.why.split(' -> ')[0]}" for item in plan.sends + plan.fetches if item.why != "new"]
     before += [f"{item.path}" for item in plan.deletes]
@@ -70,13 +70,13 @@ def diff(plan: Plan, where: str) -> dict:
     after += [f"{item.path}: headers, {item.why}" for item in plan.reheaders]
     join = "".join
     return {
-        "before_header": where, "after_header": where,
+        "before_header": destination, "after_header": destination,
         "before": join(f"{line!s}\n" for line in sorted(before)), "after": join(f"{line!s}\n" for line in sorted(after)),
     }  # fmt: skip
 
 
 def result(
-    plan: Plan, done: Done, destination: str, requests: Mapping[str, int], with_diff: bool, with_files: bool
+    plan: Plan, done: Done, destination: str, request_counts: Mapping[str, int], with_diff: bool, with_files: bool
 ) -> dict[str, Any]:
     """The result of the module for the part of a plan that was done."""
     sent, fetched, gone, heads = (set(paths) for paths in (done.sent, done.fetched, done.deleted, done.reheaded))
@@ -87,7 +87,7 @@ def result(
     report: dict[str, Any] = {
         "changed": not made.empty(), "actions": actions(made, destination), "uploaded": len(sent),
         "downloaded": len(fetched), "deleted": len(gone), "updated_headers": len(heads), "bytes": done.bytes,
-        "requests": dict(sorted(requests.items())),
+        "requests": dict(sorted(request_counts.items())),
     }  # fmt: skip
     if with_diff:
         report["diff"] = diff(made, destination)

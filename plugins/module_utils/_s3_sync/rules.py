@@ -9,7 +9,7 @@ import functools
 import re
 
 CODINGS = {"gz": "gzip", "br": "br", "zst": "zstd"}
-# A file of these kinds names others, which must be there before it: it goes after them.
+# Such a file names others, which must be there before it: it goes after them.
 PAGES = (
     "*.html", "*.htm", "*.xhtml", "*.webmanifest", "manifest.json", "sw.js", "service-worker.js", "*.rss", "*.atom", "feed.xml",
     "sitemap*.xml", "robots.txt", "asset-manifest.json",
@@ -56,8 +56,8 @@ class Rules:
 def prefix(text: str) -> str:
     """A key prefix as a path: with one slash at its end, none at its beginning. Raises ValueError with a sentence."""
     trimmed = text.strip("/")
-    parts = trimmed.split("/") if trimmed else []
-    if any(part in ("", ".", "..") for part in parts):
+    segments = trimmed.split("/") if trimmed else []
+    if any(segment in ("", ".", "..") for segment in segments):
         raise ValueError(f"key_prefix must be a path without empty parts, '.' and '..', got {text!r}")
     return f"{trimmed}/" if trimmed else ""
 
@@ -105,10 +105,10 @@ def fits(pattern: str, path: str) -> bool:
 @functools.lru_cache(maxsize=128)
 def _union(patterns: tuple[str, ...]) -> tuple[re.Pattern | None, re.Pattern | None]:
     """All patterns that mean names, and all that mean paths, each as one."""
-    kinds: tuple[list[str], list[str]] = ([], [])
+    groups: tuple[list[str], list[str]] = ([], [])
     for pattern in patterns:
-        kinds["/" in pattern].append(f"(?:{_compiled(pattern.lstrip('/')).pattern})")
-    name, whole = (re.compile("|".join(kind), re.DOTALL) if kind else None for kind in kinds)
+        groups["/" in pattern].append(f"(?:{_compiled(pattern.lstrip('/')).pattern})")
+    name, whole = (re.compile("|".join(group), re.DOTALL) if group else None for group in groups)
     return name, whole
 
 
@@ -150,12 +150,12 @@ class Chooser:
 
     def _directory(self, directory: str) -> bool:
         """Whether no exclude pattern without a slash fits a directory or one above it."""
-        found = self._directories.get(directory)
-        if found is None:
+        allowed = self._directories.get(directory)
+        if allowed is None:
             above, _slash, name = directory.rpartition("/")
-            found = self._directory(above) and not any(pattern.fullmatch(name) for pattern in self._names)
-            self._directories[directory] = found
-        return found
+            allowed = self._directory(above) and not any(pattern.fullmatch(name) for pattern in self._names)
+            self._directories[directory] = allowed
+        return allowed
 
     def takes(self, path: str) -> bool:
         """Whether a file or object takes part."""

@@ -13,7 +13,7 @@ from .cache import Identity, identity
 from .rules import Chooser
 
 
-class Found:
+class ScanResult:
     """A scan: identities of the files by path, links by path, and a sentence for all that cannot be synced."""
 
     def __init__(self) -> None:
@@ -45,14 +45,14 @@ def inside(path: str, directory: str) -> bool:
 
 
 class Scan:
-    """One look at all of a tree; symlinks is follow, skip or error."""
+    """One pass over all of a tree; symlinks is follow, skip or error."""
 
     def __init__(self, root: str, symlinks: str, choose: Chooser):
         self._root, self._symlinks, self._choose = root, symlinks, choose
-        self._real, self._found = os.path.realpath(root), Found()
+        self._real, self._result = os.path.realpath(root), ScanResult()
         self._todo: list[tuple[str, str, tuple[str, ...]]] = [("", root, ())]
 
-    def run(self) -> Found:
+    def run(self) -> ScanResult:
         """All files that take part. What cannot be synced is named; the rest is found all the same."""
         while self._todo:
             directory, full, above = self._todo.pop()
@@ -61,90 +61,90 @@ class Scan:
                     for entry in entries:
                         # one string for all that know this path: a large tree has a hundred thousand
                         path = sys.intern(f"{directory}/{entry.name}" if directory else entry.name)
-                        self._one(entry, path, above)
+                        self._entry(entry, path, above)
             except OSError as fault:
-                self._found.problems.append(f"{shown(directory or '.')} cannot be read ({fault.strerror})")
-        return self._found
+                self._result.problems.append(f"{shown(directory or '.')} cannot be read ({fault.strerror})")
+        return self._result
 
-    def _one(self, entry: os.DirEntry, path: str, above: tuple) -> None:
+    def _entry(self, entry: os.DirEntry, path: str, above: tuple) -> None:
         try:
             if entry.is_symlink():
                 self._link(entry, path, above)
             elif entry.is_dir(follow_symlinks=False):
-                self._found.directories.add(path)
+                self._result.directories.add(path)
                 if self._choose.enters(path):
                     self._todo.append((path, entry.path, above))
             elif self._choose.takes(path):
                 if not entry.is_file(follow_symlinks=False):
-                    self._found.others.add(path)
-                    self._found.problems.append(f"{shown(path)} is neither file nor directory nor link")
+                    self._result.others.add(path)
+                    self._result.problems.append(f"{shown(path)} is neither file nor directory nor link")
                 elif not _utf8(path):
-                    self._found.problems.append(f"the name {shown(path)} is not UTF-8, as keys must be")
+                    self._result.problems.append(f"the name {shown(path)} is not UTF-8, as keys must be")
                 else:
-                    self._found.files[path] = identity(entry.stat(follow_symlinks=False))
+                    self._result.files[path] = identity(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
-            self._second_look(entry, path)
+            self._recheck(entry, path)
         except OSError as fault:
-            self._found.problems.append(f"{shown(path)} cannot be looked at ({fault.strerror})")
+            self._result.problems.append(f"{shown(path)} cannot be looked at ({fault.strerror})")
 
-    def _second_look(self, entry: os.DirEntry, path: str) -> None:
+    def _recheck(self, entry: os.DirEntry, path: str) -> None:
         """Editors replace a file by removing it first: what is away for a moment is not missing."""
         with contextlib.suppress(OSError):
-            about = os.lstat(entry.path)
-            if stat.S_ISREG(about.st_mode):
-                self._found.files[path] = identity(about)
+            info = os.lstat(entry.path)
+            if stat.S_ISREG(info.st_mode):
+                self._result.files[path] = identity(info)
                 return
-        self._found.went.add(path)
+        self._result.went.add(path)
 
     def _link(self, entry: os.DirEntry, path: str, above: tuple) -> None:
-        """A link; above: the real directories of the links that led here."""
+        """A link; above: the real directories of the links on the way."""
         takes = self._choose.takes(path)  # the patterns may mean what is below it, though not itself
         if not takes and not self._choose.enters(path):
             return
         # until it is known better, nothing that the other side has there is missing here
-        self._found.others.add(path)
+        self._result.others.add(path)
         directory = os.path.isdir(entry.path)
         if not takes and not directory:
             if self._symlinks == "skip" and not os.path.exists(entry.path):
-                self._found.links.add(path)  # to a directory that is still to come, perhaps
+                self._result.links.add(path)  # to a directory that is still to come, perhaps
             return
         if self._symlinks == "skip":
-            self._found.links.add(path)
-            self._found.skipped.append(f"{shown(path)} is a link")
+            self._result.links.add(path)
+            self._result.skipped.append(f"{shown(path)} is a link")
             return
         if self._symlinks == "error":
-            self._found.problems.append(f"{shown(path)} is a link: remove it, or set symlinks to follow or skip")
+            self._result.problems.append(f"{shown(path)} is a link: remove it, or set symlinks to follow or skip")
             return
         why = self._follow(entry, path, above) if directory else self._file_of(entry, path)
         if why:
-            self._found.problems.append(why)
+            self._result.problems.append(why)
         else:
-            self._found.others.discard(path)
+            self._result.others.discard(path)
 
     def _follow(self, entry: os.DirEntry, path: str, above: tuple) -> str:
-        """Scan the directory that a link leads to as well; a sentence when that cannot be."""
+        """Scan the directory that a link points to as well; a sentence when that cannot be."""
         target, here = os.path.realpath(entry.path), os.path.realpath(os.path.dirname(entry.path))
         if not inside(target, self._real):
-            return f"the link {shown(path)} leads out of the tree, to {shown(target)}"
+            return f"the link {shown(path)} points out of the tree, to {shown(target)}"
         if any(inside(place, target) for place in (*above, here)):
-            return f"the link {shown(path)} leads to a directory above it"
-        self._found.directories.add(path)
+            return f"the link {shown(path)} points to a directory above it"
+        self._result.directories.add(path)
         if self._choose.enters(path):
             self._todo.append((path, entry.path, (*above, here)))
         return ""
 
     def _file_of(self, entry: os.DirEntry, path: str) -> str:
-        """Take the file that a link leads to; a sentence when that cannot be."""
+        """Take the file that a link points to; a sentence when that cannot be."""
         target = os.path.realpath(entry.path)
         if not inside(target, self._real):
-            return f"the link {shown(path)} leads out of the tree, to {shown(target)}"
+            return f"the link {shown(path)} points out of the tree, to {shown(target)}"
         try:
-            about = os.stat(entry.path)
+            info = os.stat(entry.path)
         except OSError as fault:
-            return f"the link {shown(path)} leads nowhere ({fault.strerror})"
-        if not stat.S_ISREG(about.st_mode):
-            return f"the link {shown(path)} leads to what is no file"
+            return f"the link {shown(path)} points to nothing ({fault.strerror})"
+        if not stat.S_ISREG(info.st_mode):
+            return f"the link {shown(path)} points to what is no file"
         if not _utf8(path):
             return f"the name {shown(path)} is not UTF-8, as keys must be"
-        self._found.files[path] = identity(about)
+        self._result.files[path] = identity(info)
         return ""

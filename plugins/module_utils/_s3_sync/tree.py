@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The side of a sync that is a directory tree: found, read and written without ever leaving the tree or storing something torn."""
+"""The side of a sync that is a directory tree: scanned, read and written without ever leaving the tree or storing something torn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 from .cache import Identity, identity
 from .rules import PART, Chooser
-from .scan import Found, Scan, inside, shown
+from .scan import Scan, ScanResult, inside, shown
 
 BLOCK = 1 << 20
 _MANY = 16  # files from which on one sync of the whole file system costs less than one of each
@@ -49,28 +49,28 @@ class Tree:
 
     def check(self) -> None:
         """Raise SourceError unless the root is a directory, or a file, that can be read."""
-        where = f"file_root {shown(self.root)}"
+        label = f"file_root {shown(self.root)}"
         try:
-            about = os.stat(self.root)
-            if stat.S_ISREG(about.st_mode):
+            info = os.stat(self.root)
+            if stat.S_ISREG(info.st_mode):
                 self.root, self.single = os.path.split(os.path.abspath(self.root))
-            elif not stat.S_ISDIR(about.st_mode):
-                raise SourceError(f"{where} is neither a directory nor a file: give one")
+            elif not stat.S_ISDIR(info.st_mode):
+                raise SourceError(f"{label} is neither a directory nor a file: give one")
             else:
                 os.listdir(self.root)
         except FileNotFoundError:
             raise SourceError(
-                f"{where} is not there: nothing was changed; mend the path, or mount what belongs there"
+                f"{label} is not there: nothing was changed; fix the path, or mount what belongs there"
             ) from None
         except OSError as fault:
-            raise SourceError(f"{where} cannot be read ({fault.strerror}): nothing was changed") from fault
+            raise SourceError(f"{label} cannot be read ({fault.strerror}): nothing was changed") from fault
 
-    def scan(self) -> Found:
+    def scan(self) -> ScanResult:
         """All files that take part. What cannot be synced is named; the rest is found all the same."""
         if self.single:
-            found = Found()
-            found.files[self.single] = identity(os.stat(os.path.join(self.root, self.single)))
-            return found
+            result = ScanResult()
+            result.files[self.single] = identity(os.stat(os.path.join(self.root, self.single)))
+            return result
         return Scan(self.root, self._symlinks, self._choose).run()
 
     def has(self, path: str) -> bool:
@@ -88,8 +88,8 @@ class Tree:
             return False
         return True
 
-    def leads(self, path: str) -> str | None:
-        """The path within the tree that a link leads to, be something there or not; None for a way out of it, or a circle."""
+    def link_target(self, path: str) -> str | None:
+        """The path within the tree that a link points to, be something there or not; None for a way out of it, or a circle."""
         real, target = os.path.realpath(self.root), os.path.realpath(f"{self.root}/{path}")
         if not inside(target, real) or os.path.islink(target):
             return None
@@ -97,12 +97,12 @@ class Tree:
 
     def walls(self, directories: set[str]) -> set[str]:
         """Those of some paths where something is that is no directory, be it outside of the patterns: no file can come below them."""
-        found = set()
+        blocking = set()
         for path in directories:
             with contextlib.suppress(OSError):
                 if not stat.S_ISDIR(os.lstat(f"{self.root}/{path}").st_mode):
-                    found.add(path)
-        return found
+                    blocking.add(path)
+        return blocking
 
     # reading
 
@@ -117,12 +117,12 @@ class Tree:
         except FileNotFoundError as fault:
             raise Unsteady(f"{shown(path)} went while it was read") from fault
         try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
                 raise Unsteady(f"{shown(path)} is no file any more")
             if not self.single:
                 self._inside(descriptor, path)
-            before = _at_rest(descriptor, identity(about), path)
+            before = _at_rest(descriptor, identity(info), path)
             yield descriptor, before
             steady(descriptor, before, path)
         finally:
@@ -133,11 +133,11 @@ class Tree:
         if not self._real:
             self._real = os.path.realpath(self.root).rstrip("/") + "/"
         try:
-            there = os.readlink(f"/proc/self/fd/{descriptor}")
+            current = os.readlink(f"/proc/self/fd/{descriptor}")
         except OSError:
             return
-        if there.startswith("/") and not there.startswith(self._real) and not there.endswith(" (deleted)"):
-            raise Unsteady(f"{shown(path)} leads out of the tree now")
+        if current.startswith("/") and not current.startswith(self._real) and not current.endswith(" (deleted)"):
+            raise Unsteady(f"{shown(path)} points out of the tree now")
 
     # writing
 
@@ -201,29 +201,29 @@ class Tree:
         return part
 
     def settle(
-        self, staged: list[tuple[str, str]], found: dict[str, Identity]
+        self, staged: list[tuple[str, str]], expected: dict[str, Identity]
     ) -> dict[str, Identity | OSError | Unsteady]:
         """Give staged files, as (path, part), their names, once their bytes are on the disk; what became of each.
 
-        found: what was there when the plan was made. What is another file now was written by somebody meanwhile, and stays.
+        expected: what was there when the plan was made. What is another file now was written by somebody meanwhile, and stays.
         """
         failed = self._to_disk(staged, directories=False)
-        told: dict[str, Identity | OSError | Unsteady] = {}
+        outcomes: dict[str, Identity | OSError | Unsteady] = {}
         for path, part in staged:
             name = path.rpartition("/")[2]
             try:
                 at = self._directory_of(path, make=False)
                 if path in failed:
                     raise failed[path]
-                _unchanged(path, at, found.get(path))
+                _unchanged(path, at, expected.get(path))
                 os.replace(part, name, src_dir_fd=at, dst_dir_fd=at)
-                told[path] = identity(os.stat(name, dir_fd=at, follow_symlinks=False))
+                outcomes[path] = identity(os.stat(name, dir_fd=at, follow_symlinks=False))
             except (OSError, Unsteady) as fault:
                 with contextlib.suppress(OSError):
                     os.unlink(part, dir_fd=self._directory_of(path, make=False))
-                told[path] = fault
-        named = [(path, part) for path, part in staged if isinstance(told[path], Identity)]
-        return {**told, **self._to_disk(named, directories=True)}
+                outcomes[path] = fault
+        named = [(path, part) for path, part in staged if isinstance(outcomes[path], Identity)]
+        return {**outcomes, **self._to_disk(named, directories=True)}
 
     def _to_disk(self, staged: list[tuple[str, str]], directories: bool) -> dict[str, OSError]:
         """Have files, or else their directories, written; what failed. Many cost less by one sync of each file system."""
@@ -250,11 +250,11 @@ class Tree:
                 failed[path] = fault
         return failed
 
-    def remove(self, path: str, found: Identity | None) -> None:
-        """Remove a file that still is what was found, and the directories that it leaves empty. Raises OSError, or Unsteady."""
+    def remove(self, path: str, expected: Identity | None) -> None:
+        """Remove a file that still is what is expected, and the directories that it leaves empty. Raises OSError, or Unsteady."""
         at = self.directory(path, make=False)
         try:
-            _unchanged(path, at, found)
+            _unchanged(path, at, expected)
             os.unlink(path.rpartition("/")[2], dir_fd=at)
         finally:
             os.close(at)
@@ -284,25 +284,25 @@ class Tree:
 def _before(name: str, at: int) -> os.stat_result | None:
     """The file that a new one is to replace; what becomes of it later is seen before it is replaced."""
     try:
-        about = os.stat(name, dir_fd=at, follow_symlinks=False)
+        info = os.stat(name, dir_fd=at, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    return about if stat.S_ISREG(about.st_mode) else None
+    return info if stat.S_ISREG(info.st_mode) else None
 
 
-def _unchanged(path: str, at: int, found: Identity | None) -> None:
-    """Raise Unsteady when there is a file now that was not found, or another one."""
+def _unchanged(path: str, at: int, expected: Identity | None) -> None:
+    """Raise Unsteady when there is a file now that was not expected, or another one."""
     try:
         now = identity(os.stat(path.rpartition("/")[2], dir_fd=at, follow_symlinks=False))
     except FileNotFoundError:
         return
-    if now != found:
+    if now != expected:
         raise Unsteady(f"{shown(path)} was changed here by somebody else while this ran: run it again")
 
 
 @functools.lru_cache(maxsize=1)
 def _host() -> str:
-    """A word for this host: on a share, another one's process numbers say nothing here."""
+    """A word for this host: on a network file system, another one's process numbers say nothing here."""
     return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
 
 
@@ -374,8 +374,8 @@ def _at_rest(descriptor: int, before: Identity, path: str) -> Identity:
 
 def steady(descriptor: int, before: Identity, path: str) -> None:
     """Raise Unsteady unless an open file still is what it was, and is still there."""
-    about = os.fstat(descriptor)
-    if identity(about) != before or not about.st_nlink:
+    info = os.fstat(descriptor)
+    if identity(info) != before or not info.st_nlink:
         raise Unsteady(f"{shown(path)} changed while it was read")
 
 

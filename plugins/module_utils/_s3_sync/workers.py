@@ -33,16 +33,16 @@ def _used() -> float:
     return time.process_time() + waited / 1e9
 
 
-class Crew:
+class WorkerPool:
     """Up to a number of threads, started when they are needed.
 
     Two at first, more while the processor waits for the network: threads that have no wait to fill only take Python's one lock from
     each other, at twice the processor time (make bench-s3).
     """
 
-    LOOK = 0.05  # seconds from one look at the processor to the next
+    INTERVAL = 0.05  # seconds from one check of the processor to the next
     _AHEAD = 8  # tasks for each thread that wait in the queue
-    _BEGUN = 4  # items that a thread begins ahead
+    _IN_FLIGHT = 4  # items that a thread begins ahead
     _BATCH = 32  # items in a task where there are many: threads that wake each other for every item pay for it
     BUSY = 0.75  # of one processor: more threads would not help
 
@@ -64,12 +64,12 @@ class Crew:
             if begin:
                 done.put(self._overlapped(work, items, stopped, begin))
             else:
-                done.put([(item, self._one(work, stopped, item)) for item in items])
+                done.put([(item, self._call(work, stopped, item)) for item in items])
 
     def _overlapped(self, work: Callable, items: list, stopped: threading.Event, begin: Callable) -> list[tuple]:
         """What work gave or raised for each item, some of them begun ahead; no more than size are under way in all threads."""
         self._slots.acquire()
-        depth, wanted = 1, min(self._BEGUN, self.size // max(1, len(self._threads)))
+        depth, wanted = 1, min(self._IN_FLIGHT, self.size // max(1, len(self._threads)))
         while depth < wanted and self._slots.acquire(blocking=False):
             depth += 1
         try:
@@ -79,29 +79,29 @@ class Crew:
 
     def _ahead(self, work: Callable, items: list, stopped: threading.Event, begin: Callable, depth: int) -> list[tuple]:
         outcomes = []
-        begun = [self._early(begin, item, place) for place, item in enumerate(items[:depth])]
+        in_flight = [self._early(begin, item, place) for place, item in enumerate(items[:depth])]
         for number, item in enumerate(items):
-            outcomes.append((item, self._one(work, stopped, item, begun[number])))
+            outcomes.append((item, self._call(work, stopped, item, in_flight[number])))
             if number + depth < len(items) and not stopped.is_set():
-                begun.append(self._early(begin, items[number + depth], number % depth))
+                in_flight.append(self._early(begin, items[number + depth], number % depth))
             else:
-                begun.append(None)
+                in_flight.append(None)
         return outcomes
 
     @staticmethod
     def _early(begin: Callable, item: Any, place: int) -> Any:
         try:
             return begin(item, place)
-        except BaseException:  # work meets it too, and tells
+        except BaseException:  # work meets it too, and reports it
             return None
 
     @staticmethod
-    def _one(work: Callable, stopped: threading.Event, *about: Any) -> Any:
+    def _call(work: Callable, stopped: threading.Event, *arguments: Any) -> Any:
         if stopped.is_set():
             return Stopped(_NOT_TRIED)
         try:
-            return work(*about)
-        except BaseException as fault:  # told to the one who waits, whatever it is
+            return work(*arguments)
+        except BaseException as fault:  # handed to the one who waits, whatever it is
             return fault
 
     def map(self, work: Callable, items: Iterable[_Item], begin: Callable | None = None) -> Iterator[tuple[_Item, Any]]:
@@ -119,7 +119,7 @@ class Crew:
         for some in itertools.islice(waiting, self._AHEAD * self.size):
             self._tasks.put((work, some, done, stopped, begin))
             out += 1
-        # with items begun ahead one thread fills a processor by itself, and a second one costs more than it gives
+        # with items begun ahead one thread fills a processor alone, and a second one costs more than it gives
         self._start(min(1 if begin else 2, out))
         wall, used = time.monotonic(), _used()
         try:
@@ -130,7 +130,7 @@ class Crew:
                 if more:
                     self._tasks.put((work, more, done, stopped, begin))
                     out += 1
-                if len(self._threads) < self.size and time.monotonic() - wall > self.LOOK:
+                if len(self._threads) < self.size and time.monotonic() - wall > self.INTERVAL:
                     wall, used = time.monotonic(), _used()
                 for outcome in outcomes:
                     unavailable = _unavailable(unavailable, outcome[1])
@@ -155,10 +155,10 @@ class Crew:
         """The next outcomes; while it is waited for, or the processor is idle, more threads are started."""
         while True:
             passed = time.monotonic() - wall
-            if len(self._threads) < self.size and passed > self.LOOK and _used() - used < self.BUSY * passed:
+            if len(self._threads) < self.size and passed > self.INTERVAL and _used() - used < self.BUSY * passed:
                 self._start(min(len(self._threads) + 2, left))
             try:
-                return done.get(timeout=self.LOOK if len(self._threads) < self.size else None)
+                return done.get(timeout=self.INTERVAL if len(self._threads) < self.size else None)
             except queue.Empty:
                 continue
 
@@ -173,7 +173,7 @@ class Crew:
 
 
 def in_turn(work: Callable, items: Iterable[_Item]) -> Iterator[tuple[_Item, Any]]:
-    """As Crew.map, but in this thread: what is large has a crew for its parts."""
+    """As WorkerPool.map, but in this thread: what is large has a pool for its parts."""
     unavailable = 0
     for item in items:
         if unavailable >= _GIVE_UP:
@@ -181,7 +181,7 @@ def in_turn(work: Callable, items: Iterable[_Item]) -> Iterator[tuple[_Item, Any
             continue
         try:
             outcome = work(item)
-        except Exception as fault:  # told to the one who waits, whatever it is
+        except Exception as fault:  # handed to the one who waits, whatever it is
             outcome = fault
         unavailable = _unavailable(unavailable, outcome)
         yield item, outcome

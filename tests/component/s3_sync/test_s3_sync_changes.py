@@ -392,13 +392,13 @@ def odd(case: str, root) -> str:
         return "caf\\udce9"
     if case == "broken link":
         (root / "broken").symlink_to("nowhere")
-        return "'broken' leads nowhere"
+        return "'broken' points to nothing"
     if case == "loop":
         (root / "loop").symlink_to(".")
-        return "'loop' leads to a directory above it"
+        return "'loop' points to a directory above it"
     if case == "link out":
         (root / "out").symlink_to("/etc/passwd")
-        return "'out' leads out of the tree"
+        return "'out' points out of the tree"
     if case == "pipe":
         os.mkfifo(root / "pipe")
         return "'pipe' is neither file nor directory nor link"
@@ -515,7 +515,7 @@ def test_loops_below_the_root_are_not_followed_at_all(server, tmp_path):
     (root / "two/m").symlink_to("../one")
     fault = refused(server, root)
     for path in ("up/deep/loop", "one/l/m", "two/m/l"):
-        assert f"'{path}' leads to a directory above it" in str(fault)
+        assert f"'{path}' points to a directory above it" in str(fault)
     assert set(content(server)) == {"up/deep/f", "one/f", "two/g", "one/l/g", "two/m/f"}
 
 

@@ -68,7 +68,7 @@ def all_excluded(root):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (missing, "is not there: nothing was changed; mend the path, or mount what belongs there"),
+        (missing, "is not there: nothing was changed; fix the path, or mount what belongs there"),
         (a_pipe, "is neither a directory nor a file"),
         (empty, "holds no file that takes part, and delete is on: nothing was changed"),
         (all_excluded, "holds no file that takes part, and delete is on"),
@@ -718,7 +718,7 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
     for name in ("a.txt", "b.txt"):
         write(tmp_path / "site" / name, b"before")
     sync(server, path.parent)
-    scan_entry, lstat = _scan.Scan._one, os.lstat
+    scan_entry, lstat = _scan.Scan._entry, os.lstat
 
     def replaced(self, entry, name, *rest):
         if name != "b.txt":
@@ -734,7 +734,7 @@ def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path
             write(path, b"after!")
         return lstat(what, **more)
 
-    monkeypatch.setattr(_scan.Scan, "_one", replaced)
+    monkeypatch.setattr(_scan.Scan, "_entry", replaced)
     monkeypatch.setattr(os, "lstat", later)
     result = sync(server, path.parent, delete=True, max_delete=ALL)
     assert (result["uploaded"], result["deleted"]) == (int(again), 0)
@@ -1286,8 +1286,8 @@ def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypat
     if known:
         monkeypatch.setattr(converge, "remote_devices", lambda _mounts: remote)
     else:
-        original = converge.Look
-        monkeypatch.setattr(converge, "Look", lambda *arguments: original(*arguments[:-1], None))
+        original = converge.Comparer
+        monkeypatch.setattr(converge, "Comparer", lambda *arguments: original(*arguments[:-1], None))
     options = {"cache": str(tmp_path / "cache")}
     for _run in range(2):
         sync(server, path.parent, **options)

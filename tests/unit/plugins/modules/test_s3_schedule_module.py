@@ -23,13 +23,13 @@ def run(monkeypatch, capsys):
     monkeypatch.setattr(apply, "read", lambda *_arguments: _plan.Facts())
     monkeypatch.setattr(process, "run", lambda *_arguments: process.Done(0, "", ""))
 
-    def one(**given) -> dict:
+    def module(**given) -> dict:
         arguments = {"_ansible_check_mode": True, "_ansible_diff": True, **given}
         with patch_module_args(arguments), pytest.raises(SystemExit):
             s3_schedule.main()
         return json.loads(capsys.readouterr().out)
 
-    return one
+    return module
 
 
 def written(result: dict, name: str = "logs") -> str:
@@ -174,9 +174,9 @@ def test_only_what_is_not_the_default_is_written(run):
 )
 def test_what_a_sync_does_not_set_is_the_same_for_all(run, given, wanted):
     done = run(schedules=[{**ITEM, **given}], region="eu-central-1", endpoint_url="https://s3.example", bucket="unused")
-    told = json.loads(written(done))
-    assert {key: told[key] for key in ("region", "endpoint_url") if key in told} == wanted
-    assert told["bucket"] == "backups"
+    options = json.loads(written(done))
+    assert {key: options[key] for key in ("region", "endpoint_url") if key in options} == wanted
+    assert options["bucket"] == "backups"
 
 
 def test_absent_needs_nothing_but_the_name(run):
@@ -222,22 +222,22 @@ def test_what_no_run_could_follow_is_refused(run, change, said):
 
 def documented(options: dict) -> dict:
     """Options as the documentation has them, without words."""
-    told = {}
-    for name, about in options.items():
-        told[name] = {key: value for key, value in about.items() if key not in ("description", "suboptions")}
-        if "suboptions" in about:
-            told[name]["options"] = documented(about["suboptions"])
-    return told
+    result = {}
+    for name, spec in options.items():
+        result[name] = {key: value for key, value in spec.items() if key not in ("description", "suboptions")}
+        if "suboptions" in spec:
+            result[name]["options"] = documented(spec["suboptions"])
+    return result
 
 
 def specified(options: dict) -> dict:
     """Options as Ansible checks them, without what the documentation does not say."""
-    told = {}
-    for name, about in options.items():
-        told[name] = {key: value for key, value in about.items() if key not in ("no_log", "apply_defaults")}
-        if "options" in about:
-            told[name]["options"] = specified(about["options"])
-    return told
+    result = {}
+    for name, spec in options.items():
+        result[name] = {key: value for key, value in spec.items() if key not in ("no_log", "apply_defaults")}
+        if "options" in spec:
+            result[name]["options"] = specified(spec["options"])
+    return result
 
 
 def test_the_documentation_is_what_is_checked():
@@ -245,17 +245,17 @@ def test_the_documentation_is_what_is_checked():
     assert documented(sync) == specified(ARGUMENTS)
     schedule = yaml.safe_load(Sync.SCHEDULES)["options"]["schedules"]["suboptions"]
     assert documented(schedule) == specified(s3_schedule.SCHEDULE)
-    assert [name for name, about in schedule.items() if about.get("required")] == ["name"]
-    for name, about in sync.items():
+    assert [name for name, spec in schedule.items() if spec.get("required")] == ["name"]
+    for name, spec in sync.items():
         text = (
             json.dumps(schedule[name])
             .replace("O(schedules[].", "O(")
             .replace("RV(samefiles.aws.s3_sync#module:", "RV(")
         )
-        assert json.loads(text) == {key: value for key, value in about.items() if key != "required"}
+        assert json.loads(text) == {key: value for key, value in spec.items() if key != "required"}
 
 
 def test_every_key_is_hidden():
     assert all(s3_schedule.SCHEDULE[key]["no_log"] for key in _plan.SECRETS)
     # and nothing else: what is hidden is hidden in every text that holds it
-    assert {key for key, about in s3_schedule.SCHEDULE.items() if about.get("no_log")} == set(_plan.SECRETS)
+    assert {key for key, spec in s3_schedule.SCHEDULE.items() if spec.get("no_log")} == set(_plan.SECRETS)

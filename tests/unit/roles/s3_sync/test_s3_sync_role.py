@@ -23,20 +23,20 @@ def contract() -> dict:
 def bare(options: dict) -> dict:
     """Options without words and defaults, which are the module's to give."""
     kept = ("type", "elements", "choices", "options")
-    told = {name: {key: about[key] for key in kept if key in about} for name, about in options.items()}
-    for about in told.values():
-        if "options" in about:
-            about["options"] = bare(about["options"])
-    return told
+    specs = {name: {key: spec[key] for key in kept if key in spec} for name, spec in options.items()}
+    for spec in specs.values():
+        if "options" in spec:
+            spec["options"] = bare(spec["options"])
+    return specs
 
 
 def test_the_contract_is_the_module_s():
-    there = {name: about for name, about in contract()["s3_sync_syncs"]["options"].items() if name not in OWN}
-    wanted = bare({name: about for name, about in ARGUMENTS.items() if name not in KEYS})
+    documented = {name: spec for name, spec in contract()["s3_sync_syncs"]["options"].items() if name not in OWN}
+    wanted = bare({name: spec for name, spec in ARGUMENTS.items() if name not in KEYS})
     wanted["file_root"]["type"] = wanted["progress_file"]["type"] = wanted["aws_ca_bundle"]["type"] = "str"
-    there = bare(there)
-    there["progress_file"]["type"] = there["aws_ca_bundle"]["type"] = "str"
-    assert there == wanted
+    documented = bare(documented)
+    documented["progress_file"]["type"] = documented["aws_ca_bundle"]["type"] = "str"
+    assert documented == wanted
 
 
 def test_every_option_is_passed_on():
@@ -71,5 +71,5 @@ def test_each_side_has_its_syncs_whatever_they_are_called():
         argv, env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_FORCE_COLOR": "0"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    told = json.loads(json.loads(done.stdout[done.stdout.index("{") :])["msg"])
-    assert told == [[syncs[0], syncs[4]], syncs[1:4], syncs[1:3], ["late"]]
+    answer = json.loads(json.loads(done.stdout[done.stdout.index("{") :])["msg"])
+    assert answer == [[syncs[0], syncs[4]], syncs[1:4], syncs[1:3], ["late"]]

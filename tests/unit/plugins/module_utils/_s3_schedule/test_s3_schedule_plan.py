@@ -20,7 +20,7 @@ WORDS = {
 
 PROGRAM = {_plan.PROGRAM: "print()\n"}
 OPTIONS = {"bucket": "backups", "file_root": "/var/log", "key_prefix": "hosts/web-01", "delete": None}
-ONE = _plan.Schedule("logs", "daily", OPTIONS, delay=900)
+LOGS = _plan.Schedule("logs", "daily", OPTIONS, delay=900)
 GONE = _plan.Schedule("logs", "", {}, present=False)
 CONF = "/etc/samefiles/s3_sync/logs.json"
 SERVICE = "/etc/systemd/system/samefiles-s3-sync-logs.service"
@@ -28,7 +28,7 @@ TIMER = "/etc/systemd/system/samefiles-s3-sync-logs.timer"
 UNIT = "samefiles-s3-sync-logs.timer"
 
 
-def facts(schedules=(ONE,), **change) -> _plan.Facts:
+def facts(schedules=(LOGS,), **change) -> _plan.Facts:
     """A host on which schedules were made already."""
     files = dict(PROGRAM)
     for item in schedules:
@@ -37,16 +37,16 @@ def facts(schedules=(ONE,), **change) -> _plan.Facts:
     return _plan.Facts(**{"files": files, "enabled": set(units), "active": set(units), **change})
 
 
-def steps(schedules, there) -> list[tuple[str, str]]:
-    plan = _plan.make(schedules, PROGRAM, "/usr/bin/python3", there)
+def steps(schedules, current) -> list[tuple[str, str]]:
+    plan = _plan.make(schedules, PROGRAM, "/usr/bin/python3", current)
     return [(WORDS[type(step)], getattr(step, "path", getattr(step, "unit", "systemd"))) for step in plan.steps]
 
 
 @pytest.mark.parametrize(
-    ("schedules", "there", "wanted"),
+    ("schedules", "current", "wanted"),
     [
         (
-            [ONE],
+            [LOGS],
             _plan.Facts(),
             [
                 *(("write", path) for path in (_plan.PROGRAM, CONF, SERVICE, TIMER)),
@@ -55,7 +55,7 @@ def steps(schedules, there) -> list[tuple[str, str]]:
                 ("start", UNIT),
             ],
         ),
-        ([ONE], facts(), []),
+        ([LOGS], facts(), []),
         ([], _plan.Facts(), []),
         ([GONE], _plan.Facts(), []),
         (
@@ -63,8 +63,8 @@ def steps(schedules, there) -> list[tuple[str, str]]:
             facts(),
             [("stop", UNIT), ("remove", CONF), ("remove", SERVICE), ("remove", TIMER), ("reload", "systemd")],
         ),
-        ([ONE], facts(enabled=set()), [("enable", UNIT)]),
-        ([ONE], facts(active=set()), [("start", UNIT)]),
+        ([LOGS], facts(enabled=set()), [("enable", UNIT)]),
+        ([LOGS], facts(active=set()), [("start", UNIT)]),
         (
             [_plan.Schedule("logs", "hourly", OPTIONS, delay=900)],
             facts(),
@@ -73,19 +73,19 @@ def steps(schedules, there) -> list[tuple[str, str]]:
         ([_plan.Schedule("logs", "daily", {**OPTIONS, "delete": True}, delay=900)], facts(), [("write", CONF)]),
     ],
 )
-def test_steps(schedules, there, wanted):
-    assert steps(schedules, there) == wanted
+def test_steps(schedules, current, wanted):
+    assert steps(schedules, current) == wanted
 
 
-def test_a_schedule_in_no_list_is_told_and_left_alone():
+def test_a_schedule_in_no_list_is_reported_and_left_alone():
     plan = _plan.make([], PROGRAM, "/usr/bin/python3", facts())
     assert plan.steps == []
     assert plan.unlisted == ["logs"]
 
 
 def test_what_is_not_set_is_left_to_the_program():
-    told = json.loads(_plan.conf_text(ONE))
-    assert told == {
+    options = json.loads(_plan.conf_text(LOGS))
+    assert options == {
         "bucket": "backups",
         "cache": "/var/cache/samefiles-s3-sync/logs",
         "file_root": "/var/log",
@@ -94,7 +94,7 @@ def test_what_is_not_set_is_left_to_the_program():
 
 
 def test_a_pull_may_write():
-    assert "ProtectSystem" in _plan.service_text(ONE, "/usr/bin/python3")
+    assert "ProtectSystem" in _plan.service_text(LOGS, "/usr/bin/python3")
     pull = _plan.Schedule("logs", "daily", {**OPTIONS, "mode": "pull"})
     assert "ProtectSystem" not in _plan.service_text(pull, "/usr/bin/python3")
 
@@ -125,5 +125,5 @@ def test_bad_input_is_one_sentence(item, said):
 
 
 def test_names_are_unique():
-    (fault,) = _plan.faults([ONE, ONE])
+    (fault,) = _plan.faults([LOGS, LOGS])
     assert fault == "schedules[1].name is 'logs', as schedules[0].name is: give each its own"

@@ -45,15 +45,15 @@ def test_the_later_rule_wins_header_by_header():
 
 
 def head(**change) -> Head:
-    told = {
+    fields = {
         "size": 1, "etag": "e", "modified": 0, "date": 9.0, "headers": {"content-type": "text/plain; charset=utf-8"}, "metadata": {},
         "storage_class": "STANDARD", "encryption": None, "kms_key": None, "checksums": {}, "checksum_type": None,
     }  # fmt: skip
-    return Head(**{**told, **change})
+    return Head(**{**fields, **change})
 
 
 @pytest.mark.parametrize(
-    ("rules", "there", "why"),
+    ("rules", "current", "why"),
     [
         (Rules(), head(), ""),
         (Rules(), head(headers={}), "content-type 'none' -> 'text/plain; charset=utf-8'"),
@@ -80,19 +80,19 @@ def head(**change) -> Head:
         (Rules(storage_class="GLACIER"), head(storage_class="STANDARD_IA"), ""),
     ],
 )
-def test_drift_of_headers(rules, there, why):
-    assert _headers.drift(rules, "a.txt", there)[1] == why
+def test_drift_of_headers(rules, current, why):
+    assert _headers.drift(rules, "a.txt", current)[1] == why
 
 
 def test_a_copy_keeps_what_is_not_ours():
-    there = head(
+    current = head(
         metadata={"mtime": "1"},
         storage_class="STANDARD_IA",
         encryption="aws:kms",
         kms_key="k",
         headers={"expires": "never"},
     )
-    assert _headers.drift(Rules(), "a.txt", there)[0] == {
+    assert _headers.drift(Rules(), "a.txt", current)[0] == {
         "content-type": "text/plain; charset=utf-8", "x-amz-meta-mtime": "1", "x-amz-storage-class": "STANDARD_IA", "expires": "never",
         "x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "k",
     }  # fmt: skip

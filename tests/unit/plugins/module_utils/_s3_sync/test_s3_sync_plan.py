@@ -36,28 +36,28 @@ def test_a_push_makes_equal_and_touches_nothing_else(tree, bucket, prefix, delet
     )
     choose = Chooser(rules)
     tree = {path: data for path, data in tree.items() if choose.takes(path)}
-    there = _plan.objects([listed(key, data) for key, data in bucket.items()], rules)
-    told = _plan.sort_out(
-        {path: len(data) for path, data in tree.items()}, {path: item.size for path, item in there.items()}
+    listing = _plan.objects([listed(key, data) for key, data in bucket.items()], rules)
+    sides = _plan.sort_out(
+        {path: len(data) for path, data in tree.items()}, {path: item.size for path, item in listing.items()}
     )
-    differ = {path: "other content" for path in told.open if bucket[prefix + path] != tree[path]}
-    plan = _plan.push(told, {path: len(data) for path, data in tree.items()}, there, rules, differ, {})
-    if _plan.too_many(told.extra, len(there), rules):
-        assert len(told.extra) > most
+    differ = {path: "other content" for path in sides.open if bucket[prefix + path] != tree[path]}
+    plan = _plan.push(sides, {path: len(data) for path, data in tree.items()}, listing, rules, differ, {})
+    if _plan.too_many(sides.extra, len(listing), rules):
+        assert len(sides.extra) > most
         return
     after = dict(bucket)
     for item in plan.sends:
-        assert item.expect == (there[item.path].etag if item.path in there else "")
+        assert item.expect == (listing[item.path].etag if item.path in listing else "")
         after[prefix + item.path] = tree[item.path]
     for item in plan.deletes:
         assert after.pop(prefix + item.path).hex() == item.etag
-    ours = {key for key in bucket if key.startswith(prefix) and key[len(prefix) :] in there}
+    ours = {key for key in bucket if key.startswith(prefix) and key[len(prefix) :] in listing}
     assert {key: data for key, data in after.items() if key not in ours and key[len(prefix) :] not in tree} == {
         key: data for key, data in bucket.items() if key not in ours and key[len(prefix) :] not in tree
     }
     if phase == "assets":
         assert not plan.deletes
-        assert all(path not in there for path in (item.path for item in plan.sends))
+        assert all(path not in listing for path in (item.path for item in plan.sends))
         return
     assert {path: after[prefix + path] for path in tree} == tree
     if delete:
@@ -83,13 +83,13 @@ def test_a_compressed_page_is_a_page(path, page):
 @given(tree=TREE, bucket=TREE, delete=st.booleans())
 def test_a_pull_makes_equal_but_for_what_cannot_be_a_file(tree, bucket, delete):
     rules = Rules(exclude=(), delete=delete, most_deletes=99, most_percent=100)
-    there = _plan.objects([listed(key, data) for key, data in bucket.items()], rules)
-    blocked = _plan.blocked(there)
-    source = {path: item.size for path, item in there.items() if path not in blocked}
-    told = _plan.sort_out(source, {path: len(data) for path, data in tree.items()})
-    told.extra = [path for path in told.extra if path not in blocked]
-    differ = {path: "other content" for path in told.open if bucket[path] != tree[path]}
-    plan = _plan.pull(told, {path: len(data) for path, data in tree.items()}, there, rules, differ, blocked)
+    listing = _plan.objects([listed(key, data) for key, data in bucket.items()], rules)
+    blocked = _plan.blocked(listing)
+    source = {path: item.size for path, item in listing.items() if path not in blocked}
+    sides = _plan.sort_out(source, {path: len(data) for path, data in tree.items()})
+    sides.extra = [path for path in sides.extra if path not in blocked]
+    differ = {path: "other content" for path in sides.open if bucket[path] != tree[path]}
+    plan = _plan.pull(sides, {path: len(data) for path, data in tree.items()}, listing, rules, differ, blocked)
     after = dict(tree)
     for item in plan.fetches:
         after[item.path] = bucket[item.path]

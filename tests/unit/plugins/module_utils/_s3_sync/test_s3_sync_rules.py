@@ -74,8 +74,8 @@ def test_no_directory_is_passed_by_that_holds_what_takes_part(exclude, directory
     assume(not _plan.unsafe(path))
     choose = Chooser(Rules(exclude=(exclude,)))
     if choose.takes(path):
-        parts = path.split("/")
-        assert all(choose.enters("/".join(parts[:count])) for count in range(1, len(parts)))
+        names = path.split("/")
+        assert all(choose.enters("/".join(names[:count])) for count in range(1, len(names)))
 
 
 @pytest.mark.parametrize(
