@@ -102,7 +102,7 @@ molecule-%: images
 	@rm -f .cache/molecule-failed
 	@molecule test -s $* || { cat .cache/molecule-failed 2>/dev/null; exit 1; }
 
-search: .venv/.ok ## the tests with made-up input on input that nobody has tried (ROUNDS=20)
+search: .venv/.ok ## the property-based tests with new examples (ROUNDS=20)
 	for _round in $$(seq $(or $(ROUNDS),20)); do for of in unit component/s3_sync component/gallery; do \
 	  pytest -m hypothesis --hypothesis-profile=default tests/$$of; done; done
 
@@ -117,6 +117,6 @@ bench-web: .venv/.ok ## the site's speed on a running lab, as ratios against pee
 bench-s3: .venv/.ok ## s3_sync against the tools people use (N=10000 SIZE=4096 RUNS=5 BIG=1024 PEERS="ours rclone" BEFORE=CHECKOUT)
 	python tests/bench/s3.py
 
-requirements: .venv/.ok ## lock requirements/dev.in anew
+requirements: .venv/.ok ## update the lock of requirements/dev.in
 	.cache/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --upgrade -o requirements/dev.txt requirements/dev.in

@@ -35,7 +35,7 @@ def _inventory(lab: Lab) -> pathlib.Path:
 
 
 def _package(lab: Lab, path: str | None, wanted: state.Wanted) -> None:
-    """Take the user's efs-utils package into the lab's state directory."""
+    """Copy the user's efs-utils package into the lab's state directory."""
     if path:
         try:
             data = pathlib.Path(path).expanduser().read_bytes()
@@ -78,7 +78,7 @@ def _converge(lab: Lab, wanted: state.Wanted) -> None:
 
 
 def _tags(lab: Lab, wanted: state.Wanted, record: aws.Record) -> dict[str, str]:
-    """What the inventory reads off every server."""
+    """The tags of every server, which the inventory reads."""
     files = record.identity_of(state.MAIN_FILE_SYSTEM)
     if files is None:
         command = f"python -m lab --lab {lab.name} file-system {state.MAIN_FILE_SYSTEM}"
@@ -92,7 +92,7 @@ def _tags(lab: Lab, wanted: state.Wanted, record: aws.Record) -> dict[str, str]:
 
 
 def _file_systems(lab: Lab, wanted: state.Wanted, record: aws.Record, image: str) -> None:
-    """Every file system that is wanted, no other, and the resolver that knows them."""
+    """Make exactly the wanted file systems, and the resolver that knows them."""
     keep = {f"{lab.prefix}-efs-{item['name']}" for item in wanted.file_systems}
     mark = f"samefiles.lab={lab.name}"
     for name in engine.named("container", f"{lab.prefix}-efs-", mark):
@@ -115,7 +115,7 @@ def _open(name: str) -> tuple[Lab, state.Wanted]:
 
 
 def _hosts(text: str | None) -> int | None:
-    """How many servers are asked for; None leaves it as it was."""
+    """The number of servers in HOSTS; None when it is not given."""
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > MOST_SERVERS:
@@ -130,7 +130,7 @@ def _check_choice(name: str, words: tuple[str, ...], given: str | None) -> None:
 
 
 def up(arguments: argparse.Namespace) -> None:
-    """Start the lab, or make it what the arguments say."""
+    """Start the lab, or change it to what the arguments say."""
     hosts = _hosts(arguments.hosts)
     _check_choice("TRANSPORT", TRANSPORTS, arguments.transport)
     _check_choice("STORAGE", STORAGES, arguments.storage)
@@ -190,7 +190,7 @@ def status(arguments: argparse.Namespace) -> None:
     """Print the lab as one JSON object; {} and exit 1 when it does not run."""
     wanted = state.load(arguments.lab)
     lab = Lab(arguments.lab, wanted.index if wanted else 0)
-    # without moto nobody knows the servers' ids, and no playbook finds them
+    # without moto no playbook finds the servers
     if not (
         wanted
         and aws.moto(lab).responds()
@@ -254,7 +254,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--lab", default=DEFAULT_LAB, help="name of the lab")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("up", help=up.__doc__)
-    # strings, checked in up(): argparse answers a wrong value with a page of usage
+    # strings, checked in up(): argparse would print a page of usage for a wrong value
     command.add_argument("--hosts", metavar="NUMBER")
     command.add_argument("--transport", metavar="|".join(TRANSPORTS))
     command.add_argument("--storage", metavar="|".join(STORAGES))

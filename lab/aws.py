@@ -54,7 +54,7 @@ def client(service: str, endpoint: str) -> Any:
 
 
 class Record:
-    """Writes what really runs into moto; does nothing for what already stands there."""
+    """Records in moto what really runs; leaves alone what is recorded already."""
 
     def __init__(self, lab: Lab):
         self.lab = lab
@@ -213,7 +213,7 @@ class Record:
 
         Each is registered once in its life, and a tag remembers it: one that an operator has deregistered stays
         out, however often the lab is made. (A terminated instance is deregistered by moto, as by AWS.) The listener comes
-        last: before it is there, the balancer's program does not believe that the targets are complete.
+        last: until it exists, the balancer's program does not treat the targets as complete.
         """
         group = self._target_group()
         done = {"Name": "tag:Registered", "Values": [group]}

@@ -41,7 +41,7 @@ def on_network(lab: Lab, address: str, host: str) -> list[str]:
 
 
 def fingerprint(certificate: pathlib.Path) -> str:
-    """A short hash of a certificate, so that what runs with a former one is made anew."""
+    """A short hash of a certificate, so that what runs with a former one is recreated."""
     return hashlib.sha256(certificate.read_bytes()).hexdigest()[:12]
 
 

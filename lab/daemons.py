@@ -72,7 +72,7 @@ class Daemon:
         return argv[1:3] == ["-m", self.module] and self.lab.name in argv[3:]
 
     def start(self) -> None:
-        """Start it unless it runs; one that does not answer, or is of older code, is started anew."""
+        """Start it unless it runs; one that does not answer, or is of older code, is restarted."""
         wanted = [*self.arguments, code()]
         running = [argv[3:] for argv in processes(self._fits).values()]
         if running == [wanted] and self.responds():

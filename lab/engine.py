@@ -58,7 +58,7 @@ def named(object_type: str, prefix: str, label: str) -> list[str]:
 def ensure_container(name: str, arguments: list[str], image: str, command: Sequence[str] = ()) -> bool:
     """Make a container run as described; returns whether anything had to be done.
 
-    A paused container is resumed, a stopped one is started, one made from another description is made anew.
+    A paused container is resumed, a stopped one is started, one made from another description is recreated.
     """
     wanted = [*arguments, image, *command]
     spec = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]
@@ -95,7 +95,7 @@ def install(command: str, package: str) -> None:
 
 
 def _engine_problem() -> str:
-    """Empty when the Docker engine answers, else what it said."""
+    """The error of the Docker engine; empty when it responds."""
     done = run(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=30)
     return "" if done.returncode == 0 else (done.stderr or done.stdout).strip()
 

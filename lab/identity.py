@@ -137,7 +137,7 @@ def seed(lab: Lab, server: Server) -> None:
 
 
 def _tar(files: dict[str, tuple[str, int]]) -> bytes:
-    """A tar of text files, the same bytes for the same files; what lies in the user's home belongs to the user."""
+    """A tar of text files, the same bytes for the same files; files in the user's home belong to the user."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path, (text, mode) in files.items():

@@ -53,7 +53,7 @@ def _settings(lab: Lab, instances: dict[str, dict[str, str]]) -> None:
 def store(lab: Lab, instances: dict[str, dict[str, str]], image: str) -> None:
     """S3 and instance metadata, running; instances are {"id", "zone", "name"} by address."""
     if not WEED.exists():
-        raise LabError(f"{WEED} is missing: `rm -r .venv` and `make lab` install it anew")
+        raise LabError(f"{WEED} is missing: `rm -r .venv` and `make lab` reinstall it")
     _settings(lab, instances)
     name = f"{lab.prefix}-s3"
     if not engine.inspect("volume", name):

@@ -51,7 +51,7 @@ class Lab:
 
     @property
     def prefix(self) -> str:
-        """Begins the name of every container, network and volume of this lab."""
+        """The prefix of the name of every container, network and volume of this lab."""
         return f"samefiles-{self.name}"
 
     @property
@@ -101,7 +101,7 @@ class Lab:
 
     @property
     def s3_address(self) -> str:
-        """The address of S3, in the first zone; instance metadata is answered there too."""
+        """The address of S3, in the first zone; instance metadata is served there too."""
         return str(self.zone_subnet(ZONES[0])[6])
 
     @property

@@ -1,4 +1,4 @@
-"""What a lab is wanted to be, kept in its state directory, and the lock that lets one command at a time change it."""
+"""The wanted state of a lab, kept in its state directory, and the lock that lets one command at a time change it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def free_index(name: str) -> int:
             taken.add(other.index)
     free = set(range(MOST_LABS)) - taken
     if not free:
-        raise LabError(f"{MOST_LABS} labs are there already: remove one with `make lab-down LAB=name`")
+        raise LabError(f"there are {MOST_LABS} labs already: remove one with `make lab-down LAB=name`")
     return min(free)
 
 

@@ -1,4 +1,4 @@
-"""The balancer under load: targets come, go, die, fall ill; its program, moto and HAProxy are restarted."""
+"""The balancer under load: targets come, go, end and become unhealthy; its program, moto and HAProxy are restarted."""
 
 from __future__ import annotations
 
@@ -137,9 +137,9 @@ def test_all_unhealthy_fails_open(site):
             site.sick("touch")
             site.wait_for("unhealthy", "unhealthy")
             assert site.health(0)["Reason"] == "Target.ResponseCodeMismatch"
-            ill = time.monotonic()
+            since = time.monotonic()
             time.sleep(3)
-            assert set(load.served(ill)) == {"web-01", "web-02"}
+            assert set(load.served(since)) == {"web-01", "web-02"}
         finally:
             site.sick("rm", "-f")
         site.wait_for("healthy", "healthy")

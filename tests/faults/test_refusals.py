@@ -17,7 +17,7 @@ def stage_message(fleet, host: str) -> str:
 
 @pytest.fixture
 def unmounted(fleet, web):
-    """The server without its mount; whatever the test put there is taken away again."""
+    """The server without its mount; what the test put there is removed."""
     web.unmount()
     before = web.run("cat /etc/fstab")
     yield web

@@ -230,5 +230,5 @@ DOES = {
 
 
 def action(step) -> str:
-    """What a step does, in a word."""
+    """The name of what a step does."""
     return DOES[type(step)].__name__.removeprefix("do_")

@@ -117,7 +117,7 @@ class Play:
         return {host: stats["changed"] for host, stats in self.report["stats"].items()}
 
     def changes(self) -> list[str]:
-        """What changed something, in words."""
+        """The tasks that changed something, with their actions."""
         return [
             f"{host}: {item['task']['name']}: {result.get('actions') or [item.get('actions') for item in result.get('results', [])]}"
             for play in self.report.get("plays", [])

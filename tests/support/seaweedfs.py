@@ -32,7 +32,7 @@ _OBJECTS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipar
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; weed puts its gRPC ports 10,000 above."""
+    """Unused ports; weed puts its gRPC ports 10,000 above."""
     ports: list[int] = []
     for port in range(22000, 30000, 11):
         with contextlib.suppress(OSError):
@@ -144,13 +144,13 @@ class Weed:
         return self._clients[-1]
 
     def prefix(self) -> str:
-        """A key prefix that nobody has used."""
+        """An unused key prefix."""
         return f"gallery/{next(self._numbers)}"
 
     def role(self, life: int = 900, name: str = "web") -> dict:
-        """Temporary credentials of the servers' role. Shorter lives than STS gives are made by signing the token again.
+        """Temporary credentials of the servers' role. Lifetimes shorter than STS permits are made by signing the token again.
 
-        web: what gallery needs at least; tidy: it may list uploads in parts as well.
+        web: what gallery needs at least; tidy: also permits listing multipart uploads.
         """
         arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
         keys = self._sts.assume_role(RoleArn=arn, RoleSessionName="web-01", DurationSeconds=max(900, life))[
@@ -172,7 +172,7 @@ class Weed:
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def unfinished(self, prefix: str) -> list:
-        """The uploads in parts that are under way."""
+        """The multipart uploads that are in progress."""
         return self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix).get("Uploads", [])
 
     def settings(self, **more: str) -> dict[str, str]:
@@ -190,7 +190,7 @@ def environment(keys: dict) -> dict[str, str]:
 
 
 class Provider:
-    """The address that hands out a container's credentials, new ones each time they are half over."""
+    """The endpoint of a container's credentials; it returns new ones after half of their lifetime."""
 
     def __init__(self, weed: Weed, life: int) -> None:
         self._weed, self._life, self._lock = weed, life, threading.Lock()
@@ -213,7 +213,7 @@ class Provider:
         self.url = f"http://127.0.0.1:{self._server.server_port}/credentials"
 
     def now(self) -> dict:
-        """The current credentials, as the address returns them."""
+        """The current credentials, as the endpoint returns them."""
         with self._lock:
             now = datetime.datetime.now(datetime.timezone.utc)
             if not self.given or (self.given[-1]["Expiration"] - now).total_seconds() < self._life / 2:
@@ -228,13 +228,13 @@ class Provider:
         return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": self.url, "AWS_EC2_METADATA_DISABLED": "true"}
 
     def end(self) -> None:
-        """Take no more questions."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 
 
 def forget_aws(monkeypatch) -> None:
-    """Nothing of this machine's own AWS settings."""
+    """Remove this machine's own AWS settings."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

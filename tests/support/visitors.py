@@ -119,7 +119,7 @@ def download(url: str, path: str):
 
 
 def noise(seed: int, size: int):
-    """Blocks of bytes that nobody compresses, the same for the same seed."""
+    """Incompressible blocks of bytes, the same for the same seed."""
     block = hashlib.shake_256(str(seed).encode()).digest(1 << 20)
     while size > 0:
         yield block[: min(size, len(block))]

@@ -93,7 +93,7 @@ def test_a_program_is_found_by_the_name_of_its_lab(start):
     assert other.poll() is None
 
 
-def test_a_program_of_older_code_is_started_anew(start, monkeypatch):
+def test_a_program_of_older_code_is_restarted(start, monkeypatch):
     started = []
     monkeypatch.setattr(daemons.Daemon, "stop", lambda self: started.append(self) or sys.exit())
     daemon = daemons.Daemon(Lab("unit", 0), "a sleeper", "sleeper", ("5570", "unit"), lambda: True)

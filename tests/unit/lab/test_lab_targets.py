@@ -49,14 +49,14 @@ CASES = {
     "but not for ever": ({"i": record("initial", 980)}, {"i": A}, [slot(up=False)], [], ("unhealthy", NOW)),
     "then it is healthy": ({"i": record("initial", 990)}, {"i": A}, [slot()], [], ("healthy", NOW)),
     "and remains so": ({"i": record("healthy", 500)}, {"i": A}, [slot()], [], ("healthy", 500)),
-    "it falls ill": ({"i": record("healthy", 500)}, {"i": A}, [slot(up=False)], [], ("unhealthy", NOW)),
-    "and gets well": ({"i": record("unhealthy", 900)}, {"i": A}, [slot()], [], ("healthy", NOW)),
+    "it becomes unhealthy": ({"i": record("healthy", 500)}, {"i": A}, [slot(up=False)], [], ("unhealthy", NOW)),
+    "and healthy again": ({"i": record("unhealthy", 900)}, {"i": A}, [slot()], [], ("healthy", NOW)),
     "deregistered it drains": ({"i": record("healthy", 500)}, {}, [slot()], DRAIN, ("draining", NOW)),
-    "also when it is dead": ({"i": record("unhealthy", 500)}, {}, [slot(up=False)], DRAIN, ("draining", NOW)),
+    "also when it is down": ({"i": record("unhealthy", 500)}, {}, [slot(up=False)], DRAIN, ("draining", NOW)),
     "for a while": ({"i": record("draining", 991)}, {}, [slot("drain")], [], ("draining", 991)),
     "a lost command is given again": ({"i": record("draining", 991)}, {}, [slot()], DRAIN, ("draining", 991)),
     "then it is cut off": ({"i": record("draining", 990)}, {}, [slot("drain")], CUT, None),
-    "registered while it drains it begins anew": (
+    "registered while it drains it starts again": (
         {"i": record("draining", 995)}, {"i": A}, [slot("drain")], AGAIN, ("initial", NOW),
     ),
     "HAProxy forgot everything": ({"i": record("healthy", 500)}, {"i": A}, [FREE], ENTER, ("initial", NOW)),
