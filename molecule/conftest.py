@@ -1,7 +1,7 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of every scenario use: a run of the scenario's role, told host by host, and the hosts to look at."""
+"""Fixtures of every scenario: a run of the scenario's role with its results by host, and the hosts to inspect."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ FAILED = ROOT / ".cache/molecule-failed"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note what failed, with the end of its story."""
+    """Note what failed, with the end of its report."""
     if report.failed:
         FAILED.parent.mkdir(exist_ok=True)
-        story = report.longreprtext.splitlines()[-25:]
+        end = report.longreprtext.splitlines()[-25:]
         with FAILED.open("a", encoding="utf-8") as file:
-            file.write("\n".join([f"FAILED {report.nodeid} ({report.when})", *story, "", ""]))
+            file.write("\n".join([f"FAILED {report.nodeid} ({report.when})", *end, "", ""]))
 
 
 @dataclasses.dataclass
-class Told:
-    """What a run told about one host."""
+class HostResult:
+    """The result of a run on one host."""
 
     changed: int
-    failure: str  # the message of the task that ended the host's part, empty when it went through
-    result: dict = dataclasses.field(default_factory=dict)  # what the last task that ran on the host told
+    failure: str  # the message of the task that failed on the host, empty when none did
+    result: dict = dataclasses.field(default_factory=dict)  # of the last task that ran on the host
 
 
 @pytest.fixture(scope="session")
 def converge():
-    """A function that runs the scenario's role on the hosts of a group or pattern: a Told for each of them."""
+    """A function that runs the scenario's role on the hosts of a group or pattern, and returns a HostResult for each of them."""
 
-    def run(*options: str, hosts: str = "web") -> dict[str, Told]:
+    def run(*options: str, hosts: str = "web") -> dict[str, HostResult]:
         done = subprocess.run(
             ["ansible-playbook", f"--inventory={SCENARIO / 'inventory'}", f"--extra-vars=converge_hosts={hosts}", *options, CONVERGE],
             env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_FORCE_COLOR": "0"},
@@ -51,14 +51,14 @@ def converge():
         )  # fmt: skip
         assert "{" in done.stdout, done.stderr
         said = json.loads(done.stdout[done.stdout.index("{") :])
-        told = {name: Told(one["changed"], "") for name, one in said["stats"].items()}
+        results = {name: HostResult(stats["changed"], "") for name, stats in said["stats"].items()}
         for task in (task for play in said["plays"] for task in play["tasks"]):
             for name, result in task["hosts"].items():
-                told[name].result = result
+                results[name].result = result
                 ended = said["stats"][name]["failures"] or said["stats"][name]["unreachable"]
                 if ended and (result.get("failed") or result.get("unreachable")):
-                    told[name].failure = str(result["msg"])
-        return told
+                    results[name].failure = str(result["msg"])
+        return results
 
     return run
 
@@ -71,7 +71,7 @@ def checked_again(converge):
 
 @pytest.fixture(scope="session")
 def server():
-    """A function that gives the container with a name (without the part that all names share) to look at."""
+    """A function that returns the testinfra host of a container, by its name without the common prefix."""
     hosts = {}
 
     def get(name: str):
