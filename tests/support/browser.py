@@ -31,7 +31,7 @@ def launch() -> Iterator[Browser]:
         argv = [CHROMIUM, *_FLAGS.split(), f"--user-data-dir={profile}", "about:blank"]
         with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
             try:
-                # it says where it listens, then goes on talking: nobody reads that
+                # it says where it listens; what it prints after that is not read
                 line = next(line for line in process.stderr if "DevTools listening on" in line)
                 with connect(line.split()[-1], max_size=None) as devtools:
                     yield Browser(devtools)
@@ -63,10 +63,10 @@ class Browser:
         self.events.clear()
 
     def complaints(self, *but: str) -> list[tuple]:
-        """What the browser found wrong with the page, but for what has one of these texts in it."""
+        """The browser's complaints about the page, except those with one of these texts."""
         self.run("1")  # collects what is still to come
         log = [event["params"]["entry"] for event in self.events if event["method"] == "Log.entryAdded"]
-        # the dialog's autofocus is for when it opens; who clicks while the page still loads hears of it
+        # the dialog has autofocus for when it opens; a click while the page still loads gets this message
         but += ("Autofocus processing was blocked",)
         return [(entry["text"], entry.get("url")) for entry in log if not any(text in entry["text"] for text in but)]
 

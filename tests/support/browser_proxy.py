@@ -1,4 +1,4 @@
-"""What lies between a browser and a server: it passes requests on, or makes trouble with those that a test names."""
+"""A proxy between a browser and a server: it passes requests on, or makes trouble with those that a test names."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Passed(NamedTuple):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_words) -> None:
-        """The way keeps its own list."""
+        """The proxy keeps its own list."""
 
     def _take(self) -> None:
-        way, self.close_connection = self.server.way, True
-        with way.lock:
-            trouble = way.take(self.command)
-            way.now[self.command] += 1
-            way.ends.add(self.connection)
-            way.most[self.command] = max(way.most[self.command], way.now[self.command])
+        proxy, self.close_connection = self.server.proxy, True
+        with proxy.lock:
+            trouble = proxy.take(self.command)
+            proxy.now[self.command] += 1
+            proxy.ends.add(self.connection)
+            proxy.most[self.command] = max(proxy.most[self.command], proxy.now[self.command])
         self._left, self._size, status = int(self.headers.get("Content-Length") or 0), 0, 0
         with contextlib.suppress(OSError, http.client.HTTPException):  # one of both ends has gone
             status = getattr(self, f"_{trouble.action}")(trouble.amount)
-        with way.lock:
-            way.now[self.command] -= 1
-            way.ends.discard(self.connection)
-            way.passed.append(Passed(self.command, self.path, status, self._size))
+        with proxy.lock:
+            proxy.now[self.command] -= 1
+            proxy.ends.discard(self.connection)
+            proxy.passed.append(Passed(self.command, self.path, status, self._size))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = _take
 
@@ -101,7 +101,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return 503
 
     def _alone(self, body: bytes) -> None:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.way.port, timeout=60)) as upstream:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.server.proxy.port, timeout=60)
+        ) as upstream:
             upstream.request(self.command, self.path, body, {"Host": self.headers["Host"]})
             upstream.getresponse().read()
 
@@ -116,7 +118,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._forward(replies=False)
 
     def _forward(self, rate: float = 0, replies: bool = True) -> int:
-        upstream = http.client.HTTPConnection("127.0.0.1", self.server.way.port, timeout=60)
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.proxy.port, timeout=60)
         with contextlib.closing(upstream):
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -149,8 +151,8 @@ class _Listener(http.server.ThreadingHTTPServer):
     request_queue_size = 64
 
 
-class Way:
-    """A way to a port of this machine. It can be closed and opened again under its address."""
+class Proxy:
+    """A proxy of a port of this machine. It can be closed and opened again under its address."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -166,13 +168,13 @@ class Way:
 
     @property
     def address(self) -> str:
-        """Where the way begins, as an origin."""
+        """The proxy's address, as an origin."""
         return f"http://127.0.0.1:{self._place[1]}"
 
     def open(self) -> None:
         """Take connections."""
         self._listener = _Listener(self._place, _Handler)
-        self._listener.way = self
+        self._listener.proxy = self
         self._place = self._listener.server_address
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,))
         self._thread.start()
@@ -204,7 +206,7 @@ class Way:
         return turns.popleft() if turns else self._always.get(method, Trouble())
 
     def calm(self) -> None:
-        """Forget all trouble, and what came by; what is under way comes to its end before."""
+        """Forget all trouble and all requests, once those in flight have ended."""
         until = time.monotonic() + 10
         while any(self.now.values()) and time.monotonic() < until:
             time.sleep(0.02)

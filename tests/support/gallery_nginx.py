@@ -1,4 +1,4 @@
-"""The role's two nginx before a gallery: its own templates, with the paths and the port of a test."""
+"""The role's two nginx in front of a gallery: its own templates, with the paths and the port of a test."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def render(template: str, **settings) -> str:
 
 
 class Fronted(Server):
-    """A gallery as before, asked through webapp-front and webapp-files; `role` are variables of the role."""
+    """A gallery behind webapp-front and webapp-files; `role` are variables of the role."""
 
     def __init__(self, directory: pathlib.Path, python: tuple[str, ...], role: dict, **settings: str) -> None:
         self.front_port = 0

@@ -1,4 +1,4 @@
-"""A site with storage s3 over a real S3: two servers, ways that can make trouble, and what is done on its page."""
+"""A site with storage s3 over a real S3: two servers, proxies that can make trouble, and actions on its page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket.spec import cors_rule
 
 from tests.support.browser import Browser
-from tests.support.browser_proxy import Way
+from tests.support.browser_proxy import Proxy
 from tests.support.gallery_server import Server, free_port
 from tests.support.pictures import small
 from tests.support.seaweedfs import BUCKET, Weed, environment
@@ -26,13 +26,13 @@ IDLE = "!document.querySelector('.busy') && running === 0"
 
 
 class Site(NamedTuple):
-    """Two servers, and the ways to them and to S3."""
+    """Two servers, and the proxies in front of them and of S3."""
 
     store: Weed
     prefix: str
-    s3: Way  # from browsers
-    inner: Way  # from the servers
-    front: Way  # to the first server
+    s3: Proxy  # from browsers
+    inner: Proxy  # from the servers
+    front: Proxy  # to the first server
     servers: tuple[Server, Server]
 
     @property
@@ -41,12 +41,12 @@ class Site(NamedTuple):
         return sorted(entry["name"] for entry in self.servers[1].get("/files?limit=200").json["files"])
 
     def sent(self) -> list[tuple[int, int]]:
-        """Status and size of each upload that came by on the way to S3."""
+        """Status and size of each upload to S3."""
         return [(passed.status, passed.size) for passed in self.s3.of("PUT")]
 
 
 @contextlib.contextmanager
-def server(weed: Weed, prefix: str, s3: Way, inner: Way, **more: str) -> Iterator[Server]:
+def server(weed: Weed, prefix: str, s3: Proxy, inner: Proxy, **more: str) -> Iterator[Server]:
     """A gallery over the bucket, with temporary credentials of the servers' role."""
     settings = weed.settings(KEY_PREFIX=prefix, ENDPOINT_URL=inner.address, BROWSER_ENDPOINT_URL=s3.address)
     settings.update(TITLE="Shared pictures", PROBE_INTERVAL="0.3", PROBE_TIMEOUT="2", PORT=str(free_port()))
@@ -69,11 +69,11 @@ def admit(weed: Weed, *origins: str) -> None:
 def running(weed: Weed) -> Iterator[Site]:
     """A site over a bucket that lets only its own pages in."""
     with contextlib.ExitStack() as after:
-        s3, inner = (after.enter_context(contextlib.closing(Way(weed.port))) for _end in range(2))
+        s3, inner = (after.enter_context(contextlib.closing(Proxy(weed.port))) for _end in range(2))
         prefix, servers = weed.prefix(), []
         for name in ("web-01", "web-02"):
             servers.append(after.enter_context(server(weed, prefix, s3, inner, NAME=name)))
-        front = after.enter_context(contextlib.closing(Way(servers[0].port)))
+        front = after.enter_context(contextlib.closing(Proxy(servers[0].port)))
         admit(weed, front.address)
         yield Site(weed, prefix, s3, inner, front, tuple(servers))
 

@@ -68,7 +68,7 @@ def free_port() -> int:
 class Server:
     """One gallery, on a unix socket unless a PORT is given; `files` is its directory of files, where it has one.
 
-    aws is what else stands in its environment: credentials.
+    aws: further environment variables, the credentials.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Server:
         return ("127.0.0.1", self.port) if self.port else self.socket
 
     def temporary(self) -> list[str]:
-        """The temporary files there are, once the server has had a moment to clean up."""
+        """The temporary files, once the server has had a moment to clean up."""
         until = time.monotonic() + 20
         directory = self.files / ".tmp"
         while directory.exists() and os.listdir(directory) and time.monotonic() < until:

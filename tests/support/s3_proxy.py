@@ -13,8 +13,8 @@ _SAYS = {
 }
 
 
-class Between:
-    """A way to a port of this machine. mode: "" lets all through; "slow" each block 0.2 s late; "503" and "403"
+class Proxy:
+    """A proxy of a port of this machine. mode: "" lets all through; "slow" each block 0.2 s late; "503" and "403"
     answer so; "silent" answers nothing."""
 
     def __init__(self, port: int) -> None:
@@ -27,7 +27,7 @@ class Between:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def stop(self) -> None:
-        """Nobody listens any more, and all connections break."""
+        """Stop listening, and break all connections."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -40,7 +40,7 @@ class Between:
                 end.shutdown(socket.SHUT_RDWR)
 
     def restore(self) -> None:
-        """All is well again."""
+        """Listen again, and pass all requests on."""
         self.mode = ""
         if self._listener.fileno() < 0:
             self._listener = socket.create_server(("127.0.0.1", self.port))

@@ -110,8 +110,8 @@ def site(weed):
 def page(chromium, site):
     """The page of a site with storage s3, empty; nothing may have gone wrong in it but what a test has asked for."""
     chromium.refresh()
-    for way in (site.s3, site.inner, site.front):
-        way.calm()
+    for proxy in (site.s3, site.inner, site.front):
+        proxy.calm()
     for entry in site.servers[1].get("/files?limit=200").json["files"]:
         assert site.servers[1].request("DELETE", entry["url"]).status == 204
     show(chromium, site.front.address)

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from tests.support.browser import NAMES, SHOWN, TILES, needs_chromium, upload
-from tests.support.browser_proxy import Trouble, Way
+from tests.support.browser_proxy import Proxy, Trouble
 from tests.support.gallery_s3_site import FACTS, IDLE, SAID, admit, digest, file, server, show
 from tests.support.gallery_server import InTurn
 from tests.support.needs import needs
@@ -24,14 +24,14 @@ pytestmark = [needs_chromium, needs(WEED.exists(), "SeaweedFS (`make` installs i
 
 @pytest.fixture(scope="module")
 def brief(site):
-    """A server whose tickets live shortly; it takes small files only."""
+    """A server whose tickets expire soon; it takes small files only."""
     settings = {"UPLOAD_URL_TTL": "2", "MAX_BYTES": "200000", "ALLOWED_EXTENSIONS": "png txt"}
     with (
         server(site.store, site.prefix, site.s3, site.inner, **settings) as started,
-        contextlib.closing(Way(started.port)) as way,
+        contextlib.closing(Proxy(started.port)) as proxy,
     ):
-        admit(site.store, site.front.address, way.address)
-        yield way
+        admit(site.store, site.front.address, proxy.address)
+        yield proxy
 
 
 def test_a_file_goes_straight_to_s3_with_progress(page, site, tmp_path):
@@ -47,7 +47,7 @@ def test_a_file_goes_straight_to_s3_with_progress(page, site, tmp_path):
     assert seen == sorted(seen)
     assert "Large-one.png is stored in S3" in page.run(SAID)
     assert site.sent() == [(200, 4_000_000)]
-    # questions and previews are all that the servers have seen
+    # the servers have seen only questions and previews
     assert sum(passed.size for passed in site.front.passed) < 64 * 1024
     assert [passed.size for passed in site.inner.passed if passed.size > 64 * 1024] == []
     (entry,) = site.servers[1].get("/files").json["files"]
@@ -129,7 +129,7 @@ def test_pages_of_another_origin_get_nothing(page, site, three):
         address = answer.url
     reading = f"fetch({address!r}).then(answer => answer.arrayBuffer()).then(data => data.byteLength, () => 0)"
     assert page.run(reading) == os.path.getsize(three[0])
-    with contextlib.closing(Way(site.servers[0].port)) as other:
+    with contextlib.closing(Proxy(site.servers[0].port)) as other:
         site.s3.calm()
         show(page, other.address)
         assert page.run(reading) == 0
@@ -160,7 +160,7 @@ def test_a_ticket_that_is_too_old(page, site, brief, three):
 
 
 def test_a_ticket_that_s3_refuses(page, site, three):
-    """The credentials that signed it may have ended: with another one it is sent once more, whole."""
+    """The credentials that signed it may have expired: with a new ticket the page sends the whole file again."""
     site.s3.turn("PUT", Trouble("refuse"))
     page.choose(three[:1])
     page.wait(f"{IDLE} && {SHOWN}")

@@ -1,4 +1,4 @@
-"""The page with storage s3 in headless Chromium: what it says and does when S3 or a server has its troubles."""
+"""The page with storage s3 in headless Chromium: what it says and does when S3 or a server fails."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_many_at_a_time(page, site, tmp_path):
 def test_an_upload_given_up(page, site, tmp_path, moment):
     """Whatever it was doing: nothing is listed in the end."""
     path = file(tmp_path, "a.png", 60_000)
-    ways, troubles, when = {
+    proxy, troubles, when = {
         "ticket": (site.front, {"POST": [Trouble("hold", 0.6)]}, f"{FACTS}?.includes('getting ready')"),
         "S3": (site.s3, {"PUT": [Trouble("slow", 60_000)]}, "document.querySelector('progress')?.value > 0"),
         "waiting": (site.s3, {"PUT": [BUSY]}, f"{FACTS}?.endsWith('Trying again…')"),
@@ -195,7 +195,7 @@ def test_an_upload_given_up(page, site, tmp_path, moment):
     }[moment]
     page.run("WAITS.splice(0, 9, 400, 100, 100)")
     for method, turns in troubles.items():
-        ways.turn(method, *turns)
+        proxy.turn(method, *turns)
     page.choose([path])
     page.wait(when)
     page.wait("document.querySelector('.busy .remove')")
@@ -208,7 +208,7 @@ def test_an_upload_given_up(page, site, tmp_path, moment):
 
 
 def given_up(page, site, path: str) -> None:
-    """Choose a file and cancel it while a server is publishing it; S3 needs two seconds, and the page hears to ask again."""
+    """Choose a file and cancel it while a server publishes it, which takes two seconds and is answered "ask again"."""
     site.front.turn("POST", PASS, LATER)
     site.inner.turn("PUT", Trouble("hold", 2), Trouble("hold", 2))
     page.choose([path])
@@ -217,7 +217,7 @@ def given_up(page, site, path: str) -> None:
 
 
 def gone(site) -> bool:
-    """Whether no file is listed, now and when all that was begun has ended."""
+    """Whether no file is listed once every request in flight has ended."""
     until = time.monotonic() + 20
     while any(site.inner.now.values()) and time.monotonic() < until:
         time.sleep(0.02)
@@ -257,7 +257,7 @@ def test_given_up_and_the_browser_dies_after_its_first_request(page, site, three
         assert time.monotonic() < until
         time.sleep(0.02)
     assert gone(site)
-    # nor does a server list it that was asked before, and has not begun
+    # a server that gets the request later does not list it either
     assert site.servers[1].request("POST", cut.path).status == 404
     assert gone(site)
 
@@ -266,7 +266,7 @@ def test_given_up_and_nobody_knows_what_became_of_it(page, site, three):
     site.front.always("DELETE", BUSY)
     given_up(page, site, three[0])
     asks = "(() => { const e = new Event('beforeunload', { cancelable: true }); return !window.dispatchEvent(e); })()"
-    assert page.run(asks)  # whoever leaves now does not learn it
+    assert page.run(asks)  # whoever leaves now does not see the result
     page.wait("running === 0")
     said = f"{os.path.basename(three[0])} was cancelled, but may be listed all the same. The server answered 503. "
     assert page.run(SAID) == f"{said}Load the page again, and delete the file if it is there."
@@ -274,7 +274,7 @@ def test_given_up_and_nobody_knows_what_became_of_it(page, site, three):
 
 
 def test_given_up_when_all_is_sent_but_no_server_was_asked(page, site, tmp_path):
-    """Nothing can be listed then, and nobody needs to be asked."""
+    """Nothing can be listed then, so the page asks no server."""
     site.s3.turn("PUT", Trouble("hold", 1))
     page.choose([file(tmp_path, "a.txt", 1000)])
     page.wait(f"{FACTS} === 'being stored'")
@@ -286,7 +286,7 @@ def test_given_up_when_all_is_sent_but_no_server_was_asked(page, site, tmp_path)
 
 
 def test_a_server_that_needs_longer_is_asked_again(page, site, three):
-    """It says when; the pauses of the page itself would be over sooner."""
+    """Retry-After says when; the page's own pauses are shorter."""
     site.front.turn("POST", PASS, LATER, LATER)
     site.inner.turn("PUT", Trouble("hold", 1.5), Trouble("hold", 1.5))
     page.choose(three[:1])

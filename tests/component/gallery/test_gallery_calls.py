@@ -22,7 +22,7 @@ def frozen():
 
 
 async def attempt(calls, function, *arguments, **keywords):
-    """What a call gave, or the status of its failure, and the seconds that it took."""
+    """The result of a call, or the status of its failure, and the seconds that it took."""
     began = time.monotonic()
     try:
         result = await calls.run(function, *arguments, **keywords)

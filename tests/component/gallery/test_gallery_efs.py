@@ -300,7 +300,7 @@ def test_a_page_of_100000_opens_only_what_it_shows(many, start, monkeypatch, cap
     assert [entry.key for entry in page.entries] == expected
     needed = {key[:3] for key in expected} | {key[:5] for key in made[start : start + 61]}
     assert len(opened) + len(examined) <= 62
-    assert len(examined) >= 50  # else it looks in another way, which this test does not count
+    assert len(examined) >= 50  # else it uses another call, which this test does not count
     assert len(read_directories) <= len(needed) + 3  # the root, and where the page before ended
     with capsys.disabled():
         print(f"\n  100,000 files, from {start}: {spent * 1000:.1f} ms CPU, {len(read_directories)} directories")

@@ -55,7 +55,7 @@ def named(start):
 
 
 def plain_answer(server, request: bytes) -> tuple[bytes, dict]:
-    """Head and JSON of what answers a request that no client would send."""
+    """Head and JSON of the response to a request that no client would send."""
     with server.connected() as plain:
         plain.sendall(request)
         head, _, body = head_of(plain).partition(b"\r\n\r\n")
@@ -240,7 +240,7 @@ def test_workers_that_hang_on_the_mount_cost_a_504_and_nothing_else(site):
     assert site.get(url).body == PNG
 
 
-# the balancer's word
+# the balancer's headers
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +259,7 @@ def alone(start_own):
     ("said", "client"),
     [
         ("203.0.113.9", "203.0.113.9"),
-        # the last one that no balancer of ours is: what stands before it was the client's own word
+        # the last address that is not one of our balancers: the client itself may have sent those before it
         ("6.6.6.6, 203.0.113.9", "203.0.113.9"),
         ("6.6.6.6, 203.0.113.9, 10.1.2.3", "203.0.113.9"),
         ("nonsense", "127.0.0.1"),
@@ -315,7 +315,7 @@ def test_an_app_that_answers_everything_is_not_ready_while_its_mount_is_away(own
     for path in own.probe.iterdir():
         path.unlink()
     for headers in (named, {"Host": "10.0.0.1"}):
-        # no word of the probe is no good word
+        # without a report of the probe the server is not ready
         check(own.get("/readyz", **headers), 503, "webapp-probe")
     with probing(own, own.files):
         until(lambda: own.get("/readyz", **named).status == 200)
@@ -392,7 +392,7 @@ def test_reloads_while_uploads_are_under_way(start):
             unfinished.append(uploads.enter_context(slow_upload(server)))
             until(lambda: len(list((server.files / ".tmp").glob("*"))) > number)  # noqa: B023
             reload(server)
-            # of each former four the one that holds an upload stays
+            # of each former four only the worker with an upload stays
             until(lambda: len(server.workers()) == 4 + number + 1)  # noqa: B023
             assert server.get("/healthz").status == 200
         assert [finish() for finish in unfinished] == [b"HTTP/1.1 201"] * 6

@@ -209,7 +209,7 @@ def test_a_slow_but_honest_body_is_taken(server):
     assert time.monotonic() - began > 1.5  # three times as long as a silence may last
 
 
-@pytest.mark.parametrize("before", [0, 1_200_000])  # what came fast before is no account to live on
+@pytest.mark.parametrize("before", [0, 1_200_000])  # fast bytes at the beginning earn no credit
 def test_a_body_that_trickles_is_refused(server, before):
     body = form(part("a.txt", bytes(1_900_000)))
     with server.connected() as plain:

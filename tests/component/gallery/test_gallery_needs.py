@@ -36,7 +36,7 @@ def test_it():
             pytest.ExitCode.USAGE_ERROR,
             "Chromium is missing, and GALLERY_TESTS=all lets no test be skipped.",
         ),
-        # what is left out needs nothing
+        # a deselected test needs nothing
         (False, "all", ("-k", "not test_it"), pytest.ExitCode.NO_TESTS_COLLECTED, "1 deselected"),
     ],
 )

@@ -144,11 +144,11 @@ def test_a_file_that_is_refused_leaves_no_preview(server):
     assert of_previews(server) == before
 
 
-@pytest.mark.parametrize("way", ["script", "form"])
-def test_a_preview_goes_with_its_file(server, way):
+@pytest.mark.parametrize("by", ["script", "form"])
+def test_a_preview_goes_with_its_file(server, by):
     (entry,) = upload(server, part("a.png", LARGE), preview(JPEG))
     kept = of_previews(server)
-    if way == "script":
+    if by == "script":
         assert server.request("DELETE", entry["url"]).status == 204
     else:
         assert server.request("POST", f"/view/{entry['key']}/delete").status == 303

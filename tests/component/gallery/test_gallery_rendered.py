@@ -21,7 +21,7 @@ def test_former_workers_leave_room_for_new_ones(part):
     unit = render("webapp-nginx.service.j2", part=part)
     workers = number(r"n < (\d+) \? n : \1\)", unit)
     most, busy = number(r"^TasksMax=(\d+)", unit), number(r"-ge (\d+) \]", unit)
-    # where the guard lets a reload pass there are at most so many processes, its own ones included
+    # when the guard lets a reload pass, there are at most so many processes, its own included
     assert busy - 1 + workers <= most
     # the master, the guard's shell, its subshell and systemctl, and several generations
     assert 1 + 3 + 8 * workers < busy
@@ -106,6 +106,6 @@ def test_a_changed_setting_of_the_app_reloads_no_nginx():
     for gallery in (True, False):
         for template in ("front.conf.j2", "files.conf.j2"):
             assert not changes(template, __webapp_gallery=gallery) & settings
-        # nor do their units change
+        # their units do not change either
         for part in ("front", "files"):
             assert changes("webapp-nginx.service.j2", __webapp_gallery=gallery, part=part) == set()

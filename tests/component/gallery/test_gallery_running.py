@@ -1,4 +1,4 @@
-"""gallery as a process: its health, its probe's word, its start and its end."""
+"""gallery as a process: its health, its probe's report, its start and its end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def watched(start, tmp_path_factory):
 
 @pytest.fixture
 def probed(watched):
-    """The same, before the probe's first word."""
+    """The same, before the probe's first report."""
     watched[1].unlink(missing_ok=True)
     return watched
 
@@ -48,7 +48,7 @@ CASES = [
 @pytest.mark.parametrize(("changes", "status", "said"), CASES)
 def test_readiness_is_the_probes_word(probed, changes, status, said):
     server, path = probed
-    assert server.get("/readyz").status == 503  # no word yet
+    assert server.get("/readyz").status == 503  # no report yet
     path.write_text(json.dumps({"ok": True, "at": time.time(), "every": 2, "problem": "", **changes}))
     answer = server.get("/readyz")
     assert answer.status == status

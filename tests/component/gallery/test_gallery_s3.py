@@ -128,7 +128,7 @@ def on_double(monkeypatch):
 
 @pytest.fixture
 def broken(on_double):
-    """A storage on the double as it is set mostly."""
+    """A storage on the double with the usual settings."""
     return on_double()
 
 
@@ -217,7 +217,7 @@ def test_a_copy_that_fails_after_its_file_was_deleted_is_withdrawn(broken, last_
     server.hook = meanwhile
     server.faults.append(fault("403", "COPY", value="AccessDenied"))
     problem = refused(incoming.confirm, key)
-    assert (problem.status, "COPY" in problem.sentence) == (503, True)  # so that it is asked for again
+    assert (problem.status, "COPY" in problem.sentence) == (503, True)  # so that the client asks again
     server.hook = None
     server.faults.clear()
     assert (storage.object(key) in server.things) == (last_check == "fails")
@@ -335,7 +335,7 @@ def test_links_have_the_browsers_address_and_the_region_that_s3_reports(on_doubl
     for url in (storage.link("GET", keys.new_key("a.txt")).url, incoming.ticket("a.txt", 5, "")["url"]):
         assert url.startswith("https://bkt.files.example.com/gallery/")
         assert region_of(url) == "us-west-2"
-    assert place.bucket().endpoint.name == "127.0.0.1"  # this server's own way is another
+    assert place.bucket().endpoint.name == "127.0.0.1"  # this server itself uses another endpoint
     assert storage.origin() == "https://bkt.files.example.com"
 
 
@@ -348,8 +348,8 @@ def ask_for_thumbs(storage, *asked: str) -> list[int]:
     """The statuses for the previews of some keys, 0 for none; one request after the other."""
 
     async def main() -> list[int]:
-        way = redirects.Direct(storage, Calls(4, 5))
-        responses = [await way.thumb("GET", key) for key in asked]
+        direct = redirects.Direct(storage, Calls(4, 5))
+        responses = [await direct.thumb("GET", key) for key in asked]
         return [answer.status_code if answer else 0 for answer in responses]
 
     return asyncio.run(main())

@@ -102,19 +102,19 @@ def test_short_lives(start, weed, provider, capsys):
         lives = len(provider.given)
         print(f"\n  {rounds} rounds, {len(server.heard)} requests in {SECONDS:.0f} s with {lives} sets of credentials")
     assert_no_secret(provider, plain.log.read_text(), *server.heard)
-    # nobody hands out credentials any more: they are used to their end, then the page says why it cannot go on
+    # no new credentials: the last ones are used until they expire, then the page says why it cannot go on
     provider.end()
     while plain.get("/readyz").status == 200:
         time.sleep(0.2)
         assert time.monotonic() < until + 2 * LIFE
     assert refused(weed, provider.given[-1])
     assert plain.get("/healthz").status == 200
-    time.sleep(3)  # S3 may be quicker to refuse the last ones than their end is here
+    time.sleep(3)  # S3 may refuse the last ones before they expire here
     said = plain.get("/", Accept=BROWSER)
     assert said.status == 503
     assert b"credentials cannot be renewed" in said.body, said.body
     assert_no_secret(provider, plain.log.read_text(), said.body.decode())
-    # neither can anything be signed
+    # nothing can be signed either
     for answer in (plain.get(f"/files/{keys.new_key('a.png')}"), ask(plain, question())):
         check(answer, 503, "Signing failed, S3 refuses this server: the credentials cannot be renewed")
 

@@ -1,4 +1,4 @@
-"""Headers that a ticket has not signed: S3 refuses them, or they are gone when the upload is published."""
+"""Headers that a ticket has not signed: S3 refuses them, or publishing drops them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORGED = {
     "x-amz-checksum-crc32": "AAAAAA==",
     "x-amz-decoded-content-length": "3",
 }
-# these S3 does not count among its own: it takes them unsigned, and keeps them with the object
+# S3 takes these unsigned, and keeps them with the object
 KEPT = {
     "content-encoding": "gzip",
     "content-language": "tlh",
@@ -43,7 +43,7 @@ SAID = ("ContentEncoding", "ContentLanguage", "ContentDisposition", "Expires", "
 
 @pytest.fixture(scope="module")
 def server(start, weed):
-    """A gallery with the role's temporary credentials, and an object that is no stranger's to read."""
+    """A gallery with the role's temporary credentials, and an object that strangers may not read."""
     weed.client.put_object(Bucket=BUCKET, Key=SECRET, Body=b"a secret", ContentType="image/png")
     return start(aws=environment(weed.role()), **weed.settings(KEY_PREFIX=PREFIX))
 
@@ -54,7 +54,7 @@ def put_with(issued: dict, name: str, text: str) -> int:
 
 
 def check_published(server, weed, key: str) -> None:
-    """It is the bytes that were uploaded, with our headers and no others, and nobody was granted it."""
+    """It is the bytes that were uploaded, with our headers and no others, and no grants to others."""
     answer = confirm(server, key)
     assert answer.status == 201, answer.body
     place = {"Bucket": BUCKET, "Key": f"{PREFIX}/files/{key}"}

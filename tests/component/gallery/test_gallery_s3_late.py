@@ -110,11 +110,11 @@ def test_a_copy_that_ends_after_its_file_was_deleted_is_withdrawn(s3, begin, poo
     job = pool.submit(confirm, server, key)
     s3.asked("PUT", 1)
     assert server.request("DELETE", f"/files/{key}").status == 204
-    s3.server.seed(f"gallery/files/{key}", b"bytes")  # S3 looked whether the key is free before, and wrote now
+    s3.server.seed(f"gallery/files/{key}", b"bytes")  # S3 has found the key free before, and writes now
     s3.go.set()
     check(job.result(), 404, "it was deleted")
     assert listed(server) == []
-    s3.server.seed(f"gallery/files/{key}", b"bytes")  # the same, and the server died before its look
+    s3.server.seed(f"gallery/files/{key}", b"bytes")  # the same, and the server died before its check
     check(confirm(server, key), 404, "it was deleted")
     assert listed(server) == []
 
@@ -180,7 +180,7 @@ def test_when_all_slots_are_taken(s3, begin, pool):
     s3.asked("COPY", TOGETHER)
     check(confirm(server, waiting), 503, "Many uploads are under way")
     assert {job.result().status for job in jobs} == {503}
-    assert confirm(server, waiting).status == 503  # who asked has gone, and their copies go on
+    assert confirm(server, waiting).status == 503  # the clients have gone, and their copies go on
     s3.go.set()
     assert {confirm(server, key).status for key in (*delayed, waiting)} == {201}
     assert s3.server.counts["COPY"] == TOGETHER + 1

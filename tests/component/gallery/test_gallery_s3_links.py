@@ -36,7 +36,7 @@ def test_where_files_are_read(server, second, weed):
     assert followed(server, entry["url"], Range="bytes=1-3").body == DATA[1:4]
     assert send(responses[0].headers["Location"], "HEAD").status == 403
     assert send(responses[0].headers["Location"], "DELETE").status == 403
-    # nobody asks S3 whether the file is there: it says so itself
+    # gallery does not ask S3 whether the file exists: S3 answers the browser
     assert followed(server, f"/files/{keys.new_key('a.png')}").status == 404
     check(server.get("/files/x"), 404, "There is no file")
     for address in (f"{weed.url}/{BUCKET}/gallery/links/files/{entry['key']}", f"{weed.url}/{BUCKET}/"):
@@ -63,7 +63,7 @@ def test_what_is_no_preview_is_left_out(server, preview):
     issued = ticket(server)
     put(issued)
     entry = confirm(server, issued["key"], preview).json
-    answer = server.get(f"/thumbs/{entry['key']}")  # so small that it is shown itself
+    answer = server.get(f"/thumbs/{entry['key']}")  # so small that the grid shows the picture itself
     assert (answer.status, answer.headers["Location"]) == (302, entry["url"])
 
 
@@ -122,7 +122,7 @@ def test_a_public_prefix(start, weed, opened):
     assert cached.split(",")[0] == ("public" if opened == "true" else "private")
     assert listed(server) == [entry["key"]]
     assert weed.keys(f"{settings['KEY_PREFIX']}/files/") == []
-    # nobody may ask for other headers without a signature
+    # other headers need a signature
     kept = send(server.get(f"{entry['url']}?download").headers["Location"], "GET")
     assert (kept.status, kept.headers["Content-Disposition"]) == (200, f'attachment; filename="{entry["name"]}"')
     # the switch here opens nothing: the bucket's policy does

@@ -40,7 +40,7 @@ def test_a_page_of_many(start, s3, capsys):
     settings = {"STORAGE": "s3", "BUCKET": "bkt", "ENDPOINT_URL": double.url, "PROBE_INTERVAL": "600"}
     server = start(aws=environment(credentials), **settings)
     seen, after = [], ""
-    time.sleep(1)  # it looks at the bucket and clears up at its start
+    time.sleep(1)  # at its start it checks the bucket and clears up
     before = double.counts.copy()
     began = used(server)
     for _page in range(PAGES):

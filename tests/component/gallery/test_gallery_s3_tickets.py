@@ -130,7 +130,7 @@ def test_an_address_that_was_altered_is_refused(server, weed, old, new):
     before = weed.keys("")
     assert put({**issued, "url": issued["url"].replace(old, new)}).status in (400, 403)
     assert weed.keys("") == before
-    assert put(issued).status == 200  # as it was it holds
+    assert put(issued).status == 200  # the original address works
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "POST"])
@@ -149,7 +149,7 @@ def test_a_ticket_is_used_once(server):
     assert confirm(server, issued["key"]).json == entry
     assert followed(server, entry["url"]).body == DATA
     assert server.request("DELETE", entry["url"]).status == 204
-    # what was deleted does not come back by its ticket
+    # a ticket does not bring back a deleted file
     assert put(issued).status == 412
     check(confirm(server, issued["key"]), 404, "it was deleted")
     assert issued["key"] not in listed(server)
@@ -158,7 +158,7 @@ def test_a_ticket_is_used_once(server):
 def test_what_was_deleted_does_not_come_back_by_an_upload_that_still_lies_there(server, weed):
     issued = ticket(server)
     assert put(issued).status == 200
-    # as a server leaves it that dies between the copy and the closing of the ticket
+    # what a server leaves that dies between the copy and the closing of the ticket
     weed.client.copy_object(
         Bucket=BUCKET,
         Key=f"gallery/tickets/files/{issued['key']}",
@@ -192,7 +192,7 @@ def test_a_picture_that_is_none_is_refused_for_good(server, weed):
     assert put(issued, data).status == 200
     check(confirm(server, issued["key"]), 415, "no png picture inside")
     assert issued["key"] not in listed(server)
-    # neither the bytes are kept, nor the ticket
+    # the bytes are not kept, and the ticket cannot be used again
     place = f"gallery/tickets/incoming/{issued['key']}"
     assert weed.client.head_object(Bucket=BUCKET, Key=place)["ContentLength"] == 0
     assert put(issued, data).status == 412
@@ -288,5 +288,5 @@ def test_uploads_that_were_never_confirmed_are_cleared_away(start, weed):
         time.sleep(0.1)
     assert weed.keys(f"{prefix}/incoming/") == [f"{prefix}/incoming/{new}"]
     assert listed(again) == [kept["key"]]
-    # the least role may not list uploads in parts: a sentence, once, and no failure
+    # the minimal role may not list multipart uploads: one sentence in the log, and no failure
     assert again.log.read_text().count("left to the bucket's lifecycle rule") == 1

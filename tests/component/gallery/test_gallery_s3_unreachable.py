@@ -1,4 +1,4 @@
-"""S3 slow, refusing, silent and away: the page says so, the server stays healthy, nothing is lost, and all is tried again."""
+"""S3 slow, refusing, silent and unreachable: the page says so, the server stays healthy, nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.gallery_server import check, form, part
 from tests.support.gallery_tickets import DATA, ask, confirm, followed, listed, put, question, ticket, upload
-from tests.support.s3_proxy import Between
+from tests.support.s3_proxy import Proxy
 from tests.support.seaweedfs import KEY, SECRET, environment
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -17,12 +17,12 @@ TIMES = {"STORAGE_TIMEOUT": "2", "PROBE_INTERVAL": "0.3", "PROBE_TIMEOUT": "1"}
 
 @pytest.fixture(scope="module")
 def site(start, weed):
-    """A gallery whose way to S3 can be disturbed, that way, and its key prefix."""
-    between = Between(weed.port)
-    # its browsers come to S3 by a way that is never disturbed
-    settings = weed.settings(ENDPOINT_URL=between.url, BROWSER_ENDPOINT_URL=weed.url, **TIMES)
-    yield start(aws=environment(weed.role()), **settings), between, settings["KEY_PREFIX"]
-    between.stop()
+    """A gallery that reaches S3 through a proxy, the proxy, and its key prefix."""
+    proxy = Proxy(weed.port)
+    # its browsers reach S3 directly
+    settings = weed.settings(ENDPOINT_URL=proxy.url, BROWSER_ENDPOINT_URL=weed.url, **TIMES)
+    yield start(aws=environment(weed.role()), **settings), proxy, settings["KEY_PREFIX"]
+    proxy.stop()
 
 
 def wait_for(server, path: str, status: int, seconds: float = 10) -> float:
@@ -38,12 +38,12 @@ def wait_for(server, path: str, status: int, seconds: float = 10) -> float:
     raise AssertionError(f"{path} does not answer {status}: {server.get(path).body!r}")
 
 
-def disturb(between: Between, how: str) -> None:
+def disturb(proxy: Proxy, how: str) -> None:
     if how == "away":
-        between.stop()
+        proxy.stop()
     else:
-        between.mode = how
-        between.cut()  # what is kept would not notice
+        proxy.mode = how
+        proxy.cut()  # open connections would not notice
 
 
 LAB = environment({"AccessKeyId": KEY, "SecretAccessKey": SECRET})
@@ -57,17 +57,17 @@ SAID = {
 
 @pytest.mark.parametrize("how", SAID)
 def test_s3_that_cannot_be_used(site, weed, how):
-    server, between, prefix = site
+    server, proxy, prefix = site
     wait_for(server, "/readyz", 200)
     kept, waiting = upload(server), ticket(server)
     assert put(waiting).status == 200
-    disturb(between, how)
+    disturb(proxy, how)
     try:
         assert wait_for(server, "/readyz", 503) < 5
         check(server.get("/readyz"), 503, SAID[how])
         began = time.monotonic()
         page = server.get("/", Accept=BROWSER)
-        assert time.monotonic() - began < 0.5  # nobody waits for what is known
+        assert time.monotonic() - began < 0.5  # no wait for a known outage
         assert page.status == 503
         assert SAID[how] in page.body.decode()
         assert b"Nothing is lost: the files are in S3. This page tries again automatically." in page.body
@@ -76,12 +76,12 @@ def test_s3_that_cannot_be_used(site, weed, how):
         check(server.upload("a.bin", bytes(6_000_000)), 503, "")
         check(confirm(server, waiting["key"]), 503, "")
         check(server.request("DELETE", kept["url"]), 503, "")
-        # what needs no S3 goes on: who has the way reads and uploads
+        # what needs no S3 goes on: browsers that reach S3 read and upload
         assert followed(server, kept["url"]).body == DATA
         other = ticket(server)
         assert put(other).status == 200
     finally:
-        between.restore()
+        proxy.restore()
     wait_for(server, "/readyz", 200)
     assert server.get("/", Accept=BROWSER).status == 200
     assert {confirm(server, issued["key"]).status for issued in (waiting, other)} == {201}
@@ -93,8 +93,8 @@ def test_s3_that_cannot_be_used(site, weed, how):
 
 
 def test_a_slow_s3_is_slow_and_no_more(site):
-    server, between, _prefix = site
-    disturb(between, "slow")
+    server, proxy, _prefix = site
+    disturb(proxy, "slow")
     try:
         wait_for(server, "/readyz", 200)
         assert listed(server) is not None
@@ -104,11 +104,11 @@ def test_a_slow_s3_is_slow_and_no_more(site):
         assert issued["key"] in listed(server)
         assert server.get("/readyz").status == 200
     finally:
-        between.restore()
+        proxy.restore()
 
 
 def test_s3_that_goes_away_within_an_upload(site, weed):
-    server, between, prefix = site
+    server, proxy, prefix = site
     wait_for(server, "/readyz", 200)
     before = listed(server)
     body = form(part("a.bin", bytes(12_000_000)))
@@ -116,31 +116,31 @@ def test_s3_that_goes_away_within_an_upload(site, weed):
     def blocks():
         for start in range(0, len(body), 1_000_000):
             if start == 7_000_000:
-                between.stop()
+                proxy.stop()
             yield body[start : start + 1_000_000]
 
     try:
         check(server.post(blocks(), Content_Length=str(len(body))), 503, "Writing failed")
     finally:
-        between.restore()
+        proxy.restore()
     wait_for(server, "/readyz", 200)
     assert listed(server) == before
     entry = server.post(body).json[0]
     assert followed(server, entry["url"]).body == bytes(12_000_000)
-    # what could not even be given up is the lifecycle rule's
+    # the lifecycle rule removes what could not be aborted
     assert len(weed.unfinished(f"{prefix}/")) <= 1
 
 
 def test_it_starts_while_s3_is_away(start, weed):
-    between = Between(weed.port)
-    between.stop()
-    server = start(aws=environment(weed.role()), **weed.settings(ENDPOINT_URL=between.url, **TIMES))
+    proxy = Proxy(weed.port)
+    proxy.stop()
+    server = start(aws=environment(weed.role()), **weed.settings(ENDPOINT_URL=proxy.url, **TIMES))
     wait_for(server, "/readyz", 503)
     assert ask(server, question()).status == 201
-    between.restore()
+    proxy.restore()
     wait_for(server, "/readyz", 200)
     assert server.upload("a.png", DATA).status == 201
-    between.stop()
+    proxy.stop()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class App(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """On the socket that systemd passes; the end waits for requests in flight."""
+    """On the socket that systemd passes; it ends when the requests in flight have ended."""
 
     daemon_threads = False
     address_family = socket.AF_UNIX
