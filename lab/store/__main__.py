@@ -20,7 +20,7 @@ def main() -> None:
 
     def leave(*_signal: object) -> None:
         for process in running.values():
-            process.kill()  # SeaweedFS keeps what it has confirmed; its own way out takes 16 s
+            process.kill()  # SeaweedFS keeps what it has confirmed; its own shutdown takes 16 s
         os._exit(0)
 
     signal.signal(signal.SIGTERM, leave)

@@ -26,7 +26,7 @@ from lab.store import settings, weed
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
-MOST = 65535  # keys that SeaweedFS lists without a page, for its pages lose some
+MOST = 65535  # keys that SeaweedFS lists in one page, since its pages lose some
 _KEPT = 120.0  # seconds that a listing is kept for its next page
 _HOP = {"connection", "keep-alive", "transfer-encoding", "x-lab-secure", "expect"}
 _ODD = re.compile(r"(^|/)/|\\|^/|\.versions(/|$)")
@@ -99,7 +99,7 @@ def listing(rows: list[Row], bucket: str, query: dict[str, str]) -> tuple[bytes,
 
 
 def is_public(policy: bytes) -> bool:
-    """Whether a bucket policy lets anybody in; one that cannot be read is SeaweedFS's to refuse."""
+    """Whether a bucket policy lets anybody in; SeaweedFS refuses an invalid one."""
     try:
         statements = json.loads(policy)["Statement"]
         for statement in statements if isinstance(statements, list) else [statements]:
@@ -146,13 +146,13 @@ class Front(http.server.BaseHTTPRequestHandler):
     """One connection from HAProxy."""
 
     protocol_version = "HTTP/1.1"
-    # head and body go in two packets: the second must not wait for HAProxy's word that it has the first (40 ms)
+    # head and body go in two packets: the second must not wait for HAProxy's acknowledgement of the first (40 ms)
     disable_nagle_algorithm = True
     blocks = Blocks()
     kept: dict[tuple[str, str, str], tuple[float, list[Row]]] = {}
 
     def log_message(self, *_words: object) -> None:
-        """Nobody reads these lines."""
+        """Nothing is logged."""
 
     def _serve(self) -> None:
         self.split = urllib.parse.urlsplit(self.path)
@@ -207,7 +207,7 @@ class Front(http.server.BaseHTTPRequestHandler):
     # SeaweedFS
 
     def _ask(self) -> http.client.HTTPResponse:
-        """The client's own request, untouched, over what it came by."""
+        """Pass the client's own request on unchanged, over TLS if it came over TLS."""
         upstream = self.upstream = weed.connect(bool(self.headers.get("X-Lab-Secure")))
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
@@ -232,7 +232,7 @@ class Front(http.server.BaseHTTPRequestHandler):
         for name, value in answer.getheaders():
             if name.lower() not in _HOP | {"content-length"}:
                 self.send_header(name, value)
-        if length is None:  # its end is the connection's
+        if length is None:  # the end of the connection ends it
             self.close_connection = True
         else:
             self.send_header("Content-Length", length)
@@ -244,7 +244,7 @@ class Front(http.server.BaseHTTPRequestHandler):
         self.upstream.close()
 
     def _judged(self) -> tuple[int, bytes]:
-        """What SeaweedFS says to the client's own request."""
+        """The answer of SeaweedFS to the client's own request."""
         answer = self._ask()
         body = answer.read()
         self.upstream.close()
@@ -259,7 +259,7 @@ class Front(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    # what it does instead
+    # what the front does instead
 
     def _block(self) -> None:
         status, body = self._judged()

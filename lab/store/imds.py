@@ -110,7 +110,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
     credentials = Credentials()
 
     def log_message(self, *_words: object) -> None:
-        """Nobody reads these lines."""
+        """Nothing is logged."""
 
     def _say(self, status: int, text: str = "", **headers: str) -> None:
         body = text.encode()

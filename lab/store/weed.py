@@ -78,7 +78,7 @@ def start(config: Settings) -> subprocess.Popen[bytes]:
         f"-s3.config={RUN}/s3.json", f"-s3.iam.config={RUN}/iam.json", "-s3.allowedOrigins=https://none.invalid",
         "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
     ]  # fmt: skip
-    # one volume for a bucket instead of seven; a collector that keeps a small machine small
+    # one volume for a bucket instead of seven; a garbage collector that keeps memory small
     settings = {
         "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
         "WEED_S3_SSE_KEK": config.encryption_key,
@@ -90,14 +90,14 @@ def start(config: Settings) -> subprocess.Popen[bytes]:
 
 @functools.cache
 def _trust() -> ssl.SSLContext:
-    """Made once, and without the system's authorities: to read them takes longer than a listing."""
+    """Made once, and without the system's CA certificates: reading them takes longer than a listing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 def connect(secure: bool) -> http.client.HTTPConnection:
-    """A connection to SeaweedFS in this container; nobody can come between."""
+    """A connection to SeaweedFS in this container; it does not leave the container."""
     if not secure:
         return http.client.HTTPConnection("127.0.0.1", PLAIN, timeout=120)
     return http.client.HTTPSConnection("127.0.0.1", SECURE, timeout=120, context=_trust())

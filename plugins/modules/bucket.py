@@ -12,31 +12,33 @@ module: bucket
 short_description: Close an S3 bucket, open one prefix of it on demand, and prove both
 version_added: 0.1.0
 description:
-  - Makes a bucket that no CloudFormation stack owns fit for a site. It is its owner's alone (C(BucketOwnerEnforced)), closed to
-    the public, over TLS only, encrypted, versioned; pages of the site may upload to it, and what nobody finished is deleted automatically.
-  - It owns the public-access block, the ownership controls, the default encryption, versioning, the statements
-    C(SamefilesTlsOnly) and C(SamefilesPublicRead) of the policy, the CORS rule C(samefiles-browser), and the lifecycle rules
-    C(samefiles-incoming), C(samefiles-stale-uploads), C(samefiles-deleted) and C(samefiles-deleted-public). All other statements and rules stay as they are.
-  - The bucket is read whole first. Check mode reads the same and reports the same actions; after a change everything is read
-    again until it is as planned, and what is not so is a failure.
-  - Public access takes two switches, O(public_prefix) and O(public_access_confirmed). At no time is the bucket more open than
-    before and after. To open, the block is lifted and then the statement set; to close, the statement goes first. An end in the
-    middle leaves it closed, or as it was, and the next run goes on. Where O(prove) fails, what this run has opened is closed again,
-    and the error says so, or that it could not be; a prefix that was open already stays open. Only a run that is killed while it
-    proves leaves open what it has opened.
-  - A bucket whose policy has another public statement is never opened, for that would open the other one as well.
-  - No object is touched but those of O(prove).
+  - Sets up a bucket for a site, unless a CloudFormation stack owns it. All objects are its owner's
+    (C(BucketOwnerEnforced)); it is closed to the public, accepts TLS only, and is encrypted and versioned. Pages of the
+    site may upload to it, and unfinished uploads are deleted automatically.
+  - The module owns the public-access block, the ownership controls, the default encryption, versioning, the statements
+    C(SamefilesTlsOnly) and C(SamefilesPublicRead) of the policy, the CORS rule C(samefiles-browser), and the lifecycle
+    rules C(samefiles-incoming), C(samefiles-stale-uploads), C(samefiles-deleted) and C(samefiles-deleted-public). All
+    other statements and rules stay as they are.
+  - All settings are read first. Check mode reads the same and reports the same actions; after a change everything is
+    read again until it is as planned, and any difference is a failure.
+  - Public access takes two switches, O(public_prefix) and O(public_access_confirmed). The bucket is never more open
+    than before or after the run. To open, the block is lifted and then the statement set; to close, the statement is
+    removed first. A run that ends in between leaves the bucket closed, or as it was, and the next run goes on. If
+    O(prove) fails, what this run has opened is closed again, and the error says so, or that it failed; a prefix that
+    was open already stays open. Only a run that is killed while it proves leaves open what it has opened.
+  - A bucket whose policy has another public statement is never opened, since that would open the other one as well.
+  - The module changes no objects except those of O(prove).
 options:
   bucket:
     description: Name of the bucket.
     type: str
     required: true
   create:
-    description: Whether a bucket that does not exist is made, in O(region).
+    description: Whether to create a bucket that does not exist, in O(region).
     type: bool
     default: false
   key_prefix:
-    description: Where the site keeps its files, a path. Below its C(incoming/) nothing stays longer than a day.
+    description: Where the site keeps its files, a path. Objects below its C(incoming/) are deleted after a day.
     type: str
     default: gallery
   public_prefix:
@@ -46,8 +48,8 @@ options:
     default: ""
   public_access_confirmed:
     description: Whether everybody on the internet may read all that lies below O(public_prefix). Without it the prefix is
-      closed like the rest. Where the bucket encrypts with C(aws:kms) it is refused, since S3 gives such objects to nobody
-      without credentials.
+      closed like the rest. Where the bucket encrypts with C(aws:kms) it is refused, since S3 serves such objects only
+      to signed requests.
     type: bool
     default: false
   cors_origins:
@@ -57,45 +59,46 @@ options:
     elements: str
     default: []
   encryption:
-    description: How S3 encrypts new objects that say nothing else. Without it the bucket keeps what it has, and gets V(AES256)
-      if it has nothing; to change a bucket from V(aws:kms), say V(AES256).
+    description: How S3 encrypts new objects by default. Without it the bucket keeps its encryption, and gets V(AES256) if it has
+      none; to change a bucket from V(aws:kms), set V(AES256).
     type: str
     choices: [AES256, "aws:kms"]
   kms_key_id:
-    description: The key for O(encryption=aws:kms); without it Amazon's own of the account.
+    description: The key for O(encryption=aws:kms); without it the account's AWS managed key.
     type: str
   versioning:
-    description: Whether versions of objects that are replaced or deleted are kept. V(false) suspends it; S3 never ends it.
+    description: Whether versions of objects that are replaced or deleted are kept. V(false) suspends versioning; S3 cannot
+      switch it off.
     type: bool
     default: true
   keep_deleted_days:
-    description: Days after which what was deleted or replaced below O(key_prefix) and O(public_prefix) goes for good, where
+    description: Days after which what was deleted or replaced below O(key_prefix) and O(public_prefix) is removed for good, if
       versions are kept; V(0) keeps it for ever.
     type: int
     default: 30
   prove:
-    description: Whether it is proved from outside who gets what. Two small objects are put below C(proof/) of O(key_prefix) and
-      O(public_prefix), asked for without credentials, and removed for good. In check mode it is left out.
+    description: Whether to prove access from outside. Two small objects are put below C(proof/) of O(key_prefix) and
+      O(public_prefix), requested without credentials, and removed for good. Check mode skips this.
     type: bool
     default: false
   browser_endpoint_url:
-    description: Where browsers reach S3, if not where this module does; O(prove) asks there too.
+    description: The endpoint of S3 for browsers, if it differs from that of this module; O(prove) uses it too.
     type: str
 extends_documentation_fragment: [samefiles.aws.s3]
 requirements:
   - botocore 1.29 or newer
 notes:
   - The public-access block of the account, or of its organization, is not changed, and S3 does not report it with the bucket.
-    Where it forbids public policies the task fails and the bucket stays closed, which check mode cannot foresee.
-  - The default encryption is set anew only where it differs. A botocore older than 1.41 does not know C(BlockedEncryptionTypes)
-    and then sends it no more.
+    If it forbids public policies the task fails and the bucket stays closed; check mode cannot foresee this.
+  - The default encryption is set only when it differs. A botocore older than 1.41 does not know C(BlockedEncryptionTypes)
+    and then drops it.
 attributes:
   action_group:
     description: Use C(group/samefiles.aws.s3) in C(module_defaults) to set the S3 options of all modules of this group.
     support: full
     membership: [samefiles.aws.s3]
   check_mode:
-    description: Reads all and reports the same actions; nothing is set, and nothing proved.
+    description: Reads everything and reports the same actions; sets nothing and proves nothing.
     support: full
   diff_mode:
     description: Shows the settings before and after.

@@ -42,7 +42,7 @@ _WAY_OUT = {
     "ExpiredToken": "give credentials that are still valid",
     "OperationAborted": "somebody else changes the bucket just now: run it again",
 }
-# which leave a request needs; the others are named like it
+# the permission that a request needs; the other ones are named like it
 _ACTIONS = {
     "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
     "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
@@ -95,7 +95,7 @@ class BucketSettings:
         self.client, self.name, self._pause, self._clock = client, name, pause, clock
 
     def ask(self, method: str, absent: tuple[str, ...] = (), **words: Any) -> dict[str, Any] | None:
-        """One request; None when S3 says that there is no such thing. Raises BucketError."""
+        """One request; None when S3 reports that the setting or bucket does not exist. Raises BucketError."""
         import botocore.exceptions
 
         try:
@@ -137,7 +137,7 @@ class BucketSettings:
         )
 
     def do(self, step: Step) -> None:
-        """Carry one step out."""
+        """Carry out one step."""
         if isinstance(step, CreateBucket):
             self._create(step.region)
         elif isinstance(step, SetPublicAccessBlock):
@@ -182,7 +182,7 @@ class BucketSettings:
             self.client.meta.events.unregister(event, keep)
 
     def apply(self, wanted: Wanted, before: State, steps: list[Step]) -> list[str]:
-        """Carry the steps out and prove them; the actions. Raises BucketError, whose done says what was done until then."""
+        """Carry out the steps and prove them; the actions. Raises BucketError, whose done says what was done until then."""
         done: list[str] = []
         lifted = False
         try:
@@ -198,17 +198,17 @@ class BucketSettings:
 
     @contextlib.contextmanager
     def or_closed(self, wanted: Wanted, before: State, done: list[str]) -> Iterator[None]:
-        """Close again what is open since before when something fails in here: nothing stays open that is not proved."""
+        """Close again what this run has opened when something fails in here: nothing unproved stays open."""
         try:
             yield
-        except BaseException as fault:  # whoever stops it does not wait for the proof either
+        except BaseException as fault:  # an interrupt ends the proof as well
             closed = self._close(wanted, done) if plan.opens(wanted, before) else ""
             if isinstance(fault, BucketError):
                 fault.args, fault.done = (f"{fault}{closed}",), tuple(done)
             raise
 
     def _close(self, wanted: Wanted, done: list[str]) -> str:
-        """Close the prefix that was opened, add it to what was done; how that went, as the end of a sentence."""
+        """Close the prefix that was opened and add that to done; the result, as the end of a sentence."""
         what = f"{wanted.public_prefix}/, which this run has opened,"
         faults: list[str] = []
         actions: list[str] = []
@@ -239,7 +239,7 @@ class BucketSettings:
         )
 
     def _do_or_close(self, step: Step, before: State, lifted: bool, done: list[str]) -> None:
-        """Carry a step out, and add it to what was done; a block that was lifted for a policy that S3 refuses is set again."""
+        """Carry out a step and add it to done; a block that was lifted for a policy that S3 refuses is set again."""
         try:
             self._do_soon(step, not before.exists, lifted)
         except BucketError:
@@ -252,7 +252,7 @@ class BucketSettings:
         done.extend(step.actions)
 
     def _do_soon(self, step: Step, new: bool, lifted: bool) -> None:
-        """Carry a step out as soon as S3 knows everywhere what the one before has set."""
+        """Carry out a step as soon as all of S3 knows what the one before has set."""
         until, pause = self._clock() + SETTLE, 0.5
         while True:
             try:
@@ -272,7 +272,7 @@ class BucketSettings:
         self._until(lambda: plan.unproved(wanted, before, self.read()))
 
     def _until(self, ask: Callable[[], str]) -> None:
-        """Ask until nothing is wrong. Raises BucketError with what still is after a while."""
+        """Ask until nothing is wrong. Raises BucketError with what is still wrong after a while."""
         until, pause = self._clock() + SETTLE, 0.5
         while True:
             fault = ask()

@@ -95,7 +95,7 @@ def _access(wanted: Wanted, state: State) -> list[Step]:
     if not wanted.public_prefix:
         return last + block
     closed = [statement for statement in ours if statement["Sid"] != policy.PUBLIC_READ]
-    # behind a block that stands, a statement may have been made that is wider than ours: it goes before the block does
+    # while the block is on, somebody may have set a statement that is wider than ours: it is removed before the block is lifted
     if actions and _on(state, "RestrictPublicBuckets") and not policy.same(state.policy, closed):
         narrow = policy.with_ours(state.policy, closed)
         first = SetPolicy(narrow, tuple(_policy_actions(wanted._replace(public_prefix=""), state)))
@@ -154,7 +154,7 @@ def _lifecycle(wanted: Wanted, state: State) -> list[Step]:
         if current != [spec.rule_meaning(rule)]:
             actions.append(f"{'fix' if current else 'add'} the lifecycle rule {rule['ID']}, which {what[rule['ID']]}")
     names = tuple(rule["ID"] for rule in rules)
-    # that of a public prefix that is named no more stays: what was deleted below it is still to go
+    # the rule of a public prefix that is no longer named stays: it still removes what was deleted below it
     unwanted = (spec.DELETED, spec.DELETED_PUBLIC) if not wanted.keep_deleted_days else ()
     actions += [f"remove the lifecycle rule {rule['ID']}" for rule in state.lifecycle if rule.get("ID") in unwanted]
     if actions:
@@ -193,7 +193,7 @@ def plan(wanted: Wanted, state: State) -> list[Step]:
 
 
 def opens(wanted: Wanted, before: State) -> bool:
-    """Whether a prefix is to be open that was not."""
+    """Whether a prefix will be open that was not."""
     if not wanted.public_prefix:
         return False
     ours = policy.meaning(policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
@@ -202,12 +202,12 @@ def opens(wanted: Wanted, before: State) -> bool:
 
 
 def closing(wanted: Wanted, state: State) -> list[Step]:
-    """What closes the prefix that is wanted open, and nothing else."""
+    """The steps that close the public prefix, and nothing else."""
     return _access(wanted._replace(public_prefix="", closed_prefix=wanted.public_prefix), state)
 
 
 def after(state: State, steps: list[Step]) -> State:
-    """The state that the steps end in."""
+    """The state after the steps."""
     for step in steps:
         state = step.state_after(state)
     return state

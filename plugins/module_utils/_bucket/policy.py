@@ -20,9 +20,9 @@ _NARROW = {
     "s3:dataaccesspointarn", "s3:x-amz-server-side-encryption-aws-kms-key-id",
 }  # fmt: skip
 _NARROWING = ("stringequals", "stringlike", "arnequals", "arnlike", "ipaddress")
-# Amazon takes broader networks for everybody. It judges each alone; here they are joined first, so that halves are the whole.
+# Amazon counts broader networks as public. It judges each alone; here they are joined first, so that two halves are the whole.
 _BROADEST_IPV4, _BROADEST_IPV6 = 8, 32
-_MAPPED = ipaddress.ip_network("::ffff:0:0/96")  # IPv4 as IPv6, which some servers hold to be the same
+_MAPPED = ipaddress.ip_network("::ffff:0:0/96")  # IPv4-mapped IPv6 addresses, which some servers treat as IPv4
 
 
 def tls_only(bucket: str, partition: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _many(value: Any) -> list[Any]:
 
 
 def _word(value: Any) -> str:
-    """A value as text: AWS gives true for "true" as it likes."""
+    """A value as text: AWS may return true for "true"."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -76,7 +76,7 @@ def _principal(principal: Any) -> list[tuple[str, list[str]]]:
 
 
 def meaning(statement: Any) -> str:
-    """What a statement says, in one form for all its spellings: AWS gives lists of one as text, in an order of its own."""
+    """What a statement says, in one form for all its spellings: AWS may return a list of one as text, and reorder lists."""
     if not isinstance(statement, dict):
         return json.dumps(statement, sort_keys=True, default=str)
     said: dict[str, list[Any]] = {}
@@ -113,7 +113,7 @@ def unmanaged(policy: dict[str, Any] | None) -> list[Any]:
 
 
 def with_ours(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> dict[str, Any]:
-    """The policy with exactly these statements of ours: those that exist keep their place, and so do all others."""
+    """The policy with exactly these statements as ours: those that exist keep their place, and so do all others."""
     by_sid = {statement["Sid"]: statement for statement in wanted}
     made = []
     for statement in statements(policy):
@@ -127,7 +127,7 @@ def with_ours(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> di
 
 
 def same(policy: dict[str, Any] | None, wanted: list[dict[str, Any]]) -> bool:
-    """Whether the statements of ours are exactly these."""
+    """Whether our statements are exactly these."""
     current = sorted(meaning(statement) for statement in statements(policy) if sid(statement) in OURS)
     return current == sorted(map(meaning, wanted))
 
@@ -142,7 +142,7 @@ def _network(word: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _known_addresses(words: list[str]) -> bool:
-    """Whether networks are few enough to be known: none that cannot be read, and none too broad."""
+    """Whether networks name known addresses: none is invalid, and none too broad."""
     try:
         networks = [_network(word) for word in words]
     except ValueError:

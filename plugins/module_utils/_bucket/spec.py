@@ -18,7 +18,7 @@ CORS, INCOMING, STALE = "samefiles-browser", "samefiles-incoming", "samefiles-st
 DELETED, DELETED_PUBLIC = "samefiles-deleted", "samefiles-deleted-public"
 LIFECYCLE = (INCOMING, STALE, DELETED, DELETED_PUBLIC)
 INCOMING_DAYS, STALE_DAYS = 1, 2
-# what a page sends with an upload by ticket; the browser adds Content-Length, which needs no leave
+# what a page sends with an upload by ticket; the browser adds Content-Length, which needs no permission
 UPLOAD_HEADERS = ("cache-control", "content-disposition", "content-type", "if-none-match", "x-amz-checksum-sha256")
 CORS_SECONDS = 3000
 
@@ -35,7 +35,7 @@ class BucketError(Exception):
 
 
 class Wanted(NamedTuple):
-    """What a bucket should be."""
+    """The wanted settings of a bucket."""
 
     bucket: str
     key_prefix: str
@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a bucket is."""
+    """The current settings of a bucket."""
 
     exists: bool = False
     stack: str = ""  # the CloudFormation stack that owns it
@@ -95,7 +95,7 @@ def _public(options: dict[str, Any], key_prefix: str) -> tuple[str, str]:
 
 
 def wish(options: dict[str, Any], partition: str = "aws") -> Wanted:
-    """What the options of the module ask for. Raises BucketError for those that cannot be."""
+    """What the options of the module ask for. Raises BucketError for invalid ones."""
     key_prefix = _path("key_prefix", options["key_prefix"], True)
     public, closed = _public(options, key_prefix)
     for origin in options["cors_origins"]:
@@ -137,7 +137,7 @@ def cors_rule(wanted: Wanted) -> dict[str, Any]:
 
 
 def _deleted(name: str, prefix: str, days: int) -> dict[str, Any]:
-    """What was deleted below a prefix goes for good; so does the mark of the delete, which listings would read past for ever."""
+    """What was deleted below a prefix goes for good; so does the delete marker, which would slow listings down for ever."""
     return {
         "ID": name,
         "Status": "Enabled",
@@ -172,7 +172,7 @@ def lifecycle_rules(wanted: Wanted) -> list[dict[str, Any]]:
 
 
 def statements(wanted: Wanted) -> list[dict[str, Any]]:
-    """The statements of ours that the policy should have."""
+    """Our statements that the policy should have."""
     made = [policy.tls_only(wanted.bucket, wanted.partition)]
     if wanted.public_prefix:
         made.append(policy.public_read(wanted.bucket, wanted.partition, wanted.public_prefix))
@@ -180,7 +180,7 @@ def statements(wanted: Wanted) -> list[dict[str, Any]]:
 
 
 def blocked(wanted: Wanted) -> dict[str, bool]:
-    """The public-access block: all on, or without the two that no public policy gets past."""
+    """The public-access block: all on, or without the two that stop a public policy."""
     return dict.fromkeys(SWITCHES[:2], True) | dict.fromkeys(SWITCHES[2:], not wanted.public_prefix)
 
 
@@ -194,7 +194,7 @@ def _sorted(value: Any) -> Any:
 
 
 def with_filter(rule: dict[str, Any]) -> dict[str, Any]:
-    """A lifecycle rule in today's form: S3 takes no rules of which some have a Filter and others the Prefix of old beside them.
+    """A lifecycle rule in today's form: S3 refuses a mix of rules with a Filter and rules with the old Prefix.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
     """
@@ -219,7 +219,7 @@ def rule_meaning(rule: dict[str, Any]) -> str:
 def with_rules(
     current: tuple[dict[str, Any], ...], wanted: list[dict[str, Any]], names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """The rules with exactly these of ours: those that exist keep their place, and so do all others."""
+    """The rules with exactly these as ours: those that exist keep their place, and so do all others."""
     left = {rule["ID"]: rule for rule in wanted}
     made = []
     for rule in current:
@@ -251,7 +251,7 @@ def open_prefix(bucket: str, state: State) -> str:
 
 
 def for_browsers(endpoint: str, bucket: str, region: str) -> Endpoint:
-    """The endpoint of tickets and links for browsers, as gallery has it. Raises BucketError for what is no endpoint."""
+    """The endpoint of tickets and links for browsers, as gallery has it. Raises BucketError for an invalid one."""
     try:
         return by_url(endpoint, bucket, region)
     except EndpointError as fault:

@@ -72,7 +72,7 @@ class SetEncryption:
 
 @dataclasses.dataclass(frozen=True)
 class SetVersioning:
-    """Keep versions, or keep no more of them: Enabled or Suspended."""
+    """Set versioning: Enabled or Suspended."""
 
     versioning: str
     actions: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from . import spec
 from .apply import BucketSettings
 from .spec import BucketError, Wanted
 
-TIMEOUT = 60.0  # seconds until S3 holds everywhere to what was set
+TIMEOUT = 60.0  # seconds until all of S3 applies what was set
 REFUSED = (401, 403)  # 404 is not among them: it shows that there is no such object
 # of an object that KMS encrypts, which S3 decrypts for signed requests alone
 # https://repost.aws/knowledge-center/s3-kms-signature-version-error
@@ -34,7 +34,7 @@ class Check(NamedTuple):
 
 
 def checks(wanted: Wanted, run: str) -> tuple[list[str], list[Check]]:
-    """The keys of the probe objects, and what is asked."""
+    """The keys of the probe objects, and the requests to make."""
     inside, outside = wanted.public_prefix or wanted.closed_prefix, wanted.key_prefix
     keys = [f"{prefix}/proof/{run}" for prefix in (inside, outside) if prefix]
     made = []
@@ -97,7 +97,7 @@ def _verdict(check: Check, url: str, status: int, got: bytes, body: bytes) -> st
 
 
 def _hold(anybody: Anybody, check: Check, base: str, body: bytes, until: float) -> None:
-    """Ask until the answer is right. Raises BucketError when it never is."""
+    """Repeat a request until its answer is right. Raises BucketError when it never is."""
     url, pause = base + check.path, 0.2
     while True:
         status, got = anybody.ask(url, check.method)
@@ -111,7 +111,7 @@ def _hold(anybody: Anybody, check: Check, base: str, body: bytes, until: float) 
 
 
 def _clean(bucket: BucketSettings, keys: list[str]) -> None:
-    """Remove the probe objects for good, with what somebody may have made of them."""
+    """Remove the probe objects for good, with all their versions."""
     for key in keys:
         versions = bucket.ask("list_object_versions", Prefix=key) or {}
         for item in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
@@ -121,7 +121,7 @@ def _clean(bucket: BucketSettings, keys: list[str]) -> None:
 def prove(
     bucket: BucketSettings, endpoint: Endpoint, wanted: Wanted, browser: str = "", wait: float = TIMEOUT
 ) -> list[str]:
-    """Make probe objects, ask for them without credentials, remove them; what holds, in words. Raises BucketError."""
+    """Make probe objects, ask for them without credentials, remove them; what is proved, in words. Raises BucketError."""
     run = secrets.token_hex(8)
     keys, asked = checks(wanted, run)
     body = f"samefiles.aws proof {run}\n".encode()

@@ -18,7 +18,7 @@ from .endpoint import Endpoint, Keys
 from .errors import WAY_OUT, Changed, Denied, Expired, S3Error, Unreachable, Untrusted
 
 _ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error[ >]")
-_LAST = 5.0  # seconds for an answer when it must end
+_LAST = 5.0  # seconds for an answer when the process must end
 
 
 class InFlight(NamedTuple):
@@ -31,12 +31,12 @@ class InFlight(NamedTuple):
 
 
 def is_kms(headers: dict[str, str]) -> bool:
-    """Whether the object that an answer speaks of is encrypted by KMS."""
+    """Whether KMS encrypts the object of an answer."""
     return headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
 
 
 class DiscoveredEndpoint:
-    """Where a bucket is as its server says, and by what its clock differs from ours. Several Buckets may use the same one."""
+    """The endpoint of a bucket as its server reports it, and how far its clock is from ours. Several Buckets may use the same one."""
 
     def __init__(self, endpoint: Endpoint):
         self._lock, self._moved, self.skew = threading.Lock(), False, 0.0
@@ -64,10 +64,10 @@ class DiscoveredEndpoint:
 class Client:
     """The client of a bucket; its methods may be called by several threads.
 
-    keys gives the credentials, renewed ones once they are; seconds is for each wait on the network; checksum is auto, crc32,
-    sha256, md5 (with KMS sha256 as well) or none (then the signature of the body alone protects it); other buckets at
-    the endpoint use the same discovered, so that what the server reports to one of them is known to all; again: seconds after the beginning of
-    a request in which it may be tried again.
+    keys returns the current credentials; seconds is for each wait on the network; checksum is auto, crc32, sha256, md5 (with
+    KMS sha256 as well) or none (then the signature of the body alone protects it); other buckets at the endpoint use the same
+    discovered, so that what the server reports to one of them is known to all; again: seconds after the beginning of a request
+    in which it may be tried again.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Client:
         self._lock, self._reached = threading.Lock(), self.endpoint
         self._pool = connection.Pool(self.endpoint, seconds)
         self._left: list[connection.Pool] = []
-        self._copies = True  # on condition of what is replaced, which S3 knows since 2025
-        self._kms = False  # KMS encrypts here, and ETags are no hashes: objects are stored with their SHA-256
+        self._copies = True  # conditional on the object that is replaced, which S3 supports since 2025
+        self._kms = False  # KMS encrypts the objects, and ETags are no hashes: objects are stored with their SHA-256
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the bucket is, as far as that is known."""
+        """The endpoint, as far as it is known."""
         return self._discovered.endpoint
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Client:
             pool.close()
 
     def end(self) -> None:
-        """Cut off what is under way, try nothing again from now on, and wait a moment for each answer: whoever runs this must end."""
+        """Abort the requests under way, repeat none from now on, and wait only a moment for each answer: the process must end."""
         self._seconds = min(self._seconds, _LAST)
         self._over.set()
         for pool in (self._pool, *self._left):
@@ -110,7 +110,7 @@ class Client:
         return self._now() + self._discovered.skew
 
     def _connection(self, number: int) -> connection.Connection:
-        """A connection of this thread to where the bucket is known to be by now."""
+        """A connection of this thread to the current endpoint."""
         if self.endpoint is not self._reached:
             with self._lock:
                 endpoint = self.endpoint
@@ -147,7 +147,7 @@ class Client:
             raise Expired.by(fault) from fault
 
     def _renew(self) -> None:
-        """Have new credentials made, where they can be, though their provider thinks that the former ones hold."""
+        """Renew the credentials if they can be renewed, although their provider takes them for valid."""
         renew = getattr(self._keys, "renew", None)
         if renew:
             try:
@@ -172,8 +172,8 @@ class Client:
     ) -> connection.Answer:  # fmt: skip
         """One operation, tried again while that may help; the name operation is for the count and for messages. Raises S3Error.
 
-        fine: statuses beyond 2xx that the caller understands; in_flight: the first try, if it is sent already; into: takes the
-        body, from its beginning with each try.
+        fine: statuses beyond 2xx that the caller understands; in_flight: the first try, if it is sent already; into: receives
+        the body, from its beginning with each try.
         """
         headers, text = headers or {}, sigv4.query_text(query) if query else ""
         payload = self._payload(headers, body)
@@ -233,7 +233,7 @@ class Client:
         return responses.field(bytes(body[:4096]).decode("utf-8", "replace"), "Code")
 
     def shown(self, key: str) -> str:
-        """An object in a sentence."""
+        """An object as messages name it."""
         return repr(f"{self.endpoint.bucket}/{key}")
 
     def _fault(self, operation: str, key: str, answer: connection.Answer, code: str) -> S3Error:

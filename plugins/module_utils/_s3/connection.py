@@ -42,7 +42,7 @@ class Receiver(Protocol):
     came: int
 
     def begin(self) -> None:
-        """Take it from its beginning: it may come a second time."""
+        """Start at the beginning of the body: it may come a second time."""
 
     def take(self, block: memoryview) -> None:
         """Take the next bytes."""
@@ -58,7 +58,7 @@ class Answer:
 
 
 def context(endpoint: Endpoint) -> ssl.SSLContext | None:
-    """How the server is judged: by the system's certificates, or by those of ca_file."""
+    """How the server is verified: by the system's certificates, or by those of ca_file."""
     if not endpoint.secure:
         return None
     try:
@@ -75,12 +75,12 @@ def context(endpoint: Endpoint) -> ssl.SSLContext | None:
 
 
 def basic(credentials: str) -> str:
-    """USER:PASSWORD as the header takes it."""
+    """USER:PASSWORD as the value of the header."""
     return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 def _tunnel(plain: socket.socket, endpoint: Endpoint, proxy: tuple[str, int, str | None]) -> None:
-    """Have the proxy connect to the host."""
+    """Make the proxy connect to the host."""
     target = f"[{endpoint.name}]:{endpoint.port}" if ":" in endpoint.name else f"{endpoint.name}:{endpoint.port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy[2]:
@@ -103,12 +103,12 @@ def _set_options(plain: socket.socket) -> None:
 
 
 class Connection:
-    """One connection; made when it is first needed, and again when it broke. seconds: for each wait on the network."""
+    """One connection; opened when it is first needed, and again after it broke. seconds: for each wait on the network."""
 
     def __init__(self, endpoint: Endpoint, secure: ssl.SSLContext | None, seconds: float):
         self._endpoint, self._secure, self._seconds = endpoint, secure, seconds
         self._socket: socket.socket = None  # type: ignore[assignment]  # None while closed: no check in each send and receive
-        self._opening: socket.socket | None = None  # on the way to be that
+        self._opening: socket.socket | None = None  # the one that is being opened
         self._rest = b""
         self._used = self._until = 0.0
         self._ahead: bytes | None = None  # the request that is sent, and its answer not read yet
@@ -125,7 +125,7 @@ class Connection:
             self._rest, self._ahead = b"", None
 
     def cut(self, seconds: float) -> None:
-        """Have what waits on it fail, in whatever thread; what comes later may wait so long."""
+        """Make what waits on it fail, in any thread; what comes later may wait this long."""
         self._seconds = seconds
         for open_socket in filter(None, (self._opening, self._socket)):
             with contextlib.suppress(OSError):
@@ -161,7 +161,7 @@ class Connection:
         self._opening = None
 
     def _ready(self) -> None:
-        """Have a connection on which no answer is awaited."""
+        """Ensure an open connection on which no answer is awaited."""
         if self._socket is not None and (self._ahead is not None or time.monotonic() - self._used > _IDLE):
             self.close()
         self._kept = self._socket is not None
@@ -169,7 +169,7 @@ class Connection:
             self._open()
 
     def send(self, head: bytes) -> None:
-        """Send a request without a body ahead: ask() for the very same one only reads the answer. What fails here, ask() does anew."""
+        """Send a request without a body ahead: ask() for the very same one only reads the answer. ask() repeats what fails here."""
         try:
             self._ready()
             count = self._socket.send(head)
@@ -216,7 +216,7 @@ class Connection:
                 view = memoryview(data)
                 for start in range(
                     0, size, _BLOCK
-                ):  # each block has its own time: sendall's is for all that it is given
+                ):  # each block has its own timeout: that of sendall is for all its bytes
                     self._socket.sendall(view[start : start + _BLOCK])
                     self._in_time()
         except (BrokenPipeError, ConnectionResetError, ssl.SSLError) as fault:
@@ -306,7 +306,7 @@ class Connection:
             filled += count
 
     def _pour(self, into: Receiver, length: int) -> None:
-        """Hand a body on block by block: what is hashed and written while the processor's cache holds it costs less (make bench-s3)."""
+        """Pass a body on block by block: hashing and writing cost less while the processor's cache holds it (make bench-s3)."""
         self._until += length / _SLOWEST
         if not self._block:
             self._block = bytearray(_BLOCK)
@@ -369,7 +369,7 @@ class Pool:
             return made
 
     def cut(self, seconds: float) -> None:
-        """Have what waits on any of them fail; what comes later may wait so long."""
+        """Make what waits on any of them fail; what comes later may wait this long."""
         self._seconds = seconds
         for connection in list(self._all):
             connection.cut(seconds)

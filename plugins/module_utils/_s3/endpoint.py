@@ -40,7 +40,7 @@ class Endpoint(NamedTuple):
     virtual: bool = False
     ca_file: str | None = None  # None: what the system trusts
     verify: bool = True
-    proxy: tuple[str, int, str | None] | None = None  # host, port, credentials as the header takes them
+    proxy: tuple[str, int, str | None] | None = None  # host, port, USER:PASSWORD
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class Endpoint(NamedTuple):
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address, which no bucket can be put before."""
+    """Whether a host is an IP address, to which no bucket can be prepended."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -123,7 +123,7 @@ def proxy_of(secure: bool, host: str, environment: dict) -> tuple[str, int, str 
 
 
 def _spared(host: str, names: str) -> bool:
-    """Whether NO_PROXY spares a host: by name, by domain, by network, or all with *."""
+    """Whether NO_PROXY excludes a host: by name, by domain, by network, or all with *."""
     for name in (word.strip().lower() for word in names.split(",")):
         if name == "*":
             return True

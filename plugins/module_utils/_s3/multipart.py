@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 
 def part_size(size: int, wanted: int) -> int:
-    """Bytes of each part of a large object: as wanted, larger where 10,000 of them would not do."""
+    """Bytes of each part of a large object: as wanted, larger where 10,000 of them are too few."""
     least = -(-size // MAX_PART_COUNT)
     return max(wanted, MIN_PART_SIZE, -(-least // (1 << 20)) * (1 << 20) if least > wanted else 0)
 
@@ -52,7 +52,7 @@ def part_sizes(bucket: Bucket, key: str, etag: str, size: int, count: int) -> li
                 raise Changed(f"HEAD {bucket.shown(key)}: it was replaced while this ran", "PreconditionFailed", 412)
             sizes.append(part.size)
     except S3Error as fault:
-        if fault.status not in (400, 416, 501):  # of a server that knows no parts, or not by such numbers
+        if fault.status not in (400, 416, 501):  # from a server without part numbers, or with other ones
             raise
     return sizes if len(sizes) == count and sum(sizes) == size else []
 
@@ -93,7 +93,7 @@ class Upload:
         return self._part(number, answer.headers.get("etag", ""), xml)
 
     def copy(self, number: int, etag: str, start: int, end: int) -> Part:
-        """Store one part out of the object itself, while it has this ETag."""
+        """Copy one part from the object itself, while it has this ETag."""
         sent = {
             "x-amz-copy-source": f"/{self._bucket.endpoint.bucket}/{sigv4.quote(self.key)}",
             "x-amz-copy-source-if-match": f'"{etag}"', "x-amz-copy-source-range": f"bytes={start}-{end - 1}",
@@ -134,5 +134,5 @@ class Upload:
         return stored(answer, responses.bare(responses.field(text, "ETag")))
 
     def abort(self) -> None:
-        """Give it up; the bucket's lifecycle rule is for those that could not even be given up."""
+        """Abort it; the bucket's lifecycle rule removes those whose abort failed."""
         self._bucket.ask("ABORT", "DELETE", self.key, {"uploadId": self.name}, fine=(404,))

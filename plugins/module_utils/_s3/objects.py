@@ -17,13 +17,13 @@ from .errors import Changed, ContentMismatch, Malformed, S3Error
 from .responses import Head, Listed, Stored
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not even as an entity (XML 1.0, production 2)
-# within Bucket, list is its method
+# within Bucket, list is a method
 _Items = list[tuple[str, str]]  # keys and ETags
 _Failures = list[tuple[str, str, str]]  # key, code and message
 
 
 def _is_ours(current: Head, headers: dict[str, str], md5: str, checksum_headers: dict[str, str]) -> bool:
-    """Whether an object is what we sent: its bytes by its MD5 or the checksum that they travelled with, and its headers."""
+    """Whether an object is what we sent: its bytes, by its MD5 or the checksum sent with them, and its headers."""
     same = current.etag == md5 or any(
         checksum_headers.get(f"x-amz-checksum-{name}") == value for name, value in current.checksums.items()
     )
@@ -45,14 +45,14 @@ def condition(expect: str | None) -> dict[str, str]:
 
 
 def stored(answer: connection.Answer, etag: str = "") -> Stored:
-    """What an answer says of the object that a request stored; etag is for an answer that holds it in its body."""
+    """What an answer reports of the object that a request stored; etag is for an answer that holds it in its body."""
     return Stored(
         etag or responses.bare(answer.headers.get("etag", "")), responses.when(answer.headers.get("date", ""))
     )
 
 
 class Bucket(Client):
-    """A bucket, to be made like its requests; its methods may be called by several threads."""
+    """A bucket, with the arguments of its client; its methods may be called by several threads."""
 
     # reading
 
@@ -110,7 +110,7 @@ class Bucket(Client):
     ) -> connection.Answer:  # fmt: skip
         """Bytes of an object as long as it has this ETag, all of them where start is None.
 
-        Changed is raised when it has another one, ContentMismatch when some are missing.
+        Raises Changed when it has another one, ContentMismatch when some bytes are missing.
         """
         headers = in_flight.headers if in_flight else self._span(etag, start, size)
         answer = self.ask("GET", "GET", key, None, headers, fine=(206, 404), in_flight=in_flight, into=into)
@@ -134,7 +134,7 @@ class Bucket(Client):
         return self.checksum in ("auto", "md5") and (self._kms or is_kms(headers))
 
     def checksum_headers(self, body: bytes | memoryview, md5: bytes | None, headers: dict[str, str]) -> dict[str, str]:
-        """The checksum that a body travels with."""
+        """The headers with the checksum of a body."""
         how = "sha256" if self.needs_sha256(headers) else self.checksum
         if how == "auto":
             how = "md5" if md5 is not None else "crc32"
@@ -148,7 +148,7 @@ class Bucket(Client):
         return {}
 
     def put(self, key: str, body: bytes, headers: dict[str, str], md5: bytes, expect: str | None) -> Stored:
-        """Store an object whole. Raises Changed when what is there is not what was expected."""
+        """Store an object whole. Raises Changed when the present object is not the expected one."""
         checksum_headers = self.checksum_headers(body, md5, headers)
         try:
             answer = self.ask("PUT", "PUT", key, None, {**headers, **checksum_headers, **condition(expect)}, body)
@@ -167,7 +167,7 @@ class Bucket(Client):
     def delete(self, items: _Items) -> _Failures:
         """Delete up to 1,000 objects, each only while it has its ETag ('' = whatever it has); key, code, message of each that failed.
 
-        Those for which S3 had no time are tried again.
+        Deletes that S3 was too busy for are repeated.
         """
         odd = [(key, etag) for key, etag in items if _NO_XML.search(key)]
         if odd:
@@ -203,7 +203,7 @@ class Bucket(Client):
             raise S3Error(f"DELETE in {self.endpoint.bucket}: {fault}") from fault
 
     def confirm(self, key: str, was: Stored, size: int, etag: str, sha256: bytes | None) -> None:
-        """Read the headers of an object that was just stored. Raises S3Error unless its size and what S3 keeps of its content are what was sent."""
+        """Read the headers of an object that was just stored. Raises S3Error unless its size and its checksum at S3 are those of what was sent."""
         current = self.head(key)
         if current is None:
             raise S3Error(f"HEAD {self.shown(key)}: it is not there after it was stored: run it again")
@@ -229,7 +229,7 @@ class Bucket(Client):
     def copy(self, key: str, etag: str, headers: dict[str, str], conditional: bool = True) -> Stored:
         """Give an object other headers, its bytes unchanged, while it has this ETag; its new one, "" when that is not known.
 
-        conditional: also while it is stored, for S3 reads the source before; a server that says that it knows no such copies gets none.
+        conditional: also while it is stored, for S3 reads the source before; a server that does not support such copies gets plain ones.
         """
         source = f"/{self.endpoint.bucket}/{sigv4.quote(key)}"
         sent = {
@@ -242,7 +242,7 @@ class Bucket(Client):
         try:
             answer = self.ask("COPY", "PUT", key, None, {**sent, **condition(etag if conditional else None)})
         except Changed as fault:
-            # the first try may have been carried out, and only its answer lost; one that met this at once was beaten
+            # the first try may have been carried out, and only its answer lost; a first try that meets this lost to another writer
             current = self.head(key) if fault.again else None
             if current is None or not _has_headers(current, headers):
                 raise

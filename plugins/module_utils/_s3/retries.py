@@ -8,7 +8,7 @@ import random
 
 ATTEMPTS = 8  # tries of a request
 PAGE_ATTEMPTS = 3  # tries of a page of a listing that arrives cut short
-DELETE_ATTEMPTS = 5  # tries for a key that S3 puts off within an answer
+DELETE_ATTEMPTS = 5  # tries for a key that a batch delete reports as busy
 STATUSES = {429, 500, 502, 503, 504}
 CODES = {
     "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict",
@@ -16,11 +16,11 @@ CODES = {
 }  # fmt: skip
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken")  # credentials, which can be renewed once
 LONGEST_PAUSE = 20.0  # seconds between two tries, as botocore has it
-_CHANCE = random.Random()  # noqa: S311 - of our own: who seeds that of the module, or counts on it, is not disturbed
+_CHANCE = random.Random()  # noqa: S311 - our own, so that the module's random sequence stays as its user seeded it
 
 
 def again(status: int, code: str) -> bool:
-    """Whether an answer with this status and code may be another one a moment later."""
+    """Whether a request with this answer may succeed a moment later."""
     return status in STATUSES or code in CODES
 
 

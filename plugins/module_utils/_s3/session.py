@@ -17,7 +17,7 @@ from .errors import EndpointError, SessionError
 
 
 def missing(fault: ImportError) -> str:
-    """What to do where there is no botocore, as one sentence."""
+    """What to do when botocore is missing, as one sentence."""
     return f"botocore is missing ({fault}): install python3-botocore, or boto3 from PyPI"
 
 
@@ -42,18 +42,18 @@ class _Credentials:
             return keys
         now = credentials.get_frozen_credentials()
         keys = Keys(now.access_key, now.secret_key, now.token)
-        if not hasattr(credentials, "refresh_needed"):  # of a file: nothing renews them, and each request asks
+        if not hasattr(credentials, "refresh_needed"):  # from a file: nothing renews them, and each request needs them
             self._fixed = credentials, keys
         return keys
 
     @property
     def end(self) -> float | None:
-        """When they end, in seconds since the epoch; None when nobody says, as of keys that do not end."""
+        """When they end, in seconds since the epoch; None when it is unknown or they do not end."""
         expiry = getattr(self._credentials, "_expiry_time", None)  # botocore has no public name for it
         return expiry.timestamp() if expiry else None
 
     def renew(self) -> None:
-        """Ask the provider anew: the server no longer takes what it still thinks good."""
+        """Ask the provider again: the server refuses credentials that the provider takes for valid."""
         credentials = _session(self._profile).get_credentials()
         if credentials is not None:
             self._credentials = credentials
@@ -68,7 +68,7 @@ def _given(options: dict) -> Keys | None:
 
 
 def _environment(options: dict) -> Keys | None:
-    """The keys of the environment, which botocore would take first unless a profile is named."""
+    """The keys of the environment, which botocore prefers unless a profile is named."""
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if options.get("profile") or not (key and secret):
         return None
@@ -117,7 +117,7 @@ def _configured() -> bool:
 
 
 def _endpoint(options: dict, session: Callable) -> str | None:
-    """The endpoint that is set: by option, by environment, in the configuration; today's botocore knows the last two."""
+    """The endpoint that is set: by option, by environment, in the configuration; current versions of botocore read the last two."""
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         if options.get("endpoint_url") or os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
             break
