@@ -1,4 +1,4 @@
-"""What the figures of the S3 bench come to: medians, ratios, targets met or missed, and the table. Plain data in, plain data out.
+"""The figures of the S3 bench: medians, ratios, targets met or missed, and the table. Plain data in, plain data out.
 
 A target is undecided, neither met nor missed, where the value lies within NEAR of the limit, on either side: two
 measurements of the same differ by as much.
@@ -25,7 +25,7 @@ FORMER_TARGET = 1.1  # in all work, of processor time: wall time is what the mac
 
 
 class Row(NamedTuple):
-    """What one peer needed for one work: seconds, MiB, and how often it asked for what."""
+    """What one peer needed for one work: seconds, MiB, and requests by operation."""
 
     cpu: float
     wall: float
@@ -34,13 +34,13 @@ class Row(NamedTuple):
 
 
 def peers(given: str | None, former: bool) -> list[str]:
-    """Who is measured, from the words of PEERS; a former version that there is is always among them."""
+    """The peers to measure, from the words of PEERS; a former version, if there is one, is always among them."""
     words = (given or "").split() or (PEERS_WITH_FORMER if former else PEERS)
     return [*([FORMER] if former and FORMER not in words else []), *words]
 
 
 def order(names: Sequence[str], number: int) -> list[str]:
-    """The peers in a round's order: of each two, each is before the other in one of two rounds, and each peer begins at times."""
+    """The peers in the order of a round; two rounds have each pair in both orders, and every peer is first at times."""
     turn = number // 2 % len(names) if names else 0
     turned = [*names[turn:], *names[:turn]]
     return turned[::-1] if number % 2 else turned

@@ -1,16 +1,24 @@
 """s3_sync against the tools that people use: the same work, the same server, the same run, interleaved; medians.
 
-The server is the tests' double, in a process of its own, over TLS, so that the client is what is measured. N files of SIZE bytes,
-RUNS rounds; BIG is the size of the one large file in MiB, 0 for none; PEERS chooses among the peers; PYTHON is what runs ours.
-BEFORE is the path of another checkout of this repository: the module as it is there is one more peer, `before`, run as ours is, with
-directories, keys and a cache of its own; ours may need 1.1 times its processor time, in no work more. That ratio is the median of the
-rounds' own ratios, for a machine that is slow for a while is slow for both. PEERS is then, when it is not given, "before ours rclone
-rclone-tuned"; a PEERS without `before` gets it too.
-DOWNLOADS is how often each round downloads the small files, all else is left out where it is more than 1.
-Directories lie in DIRECTORY (default /dev/shm: making a file costs there the same at all times). Processor time is that of the tool and its
-children, modules are run as their own process, without ansible's start-up. Ours finds its keys in a credentials file, as for
-users who give none: botocore, which it imports for that, is part of what is measured. Ends with 1 when a target is missed, with 2
-when there is no former version to measure. A target whose value is within 5 % of its limit is undecided: neither met nor missed.
+The server is the tests' double, in a process of its own, over TLS, so that the client is what is measured. Variables:
+
+N, SIZE     number of small files, and their size in bytes
+RUNS        number of rounds
+BIG         size of the one large file in MiB, 0 for none
+DOWNLOADS   how often each round downloads the small files; more than 1 leaves all other work out
+PEERS       the peers to measure; the default with BEFORE is "before ours rclone rclone-tuned"
+PYTHON      the interpreter that runs our module
+BEFORE      path of another checkout of this repository; its module is one more peer, `before`, which is always measured
+            and has directories, keys and a cache of its own
+DIRECTORY   parent of all directories; the default is /dev/shm, where making a file always costs the same
+
+Our module may need at most 1.1 times the processor time of `before`, in all work. That ratio is the median of the ratios
+of each round, because a machine that is slow for a while is slow for both. Processor time is that of the tool and its
+children. Modules run as their own process, without the start of ansible. Our module finds its keys in a credentials file,
+as for users who give none: botocore, which it imports for that, is part of what is measured.
+
+The exit code is 1 when a target is missed, and 2 when there is no former version to measure. A target whose value is
+within 5 % of its limit is undecided: neither met nor missed.
 """
 
 from __future__ import annotations

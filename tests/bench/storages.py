@@ -1,7 +1,7 @@
 """make bench-web, second part: the same fleet with its files on EFS and in S3, in one run; prints the table "EFS or S3?".
 
-Each storage is measured twice, in turn, through the balancer; the figures are medians over both rounds. What is compared is
-the lab's stand-ins: the ratios say what the servers spare, not how fast Amazon is.
+Each storage is measured twice, in turn, through the balancer; the figures are medians over both rounds. The lab has
+stand-ins for EFS and S3: the ratios say what the servers save, not how fast Amazon is.
 """
 
 from __future__ import annotations

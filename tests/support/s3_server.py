@@ -1,7 +1,8 @@
-"""A test double of S3, in memory: quick, strict, and able to fail in every way that a test wants.
+"""A test double of S3, in memory: quick, strict, and able to fail in every way that a test needs.
 
-It is a double: it knows what s3_sync and the common tools ask for, and judges signatures, checksums and conditions as S3's
-documentation says. It stands where SeaweedFS of the lab alters keys, and where a benchmark needs a server that is no brake.
+It answers the requests of s3_sync and the common tools, and checks signatures, checksums and conditions as S3's
+documentation says. Tests use it where SeaweedFS of the lab alters keys, and benchmarks where the server must not be the
+bottleneck.
 `python tests/support/s3_server.py PORT [--tls]` runs it alone and prints one line of JSON.
 """
 
@@ -93,7 +94,7 @@ class Request:
 
 @dataclasses.dataclass
 class Fault:
-    """What goes wrong: for requests of an operation whose key fits a pattern, after SKIP of them, COUNT times."""
+    """What goes wrong: for requests of an operation whose key matches a pattern, after SKIP of them, COUNT times."""
 
     what: str
     operation: str = ".*"
@@ -188,7 +189,7 @@ class Server:
         return self.buckets["bkt"]
 
     def options(self, **more) -> dict:
-        """What s3_sync needs to come here."""
+        """The options with which s3_sync uses this server."""
         settings = {
             "bucket": "bkt", "endpoint_url": self.url, "region": REGION, "access_key": KEY, "secret_key": SECRET,
             "aws_ca_bundle": self.ca or None, "cache": "none",
@@ -542,7 +543,7 @@ class Server:
         return kept
 
     def _etag(self, md5: str, headers: dict[str, str]) -> str:
-        """What no hash can be made of when KMS encrypts."""
+        """The ETag of an object; with KMS it is no hash of the content."""
         if headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"):
             return hashlib.md5(f"{md5}{next(self._numbers)}".encode()).hexdigest()
         return md5

@@ -1,4 +1,4 @@
-"""Whatever trees, buckets, options and failures: check mode is the real run, and nothing is deleted after an error."""
+"""For all trees, buckets, options and failures: check mode plans what the run does, and an error deletes nothing."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_a_copy_replaces_nothing(server, bucket):
 def test_a_copy_is_tried_again(server, bucket, what):
     etag = server.seed("from", b"12345").etag
     server.faults.append(Fault(what, "COPY"))
-    # its first try was carried out: only who looks at the target knows that it was ours
+    # the first try was carried out: only a look at the target shows that it was ours
     with pytest.raises(errors.Changed):
         objects.copy(bucket, "from", etag, "to", {})
     assert server.things["to"].data == b"12345"

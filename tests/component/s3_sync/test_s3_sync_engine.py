@@ -1,4 +1,4 @@
-"""The engine against a server and a network that fail: it tries again where that helps, and says what it is where not."""
+"""The engine against a server and a network that fail: it tries again if that helps, and else reports the failure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_passes_is_tried_again(server, tree, tmp_path, operation, what, val
     result = sync(server, tree, delete=True, max_delete=everything)
     assert (result["uploaded"], result["deleted"], result["updated_headers"]) == (5, 1, 1)
     assert content(server) == files(tree)
-    # the id of an upload whose beginning was lost is known to nobody: the bucket's lifecycle rule ends those
+    # nobody knows the id of an upload if the answer with it was lost: the bucket's lifecycle rule ends such uploads
     assert server.unfinished() == (2 if operation == "BEGIN" and what in ("drop-after", "half") else 0)
     sync(server, tmp_path / "back", mode="pull")
     assert files(tmp_path / "back") == files(tree)
@@ -141,7 +141,7 @@ def test_an_error_within_a_200(server, tree):
 
 
 def pending_upload(server, data: bytes) -> tuple:
-    """A bucket, and what ends an upload of these bytes that is not ended yet."""
+    """A bucket, and a function that finishes an upload of these bytes."""
     bucket = open_bucket(server)
     upload = multipart.Upload.begin(bucket, "big", {})
     part = upload.put(1, data)
@@ -177,7 +177,7 @@ def test_a_200_that_says_nothing_is_no_success(server, tmp_path, operation, size
     server.faults.append(Fault("empty", operation))
     if operation == "COPY":
         assert "does not say what became of it" in str(refused(server, tmp_path / "site", cache_control="no-cache"))
-    else:  # a look settles it
+    else:  # a HEAD request settles it
         assert sync(server, tmp_path / "site")["uploaded"] == 1
     assert not sync(server, tmp_path / "site", cache_control="no-cache" if operation == "COPY" else None)["changed"]
 
@@ -247,7 +247,7 @@ def test_parts_that_must_be_larger_are_fewer_at_a_time(server, tmp_path, monkeyp
     server.hook = slow
     write(tmp_path / "site/big", os.urandom(80 * MIB))
     assert sync(server, tmp_path / "site")["requests"]["PART"] == 4
-    assert most[0] == 2  # of 20 MiB, where six of 8 MiB may be
+    assert most[0] == 2  # of 20 MiB each; of 8 MiB six are allowed
 
 
 def test_a_listing_that_goes_in_circles(server, tree):
@@ -399,7 +399,7 @@ def test_the_ca_of_the_environment(secure, tree, monkeypatch):
 
 
 class Proxy:
-    """A proxy that carries CONNECT, and plain requests, to where they ask, and notes them; a context manager."""
+    """A proxy that forwards CONNECT and plain requests, and records them; a context manager."""
 
     def __init__(self, refuse: bool = False):
         self._refuse, self.asked = refuse, []

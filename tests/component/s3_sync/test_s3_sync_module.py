@@ -160,7 +160,7 @@ def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_pa
             "cache": "none",
         },
     )
-    # the host's own timers are molecule's business: here no schedule is listed, and systemd need not run
+    # molecule tests the timers of hosts: no schedule is listed here, so that systemd need not run
     done = role(tmp_path, server, *syncs, flags=("--check",))
     assert done.returncode == 0, done.stdout
     assert content(server) == {}
@@ -178,7 +178,7 @@ def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_pa
 
 @pytest.mark.parametrize("broken", ["", "unreadable", "incomplete"])
 def test_the_restore_drill_of_the_readme(server, tmp_path, broken):
-    """It must fail when the second step cannot look, and when what came back is not what is there."""
+    """It must fail when the second step cannot compare, and when the restored files differ."""
     text = (ROOT / "roles/s3_sync/README.md").read_text()
     (block,) = [part for part in text.split("```") if "Bring the logs back" in part]
     play = block.removeprefix("yaml\n").replace("/var/tmp/drill", str(tmp_path / "drill"))

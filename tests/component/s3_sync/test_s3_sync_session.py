@@ -99,13 +99,13 @@ def test_what_is_missing_is_one_sentence(options, said):
 
 
 class Role(http.server.BaseHTTPRequestHandler):
-    """A container's credentials: others each time, for SECONDS."""
+    """The credentials of a container: new ones for each request, valid for SECONDS."""
 
     seconds = 2.0
     given = 0
 
     def do_GET(self) -> None:
-        """Answer the one question."""
+        """Answer with credentials."""
         type(self).given += 1
         ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.seconds)
         credentials = {
@@ -137,7 +137,7 @@ def role(monkeypatch):
 
 
 def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
-    # 30 s are less than botocore wants left, so it asks again for each request; the double takes the newest alone
+    # 30 s are less than botocore's margin, so it renews them for each request; the double accepts only the newest
     role.seconds = 30.0
     endpoint, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
 
@@ -154,7 +154,7 @@ def test_credentials_of_a_role_are_renewed_while_it_runs(server, role):
 
 
 def test_keys_that_the_server_calls_expired_are_asked_for_anew(server, role):
-    role.seconds = 7200.0  # good for long, botocore thinks
+    role.seconds = 7200.0  # botocore sees no need to renew them
     endpoint, keys = session.resolve("bkt", {"endpoint_url": server.url, "region": "eu-central-1"})
     server.keys = {"AKID2": ("secret2", "token2")}
     server.faults.append(Fault("400", "LIST", value="ExpiredToken"))
