@@ -275,14 +275,15 @@ def test_without_s3_there_are_no_tickets(start):
 def test_uploads_that_were_never_confirmed_are_cleared_away(start, weed):
     settings = weed.settings(UPLOAD_URL_TTL="1", CLEANUP_AFTER="4")  # S3 knows whole seconds only
     prefix = settings["KEY_PREFIX"]
-    server = start(aws=environment(weed.role()), **settings)
+    module = ("-m", "tests.support.gallery_without_an_hour")
+    server = start(*module, aws=environment(weed.role()), **settings)
     kept = upload(server)
     old = ticket(server)
     put(old)
     time.sleep(5.5)
     new = keys.new_key("a.png")
     weed.client.put_object(Bucket=BUCKET, Key=f"{prefix}/incoming/{new}", Body=b"x")
-    again = start(aws=environment(weed.role()), **settings)  # which clears up at its start
+    again = start(*module, aws=environment(weed.role()), **settings)  # which clears up at its start
     until = time.monotonic() + 10
     while len(weed.keys(f"{prefix}/incoming/")) > 1 and time.monotonic() < until:
         time.sleep(0.1)

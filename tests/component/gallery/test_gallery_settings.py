@@ -34,12 +34,12 @@ def test_good_values(variable, text, field, value):
 @pytest.mark.parametrize(
     ("variable", "text", "said"),
     [
-        ("NAME", "", "GALLERY_NAME is not set"),
+        ("NAME", "", "GALLERY_NAME is empty: it is required"),
         ("NAME", "two words", "printable ASCII"),
         ("NAME", "x\ny", "printable ASCII"),
-        ("DIRECTORY", "", "GALLERY_DIRECTORY is not set"),
+        ("DIRECTORY", "", "GALLERY_DIRECTORY is empty: it is required"),
         ("DIRECTORY", "files", "absolute path"),
-        ("MOUNT", "/srv/other", "below GALLERY_MOUNT, /srv/other"),
+        ("MOUNT", "/srv/other", "below GALLERY_MOUNT, which is /srv/other"),
         ("MOUNT", "/srv/files/gallery", "below GALLERY_MOUNT"),
         ("SOCKET", "run/s", "absolute path"),
         ("STORAGE", "floppy", "the storages are efs and s3"),
@@ -56,8 +56,8 @@ def test_good_values(variable, text, field, value):
         ("ALLOWED_EXTENSIONS", ".png", "extensions"),
         ("ALLOWED_EXTENSIONS", "png ../x", "extensions"),
         ("PUBLIC_UPLOADS", "maybe", "true or false"),
-        ("PUBLIC_UPLOADS", "false", "it must be set, unless"),
-        ("FODLER", "/srv", "GALLERY_FODLER is not known"),
+        ("PUBLIC_UPLOADS", "false", "set it, unless"),
+        ("FODLER", "/srv", "it is not known; gallery knows GALLERY_ALLOWED"),
     ],
 )
 def test_bad_values(variable, text, said):
@@ -68,7 +68,13 @@ def test_bad_values(variable, text, said):
     assert str(caught.value)[-1] == "."
 
 
-S3 = {"GALLERY_NAME": "web-01", "GALLERY_STORAGE": "s3", "GALLERY_BUCKET": "bkt", "GALLERY_PUBLIC_UPLOADS": "true"}
+S3 = {
+    "GALLERY_NAME": "web-01",
+    "GALLERY_STORAGE": "s3",
+    "GALLERY_BUCKET": "bkt",
+    "GALLERY_REGION": "eu-central-1",
+    "GALLERY_PUBLIC_UPLOADS": "true",
+}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,8 @@ S3 = {"GALLERY_NAME": "web-01", "GALLERY_STORAGE": "s3", "GALLERY_BUCKET": "bkt"
         {"PUBLIC_PREFIX": "public", "PUBLIC_ACCESS": "true"},
         {"PUBLIC_PREFIX": "gallery-public"},
         {"MAX_BYTES": "5368709120", "UPLOAD_URL_TTL": "43200", "DOWNLOAD_URL_TTL": "604800"},
+        {"REGION": "", "ENDPOINT_URL": "http://localhost"},
+        {"CLEANUP_AFTER": "4500"},
         {"ENDPOINT_URL": "https://s3.example.com:8443", "BROWSER_ENDPOINT_URL": "http://localhost/"},
     ],
 )
@@ -90,27 +98,29 @@ def test_good_settings_of_s3(more):
 @pytest.mark.parametrize(
     ("variable", "text", "said"),
     [
-        ("BUCKET", "", "GALLERY_BUCKET is not set; it is required"),
-        ("BUCKET", "No_Bucket", "GALLERY_BUCKET is 'No_Bucket': 3 to 63 of a-z"),
+        ("BUCKET", "", "GALLERY_BUCKET is empty: storage s3 needs the name of a bucket"),
+        ("BUCKET", "No_Bucket", "GALLERY_BUCKET is 'No_Bucket': write the name of a bucket, 3 to 63 of a-z"),
         ("DIRECTORY", "/srv/files", "must be empty with storage s3"),
         ("MOUNT", "/srv", "must be empty with storage s3"),
-        ("KEY_PREFIX", "/gallery", "joined by '/'"),
-        ("KEY_PREFIX", "a//b", "joined by '/'"),
-        ("KEY_PREFIX", "../x", "joined by '/'"),
-        ("KEY_PREFIX", "", "joined by '/'"),
-        ("PUBLIC_PREFIX", "a b", "joined by '/'"),
-        ("PUBLIC_PREFIX", "gallery", "beside GALLERY_KEY_PREFIX, gallery"),
-        ("PUBLIC_PREFIX", "gallery/public", "beside GALLERY_KEY_PREFIX, gallery"),
-        ("PUBLIC_ACCESS", "true", "GALLERY_PUBLIC_PREFIX, which is not set"),
+        ("KEY_PREFIX", "/gallery", "joined by /"),
+        ("KEY_PREFIX", "a//b", "joined by /"),
+        ("KEY_PREFIX", "../x", "joined by /"),
+        ("KEY_PREFIX", "", "joined by /"),
+        ("PUBLIC_PREFIX", "a b", "joined by /"),
+        ("PUBLIC_PREFIX", "gallery", "GALLERY_KEY_PREFIX is gallery, and neither may lie in the other"),
+        ("PUBLIC_PREFIX", "gallery/public", "GALLERY_KEY_PREFIX is gallery, and neither may lie in the other"),
+        ("PUBLIC_ACCESS", "true", "GALLERY_PUBLIC_PREFIX is empty"),
         ("ENDPOINT_URL", "s3.example.com", "http:// or https://"),
         ("ENDPOINT_URL", "https://user@s3.example.com", "http:// or https://"),
         ("BROWSER_ENDPOINT_URL", "https://s3.example.com/x", "http:// or https://"),
         ("CA_BUNDLE", "ca.pem", "absolute path"),
         ("MAX_BYTES", "5368709121", "at most 5 GiB"),
-        ("UPLOAD_URL_TTL", "43201", "1 second to 12 hours"),
-        ("DOWNLOAD_URL_TTL", "604801", "2 seconds to 7 days"),
+        ("UPLOAD_URL_TTL", "43201", "set 1 to 43200 seconds"),
+        ("DOWNLOAD_URL_TTL", "604801", "set 2 to 604800 seconds"),
         ("DOWNLOAD_URL_TTL", "1", "2 seconds to 7 days"),
-        ("CLEANUP_AFTER", "900", "longer than GALLERY_UPLOAD_URL_TTL"),
+        ("CLEANUP_AFTER", "4499", "within GALLERY_UPLOAD_URL_TTL may last an hour, set at least 4500"),
+        ("REGION", "", "name the region of the bucket"),
+        ("ENDPOINT_URL", "https://s3.example.com:0", "http:// or https://"),
         ("PROBE_INTERVAL", "0", "greater than 0"),
     ],
 )
@@ -121,8 +131,30 @@ def test_bad_settings_of_s3(variable, text, said):
     assert f"GALLERY_{variable}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        ("https://proxy:3128", "'https://proxy:3128'"),
+        ("me:geheim@proxy:x", "'proxy:x'"),
+        ("http://me:geh@eim@proxy:99999", "'http://proxy:99999'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+def test_a_proxy_that_cannot_be_used(name, proxy, shown):
+    with pytest.raises(BadSetting) as caught:
+        from_environment({**S3, name: proxy})
+    assert str(caught.value) == f"{name} is {shown}: write http://, a host and a port."
+    # files on a mount need no proxy
+    assert from_environment({**GOOD, name: proxy}).storage == "efs"
+
+
+@pytest.mark.parametrize("proxy", ["http://me:word@[2001:db8::1]:3128/", "proxy:3128", ""])
+def test_a_proxy_that_can_be_used(proxy):
+    assert from_environment({**S3, "HTTPS_PROXY": proxy}).storage == "s3"
+
+
 def test_a_public_prefix_must_not_hold_the_own_one():
-    with pytest.raises(BadSetting, match="beside GALLERY_KEY_PREFIX, public/gallery"):
+    with pytest.raises(BadSetting, match="GALLERY_KEY_PREFIX is public/gallery, and neither"):
         from_environment({**S3, "GALLERY_KEY_PREFIX": "public/gallery", "GALLERY_PUBLIC_PREFIX": "public"})
 
 
@@ -156,7 +188,7 @@ def test_the_password_is_the_first_line(tmp_path):
         ),
         (
             {"GALLERY_PUBLIC_UPLOADS": "no", "GALLERY_PASSWORD_FILE": "/x", "GALLERY_SOCKET": "/x/s"},
-            "gallery: GALLERY_PASSWORD_FILE is '/x', which cannot be read: No such file or directory.",
+            "gallery: GALLERY_PASSWORD_FILE is '/x': it cannot be read: No such file or directory.",
         ),
     ],
 )

@@ -16,8 +16,24 @@ _LARGEST = 5 * 1024**3
 _TYPES = ("avif", "bin", "csv", "gif", "jpeg", "jpg", "mp3", "mp4", "pdf", "png", "txt", "webp", "zip")
 
 
+# What the environment may hold beside GALLERY_…: how the servers reach S3. HTTP_PROXY is not read.
+WAYS_TO_S3 = ("AWS_USE_DUALSTACK_ENDPOINT", "AWS_USE_FIPS_ENDPOINT", "HTTPS_PROXY", "NO_PROXY")
+_LATE = 3600  # seconds that an upload may last which began just in time
+
+
 class BadSetting(Exception):
-    """A variable of the environment that cannot be used; the text is one sentence that says why."""
+    """gallery cannot run with this environment; the text is one sentence that says why."""
+
+
+class BadValue(BadSetting):
+    """A variable of the environment that cannot be used.
+
+    It has the variable's name, its value without passwords, and the reason with the way out.
+    """
+
+    def __init__(self, variable: str, value: str, reason: str) -> None:
+        self.variable, self.value, self.reason = variable, value, reason
+        super().__init__(f"{variable} is {repr(value) if value else 'empty'}: {reason}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +125,14 @@ def _extensions(text: str) -> tuple[str, ...]:
 
 
 _REQUIRED = {"efs": ["directory"], "s3": ["bucket"]}
+_REASONS = {"bucket": "storage s3 needs the name of a bucket"}
 _READERS: dict[str, Callable[[str], Any]] = {
     "str": str, "int": _whole, "float": _seconds, "bool": _truth, "tuple[str, ...]": _extensions,
 }  # fmt: skip
 
 
 def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
-    """What must hold: (holds, variable, what is needed)."""
+    """What must hold: (holds, variable, the reason and the way out)."""
     paths = ("directory", "mount", "socket", "status", "password_file", "ca_bundle")
     within = (
         settings.storage != "efs"
@@ -126,14 +143,14 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
         (settings.storage in ("efs", "s3"), "STORAGE", "the storages are efs and s3"),
         (re.fullmatch("[!-~]{1,255}", settings.name) is not None, "NAME", "printable ASCII without blanks is needed"),
         *(((getattr(settings, path) or "/")[0] == "/", path.upper(), "an absolute path is needed") for path in paths),
-        (within, "DIRECTORY", f"it must lie below GALLERY_MOUNT, {settings.mount}"),
+        (within, "DIRECTORY", f"it must lie below GALLERY_MOUNT, which is {settings.mount}"),
         (settings.port < 65536, "PORT", "a port is at most 65535"),
         (settings.max_bytes > 0, "MAX_BYTES", "at least 1 is needed"),
         (settings.max_files > 0, "MAX_FILES", "at least 1 is needed"),
         (
             bool(settings.password_file) or settings.public_uploads,
             "PASSWORD_FILE",
-            "it must be set, unless GALLERY_PUBLIC_UPLOADS is true",
+            "set it, unless GALLERY_PUBLIC_UPLOADS is true",
         ),
         *(_rules_of_s3(settings) if settings.storage == "s3" else ()),
     ]
@@ -144,10 +161,10 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
     from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors
 
     own, public = settings.key_prefix.rstrip("/") + "/", settings.public_prefix.rstrip("/") + "/"
-    prefix = "words of letters, digits, '_', '.' and '-', joined by '/', are needed"
+    prefix = "write words of letters, digits, _, . and -, none with a . in front, joined by /, such as"
     apart = not settings.public_prefix or not (own.startswith(public) or public.startswith(own))
 
-    def is_place(url: str) -> bool:
+    def is_address(url: str) -> bool:
         """Whether requests or browsers can be sent there; "" leaves it to Amazon's address."""
         try:
             form = re.fullmatch(r"https?://[^/?#@\s]+/?", url)
@@ -155,27 +172,64 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
         except errors.EndpointError:
             return False
 
-    addresses = ("endpoint_url", "browser_endpoint_url")
+    host = "write http:// or https:// and a host, with a port if it needs one, and nothing behind it"
+    addresses = [
+        (is_address(getattr(settings, name)), name.upper(), host) for name in ("endpoint_url", "browser_endpoint_url")
+    ]
+    least = settings.upload_url_ttl + _LATE
     return [
-        (not endpoint.bucket_fault(settings.bucket), "BUCKET", "3 to 63 of a-z, 0-9, '.' and '-' are needed"),
+        (
+            not endpoint.bucket_fault(settings.bucket),
+            "BUCKET",
+            "write the name of a bucket, 3 to 63 of a-z, 0-9, . and -, with a letter or digit at both ends",
+        ),
+        (bool(settings.region or settings.endpoint_url), "REGION", "name the region of the bucket, such as eu-central-1"),
+        *addresses,
         (not settings.directory, "DIRECTORY", "it must be empty with storage s3"),
         (not settings.mount, "MOUNT", "it must be empty with storage s3"),
-        (_PREFIX_OF_KEYS.fullmatch(own) is not None, "KEY_PREFIX", prefix),
-        (not settings.public_prefix or _PREFIX_OF_KEYS.fullmatch(public) is not None, "PUBLIC_PREFIX", prefix),
-        (apart, "PUBLIC_PREFIX", f"it must lie beside GALLERY_KEY_PREFIX, {settings.key_prefix}"),
+        (settings.max_bytes <= _LARGEST, "MAX_BYTES", "S3 takes at most 5 GiB (5120 MiB) in one request"),
+        # the result of a ticket is kept until the bucket's lifecycle rule removes it, a day later
+        (
+            1 <= settings.upload_url_ttl <= 43200,
+            "UPLOAD_URL_TTL",
+            "the result of an upload is kept for a day, set 1 to 43200 seconds",
+        ),
+        (
+            settings.cleanup_after >= least,
+            "CLEANUP_AFTER",
+            f"an upload that began just within GALLERY_UPLOAD_URL_TTL may last an hour, set at least {least:g}",
+        ),
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html
+        (
+            2 <= settings.download_url_ttl <= 604800,
+            "DOWNLOAD_URL_TTL",
+            "S3 takes presigned URLs of 2 seconds to 7 days, set 2 to 604800 seconds",
+        ),
+        (_PREFIX_OF_KEYS.fullmatch(own) is not None, "KEY_PREFIX", f"{prefix} gallery"),
+        (not settings.public_prefix or _PREFIX_OF_KEYS.fullmatch(public) is not None, "PUBLIC_PREFIX", f"{prefix} public"),
         (
             bool(settings.public_prefix) or not settings.public_access,
             "PUBLIC_ACCESS",
-            "it opens GALLERY_PUBLIC_PREFIX, which is not set",
+            "GALLERY_PUBLIC_PREFIX is empty: name the prefix of the bucket that anybody may read, such as public",
         ),
-        *((is_place(getattr(settings, name)), name.upper(), "http:// or https:// and a host are needed") for name in addresses),
-        (settings.max_bytes <= _LARGEST, "MAX_BYTES", "S3 takes at most 5 GiB in one request, 5368709120"),
-        # the outcome of a ticket is kept until the bucket's lifecycle rule removes it, a day later
-        (1 <= settings.upload_url_ttl <= 43200, "UPLOAD_URL_TTL", "1 second to 12 hours are possible"),
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html
-        (2 <= settings.download_url_ttl <= 604800, "DOWNLOAD_URL_TTL", "2 seconds to 7 days are possible"),
-        (settings.cleanup_after > settings.upload_url_ttl, "CLEANUP_AFTER", "it must be longer than GALLERY_UPLOAD_URL_TTL"),
+        (
+            apart,
+            "PUBLIC_PREFIX",
+            f"GALLERY_KEY_PREFIX is {settings.key_prefix}, and neither may lie in the other: choose another prefix",
+        ),
     ]  # fmt: skip
+
+
+def _check_proxy(environment: Mapping[str, str]) -> None:
+    """Refuse a proxy by which no request to S3 could go."""
+    from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint, errors
+
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        try:
+            endpoint.proxy_of(True, "s3.amazonaws.com", {name: environment.get(name, "")})
+        except errors.WhereError:
+            shown = re.sub("^([^/:@]+://|//)?.*@", r"\1", environment[name])
+            raise BadValue(name, shown, "write http://, a host and a port") from None
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -185,23 +239,25 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     for variable in sorted(name for name in environment if name.startswith(_PREFIX)):
         text = environment[variable].strip()
         if variable not in fields:
-            raise BadSetting(f"{variable} is not known; gallery knows {', '.join(sorted(fields))}.")
+            raise BadValue(variable, text, f"it is not known; gallery knows {', '.join(sorted(fields))}")
         field = fields[variable]
         try:
             values[field.name] = _READERS[str(field.type)](text)
         except ValueError as fault:
-            raise BadSetting(f"{variable} is {text!r}: {fault}.") from None
+            raise BadValue(variable, text, str(fault)) from None
     required = [field.name for field in fields.values() if field.default is dataclasses.MISSING]
     required += _REQUIRED.get(values.get("storage", "efs"), [])
     for name in required:
         if not values.get(name):
-            raise BadSetting(f"{_PREFIX}{name.upper()} is not set; it is required.")
+            raise BadValue(_PREFIX + name.upper(), "", _REASONS.get(name, "it is required"))
     settings = Settings(**values)
     for holds, name, needed in _rules(settings):
         if not holds:
             # an address may have a password in it
             shown = re.sub("//.*@", "//", environment.get(_PREFIX + name, ""))
-            raise BadSetting(f"{_PREFIX}{name} is {shown!r}: {needed}.")
+            raise BadValue(_PREFIX + name, shown, needed)
+    if settings.storage == "s3":
+        _check_proxy(environment)
     return settings
 
 
@@ -214,7 +270,7 @@ def read_password(path: str) -> str:
             password = file.readline().rstrip("\r\n")
     except (OSError, UnicodeError) as fault:
         why = getattr(fault, "strerror", None) or "it is not UTF-8"
-        raise BadSetting(f"{_PREFIX}PASSWORD_FILE is {path!r}, which cannot be read: {why}.") from None
+        raise BadValue(f"{_PREFIX}PASSWORD_FILE", path, f"it cannot be read: {why}") from None
     if not password:
-        raise BadSetting(f"{_PREFIX}PASSWORD_FILE is {path!r}, whose first line is empty: write the password there.")
+        raise BadValue(f"{_PREFIX}PASSWORD_FILE", path, "its first line is empty, write the password there")
     return password

@@ -75,7 +75,7 @@ def test_gallery_learns_from_the_environment_how_s3_is_reached():
 def refusal(**settings) -> str:
     """The sentence with which tasks/check.yml refuses settings that do not work with S3; "" where all of them do."""
     tasks = yaml.safe_load((ROLE / "tasks/check.yml").read_text())
-    (check,) = (task["ansible.builtin.assert"] for task in tasks if "__webapp_s3_" in str(task))
+    (check,) = (task["ansible.builtin.assert"] for task in tasks if "__webapp_fault" in str(task))
     said = rendered(check["fail_msg"], **settings)
     assert rendered(f"{{{{ {check['that']} }}}}", **settings) is (said == "")
     return said
@@ -87,7 +87,7 @@ def refusal(**settings) -> str:
 )
 def test_gallery_takes_no_other_environment(given, names):
     said = refusal(**S3, webapp_environment=given)
-    assert said.startswith(f"webapp_environment of web-01 names {names}: ") if names else said == ""
+    assert said.startswith(f"webapp_environment of web-01 has {names}: ") if names else said == ""
     assert refusal(webapp_environment=given) == ""
 
 
@@ -100,7 +100,7 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
     ("given", "said"),
     [
         ({}, ""),
-        ({"webapp_bucket": ""}, "webapp_bucket of web-01 is empty: webapp_storage: s3 needs the name of a bucket."),
+        ({"webapp_bucket": ""}, "webapp_bucket of web-01 is empty: storage s3 needs the name of a bucket."),
         ({"webapp_max_upload_mib": 5121}, "webapp_max_upload_mib of web-01 is 5121: a browser sends a file to S3 in one"),
         ({"webapp_cleanup_after": 900}, "webapp_cleanup_after of web-01 is 900, and webapp_upload_url_ttl is 900: an upload that"),
         ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix of the"),
