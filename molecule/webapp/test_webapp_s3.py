@@ -197,23 +197,26 @@ def test_the_sandbox(host):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"webapp_bucket": ""}, f"webapp_bucket of {NAME} is empty: webapp_storage: s3 needs the name of a bucket."),
-        ({"webapp_max_upload_mib": 5121}, f"webapp_max_upload_mib of {NAME} is 5121: a browser sends a file to S3 in"),
+        ({"webapp_bucket": ""}, f"webapp_bucket of {NAME} is empty: storage s3 needs the name of a bucket."),
+        ({"webapp_max_upload_mib": 5121}, f"webapp_max_upload_mib of {NAME} is 5121: S3 takes at most 5 GiB"),
         (
             {"webapp_cleanup_after": 4499},
-            f"webapp_cleanup_after of {NAME} is 4499, and webapp_upload_url_ttl is 900: an upload",
+            f"webapp_cleanup_after of {NAME} is 4499: an upload that began just within webapp_upload_url_ttl",
         ),
-        ({"webapp_environment": {"HTTP_PROXY": "x"}}, f"webapp_environment of {NAME} names HTTP_PROXY: gallery takes"),
-        ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix"),
+        ({"webapp_environment": {"HTTP_PROXY": "x"}}, f"webapp_environment of {NAME} has HTTP_PROXY: gallery takes"),
+        ({"webapp_public_access_confirmed": True}, "is true: webapp_public_prefix is empty: name the prefix"),
         (
             {"webapp_download_url_ttl": 1000000},
-            f"webapp_download_url_ttl of {NAME} is 1000000: S3 accepts links of 2 seconds to 7 days",
+            f"webapp_download_url_ttl of {NAME} is 1000000: S3 takes presigned URLs of 2 seconds to 7 days",
         ),
         (
             {"webapp_key_prefix": ""},
             f"webapp_key_prefix of {NAME} is empty: write words of letters, digits, _, . and -",
         ),
-        ({"webapp_public_prefix": "gallery/public"}, "neither may lie in the other, choose another prefix."),
+        (
+            {"webapp_public_prefix": "gallery/public"},
+            "webapp_key_prefix is gallery, and neither may lie in the other: choose another prefix.",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(converge, host, settings, said):

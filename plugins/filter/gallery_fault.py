@@ -76,7 +76,9 @@ def fault(environment: Mapping[str, Any], host: str, added: Iterable[str] = ()) 
     unknown = sorted(set(added) - set(settings.WAYS_TO_S3))
     if unknown:
         known = ", ".join(settings.WAYS_TO_S3)
-        return f"webapp_environment of {host} has {', '.join(unknown)}: gallery takes {known} from it, leave the rest out."
+        return (
+            f"webapp_environment of {host} has {', '.join(unknown)}: gallery takes {known} from it, leave the rest out."
+        )
     try:
         settings.from_environment({name: str(value) for name, value in environment.items()})
     except settings.BadValue as refused:

@@ -172,7 +172,7 @@ def _rules_of_s3(settings: Settings) -> list[tuple[bool, str, str]]:
         except errors.EndpointError:
             return False
 
-    host = "write http:// or https:// and a host, with a port if it needs one, and nothing behind it"
+    host = "write http:// or https:// and a host, with a port if it needs one, and nothing after it"
     addresses = [
         (is_address(getattr(settings, name)), name.upper(), host) for name in ("endpoint_url", "browser_endpoint_url")
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.samefiles.aws.plugins.filter import gallery_fault
 from gallery import app, keys, media_types, settings, uploads
 from gallery.s3 import upload_tickets
 
@@ -73,12 +76,25 @@ def test_gallery_learns_from_the_environment_how_s3_is_reached():
 
 
 def refusal(**settings) -> str:
-    """The sentence with which tasks/check.yml refuses settings that do not work with S3; "" where all of them do."""
-    tasks = yaml.safe_load((ROLE / "tasks/check.yml").read_text())
-    (check,) = (task["ansible.builtin.assert"] for task in tasks if "__webapp_fault" in str(task))
-    said = rendered(check["fail_msg"], **settings)
-    assert rendered(f"{{{{ {check['that']} }}}}", **settings) is (said == "")
-    return said
+    """The sentence with which tasks/check.yml refuses settings; "" where gallery would start with them."""
+    added = settings.get("webapp_environment", {}) if settings.get("webapp_storage") == "s3" else {}
+    return gallery_fault.fault(rendered("{{ __webapp_environment }}", **settings), "web-01", added)
+
+
+def test_a_host_is_refused_by_the_filter(tmp_path):
+    play = [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "vars": {**S3, "webapp_bucket": "No_Bucket", "webapp_upload_password": "open sesame 42"},
+            "tasks": [{"ansible.builtin.include_role": {"name": "samefiles.aws.webapp", "tasks_from": "check"}}],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    argv = ["ansible-playbook", "--check", "-i", "web-09,", "-c", "local", str(tmp_path / "play.yml")]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 2
+    assert "webapp_bucket of web-09 is No_Bucket: write the name of a bucket" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -101,18 +117,18 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
     [
         ({}, ""),
         ({"webapp_bucket": ""}, "webapp_bucket of web-01 is empty: storage s3 needs the name of a bucket."),
-        ({"webapp_max_upload_mib": 5121}, "webapp_max_upload_mib of web-01 is 5121: a browser sends a file to S3 in one"),
-        ({"webapp_cleanup_after": 900}, "webapp_cleanup_after of web-01 is 900, and webapp_upload_url_ttl is 900: an upload that"),
-        ({"webapp_public_access_confirmed": True}, "is true, but webapp_public_prefix is empty: name the prefix of the"),
-        ({"webapp_public_prefix": "gallery/public"}, "neither may lie in the other, choose another prefix."),
+        ({"webapp_max_upload_mib": 5121}, "webapp_max_upload_mib of web-01 is 5121: S3 takes at most 5 GiB (5120 MiB) in one request."),
+        ({"webapp_cleanup_after": 900}, "webapp_cleanup_after of web-01 is 900: an upload that began just within webapp_upload_url_ttl may last an hour"),
+        ({"webapp_public_access_confirmed": True}, "is true: webapp_public_prefix is empty: name the prefix of the"),
+        ({"webapp_public_prefix": "gallery/public"}, "webapp_key_prefix is gallery, and neither may lie in the other: choose another prefix."),
         ({"webapp_download_url_ttl": 2}, ""),
         ({"webapp_download_url_ttl": 604800}, ""),
-        ({"webapp_download_url_ttl": 1}, "webapp_download_url_ttl of web-01 is 1: S3 accepts links of 2 seconds to 7 days"),
-        ({"webapp_download_url_ttl": 1_000_000}, "webapp_download_url_ttl of web-01 is 1000000: S3 accepts links of 2 seconds to 7 days"),
+        ({"webapp_download_url_ttl": 1}, "webapp_download_url_ttl of web-01 is 1: S3 takes presigned URLs of 2 seconds to 7 days"),
+        ({"webapp_download_url_ttl": 1_000_000}, "webapp_download_url_ttl of web-01 is 1000000: S3 takes presigned URLs of 2 seconds to 7 days"),
         ({"webapp_download_url_ttl": "604801"}, ", set 2 to 604800 seconds."),
         ({"webapp_upload_url_ttl": 1}, ""),
         ({"webapp_upload_url_ttl": 43200}, ""),
-        ({"webapp_upload_url_ttl": 0}, f"webapp_upload_url_ttl of web-01 is 0: the result of a ticket is kept for a day, {SECONDS}"),
+        ({"webapp_upload_url_ttl": 0}, "webapp_upload_url_ttl of web-01 is 0: a number of seconds greater than 0 is needed."),
         ({"webapp_upload_url_ttl": 43201}, SECONDS),
         ({"webapp_upload_url_ttl": 43201, "webapp_cleanup_after": 900_000}, SECONDS),
         ({"webapp_key_prefix": "sites/one/"}, ""),
@@ -131,7 +147,7 @@ HOST = "write http:// or https:// and a host, with a port if it needs one, and n
         ({"webapp_bucket": "192.0.2.1"}, "webapp_bucket of web-01 is 192.0.2.1: write the name of a bucket"),
         ({"webapp_bucket": "123"}, ""),
         ({"webapp_ca_bundle": "/etc/ssl/ca.pem"}, ""),
-        ({"webapp_ca_bundle": "files/ca.pem"}, "webapp_ca_bundle of web-01 is files/ca.pem: write the absolute path"),
+        ({"webapp_ca_bundle": "files/ca.pem"}, "webapp_ca_bundle of web-01 is files/ca.pem: an absolute path is needed."),
         ({"webapp_endpoint_url": "https://s3.example.com:8443/"}, ""),
         ({"webapp_endpoint_url": "https://[2001:db8::1]:65535"}, ""),
         ({"webapp_endpoint_url": "https://s3.example.com:port"}, HOST),
@@ -168,8 +184,36 @@ def test_the_role_refuses_what_gallery_would_not_start_with(given, said):
         assert sentence, fault
         assert "eim" not in str(fault)
     else:
-        # the role is stricter: an hour for uploads in flight; and the proxy is no setting of gallery's own
-        assert sentence == "" or sentence.startswith(("webapp_cleanup_after", "webapp_environment.HTTPS_PROXY"))
+        assert sentence == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, ""),
+        ({"webapp_directory": "/srv/other"}, "webapp_directory of web-01 is /srv/other: it must lie below webapp_mount, which is /srv/files."),
+        ({"webapp_mount": ""}, ""),
+        ({"webapp_mount": "files"}, "webapp_mount of web-01 is files: an absolute path is needed."),
+        ({"webapp_storage": "disk"}, "webapp_storage of web-01 is disk: the storages are efs and s3."),
+        ({"webapp_max_upload_mib": 0}, "webapp_max_upload_mib of web-01 is 0: at least 1 is needed."),
+        ({"webapp_allowed_extensions": [".png"]}, "webapp_allowed_extensions of web-01 is .png: extensions of at most 8"),
+        ({"webapp_storage_timeout": "soon"}, "webapp_storage_timeout of web-01 is soon: a number of seconds"),
+    ],
+)  # fmt: skip
+def test_settings_for_files_on_efs_are_refused_as_well(given, said):
+    sentence = refusal(**given)
+    assert sentence.startswith(said)
+    assert (sentence == "") is (said == "")
+
+
+def test_the_sentence_names_variables_that_the_role_has():
+    options = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    parts = ("gallery", "efs", "s3")
+    given = {name for part in parts for name in VARS[f"__webapp_{part}_environment"]} - {
+        "GALLERY_NAME",
+        "GALLERY_STATUS",
+    }
+    assert {gallery_fault.variable(name) for name in given} <= set(options)
 
 
 def test_the_ranges_are_documented():
