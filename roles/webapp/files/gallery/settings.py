@@ -133,7 +133,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
     """What must hold: (holds, variable, the reason and the way out)."""
-    paths = ("directory", "mount", "socket", "status", "password_file", "ca_bundle")
+    paths = ("mount", "directory", "socket", "status", "password_file", "ca_bundle")
     within = (
         settings.storage != "efs"
         or not settings.mount

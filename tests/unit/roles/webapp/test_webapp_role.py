@@ -208,8 +208,7 @@ def test_settings_for_files_on_efs_are_refused_as_well(given, said):
 
 def test_the_sentence_names_variables_that_the_role_has():
     options = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
-    parts = ("gallery", "efs", "s3")
-    given = {name for part in parts for name in VARS[f"__webapp_{part}_environment"]} - {
+    given = {name for of in ("gallery", "efs", "s3") for name in VARS[f"__webapp_{of}_environment"]} - {
         "GALLERY_NAME",
         "GALLERY_STATUS",
     }
