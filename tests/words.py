@@ -49,7 +49,7 @@ KEPT = [
     (r"^\.github/", r"^about$", "a key of GitHub's forms"),
     (r"^changelogs/fragments/names\.yml$", r"^\w+$", "former names, for those who set them"),
     (r"^tests/.*/test_\w+\.py$", r"^deadline$", "an argument of hypothesis"),
-    (r"", r"access_points?", "AWS's own name"),
+    (r"", r"(?i)access_points?", "AWS's own name"),
 ]
 
 

@@ -278,10 +278,10 @@ def _wanted(module: AnsibleModule) -> Wanted:
     given = module.params
     if given["keep_releases"] < 2:
         module.fail_json(
-            msg=f"keep_releases must be at least 2, the new release and the one before, got {given['keep']}"
+            msg=f"keep_releases must be at least 2, the new release and the one before, got {given['keep_releases']}"
         )
     if not given["health_path"].startswith("/"):
-        module.fail_json(msg=f"health_path must be a path that begins with '/', got {given['health']!r}")
+        module.fail_json(msg=f"health_path must be a path that begins with '/', got {given['health_path']!r}")
     files = tuple(
         File(
             path=file["path"], text=file["secret"] if file["content"] is None else file["content"],
