@@ -45,7 +45,7 @@ class EfsSite:
 
     @staticmethod
     def link(site: str, key: str) -> str:
-        """Where the bytes of a file are."""
+        """The address of the bytes of a file."""
         return f"{site}/files/{key}"
 
 
@@ -56,12 +56,12 @@ class S3Site:
 
     @staticmethod
     def link(site: str, key: str) -> str:
-        """Where the bytes of a file are, by asking the site."""
+        """The address of the bytes of a file, to which the site redirects."""
         return redirect(site, f"/files/{key}")
 
 
 def path_of(link: str) -> str:
-    """What follows the host in a link."""
+    """Path and query of a link."""
     split = urllib.parse.urlsplit(link)
     return f"{split.path}?{split.query}" if split.query else split.path
 

@@ -60,7 +60,7 @@ class Thing:
 
 @dataclasses.dataclass
 class Upload:
-    """An upload in parts that is not finished."""
+    """A multipart upload that is not complete."""
 
     key: str
     headers: dict[str, str]
@@ -79,7 +79,7 @@ class Refusal(Exception):
 
 @dataclasses.dataclass
 class Request:
-    """A request as it came."""
+    """A request as it arrived."""
 
     method: str
     path: str  # still encoded
@@ -206,7 +206,7 @@ class Server:
         return self.things[key]
 
     def seed_multipart(self, key: str, chunks: list[bytes], **headers: str) -> Thing:
-        """Store an object in parts, as if somebody else had."""
+        """Store a multipart object, as if somebody else had."""
         thing = self.seed(key, b"", **headers)
         thing.chunks = chunks
         thing.etag = (
@@ -295,7 +295,7 @@ class Server:
 
     @staticmethod
     def _read_chunks(plain: socket.socket, data: bytes) -> tuple[bytes, bytes]:
-        """A body in chunks, as SDKs send one whose checksum follows it."""
+        """A chunked body, as SDKs send it with a trailing checksum."""
         body = []
         while True:
             while (end := data.find(b"\r\n")) < 0:
@@ -320,7 +320,7 @@ class Server:
         return Request(method, path, query, raw, headers, body)
 
     def _answer(self, plain: socket.socket, request: Request) -> bool:
-        """Answer a request; False when the connection is not to be used any more."""
+        """Answer a request; False if the connection must not be used again."""
         self._route(request)
         fault = None
         with self._lock:
@@ -429,7 +429,7 @@ class Server:
         if request.bucket not in self.buckets and request.operation != "CREATE":
             raise Refusal(404, "NoSuchBucket")
 
-    # signatures: by AWS's description, written apart from the code under test
+    # signatures: from AWS's documentation, independent of the code under test
 
     def _judge(self, request: Request) -> None:
         if not self.signatures:
@@ -673,7 +673,7 @@ class Server:
         make = {
             "crc32": lambda raw: zlib.crc32(raw).to_bytes(4, "big"), "sha256": lambda raw: hashlib.sha256(raw).digest(),
         }  # fmt: skip
-        wanted = request.headers.get("x-amz-checksum-algorithm", "").lower()  # else that of the source is made anew
+        wanted = request.headers.get("x-amz-checksum-algorithm", "").lower()  # else the algorithm of the source
         names = [wanted] if wanted else [name for name in thing.checksums if name in make]
         checksums = {name: base64.b64encode(make[name](thing.data)).decode() for name in names}
         self.buckets[request.bucket][request.key] = Thing([thing.data], etag, self.now(), headers, checksums)
@@ -754,7 +754,7 @@ class Server:
         return 204, {}, b""
 
     def unfinished(self) -> int:
-        """Uploads in parts that are neither finished nor given up."""
+        """Number of multipart uploads that are neither completed nor aborted."""
         return len(self._uploads)
 
     def _deleteone(self, request: Request):

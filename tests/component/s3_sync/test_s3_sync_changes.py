@@ -1,4 +1,4 @@
-"""Which change is noticed: every row of the table in docs/s3_sync.md."""
+"""Which changes s3_sync notices: every row of the table in docs/s3_sync.md."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ UNEQUAL = {
 
 @pytest.mark.parametrize("sizes", UNEQUAL.values(), ids=UNEQUAL)
 def test_parts_of_unequal_sizes(server, tmp_path, how, sizes):
-    """What other tools make: each part's size is asked for, so that no run moves what is the same."""
+    """Other tools make such objects: s3_sync asks for the size of each part, so that no run moves unchanged content."""
     chunks = [os.urandom(size) for size in sizes]
     server.seed_multipart("a.bin", chunks)
     root = tmp_path / "site"
@@ -213,7 +213,7 @@ def test_the_hash_of_the_whole_needs_no_sizes_of_parts(server, tmp_path):
 
 @pytest.mark.parametrize("response", ["416", "header"])
 def test_parts_whose_sizes_are_not_reported(server, tmp_path, response):
-    """The whole file's size is judged when it comes, and the cache knows it afterwards."""
+    """The content is compared after the download, and the cache remembers it."""
     chunks = [os.urandom(size) for size in (5 * MIB, 20 * MIB)]
     server.seed_multipart("a.bin", chunks)
 
@@ -253,7 +253,7 @@ def test_kms_whose_etag_is_no_hash(secure, tmp_path, how, size):
 @pytest.mark.parametrize("size", [6, 17 * MIB])
 @pytest.mark.parametrize("default", [False, True])
 def test_kms_with_a_checksum_of_one_s_own(server, tmp_path, how, size, checksum, default):
-    """An ETag says nothing there: whatever the checksum is, something that can be compared later is stored."""
+    """An ETag says nothing there: with every checksum, a hash that can be compared later is stored."""
     path, how = tmp_path / "site/a.bin", {**how, "checksum": checksum}
     server.encryption = "aws:kms" if default else ""
     how["encryption"] = None if default else "aws:kms"
@@ -269,7 +269,7 @@ def test_kms_with_a_checksum_of_one_s_own(server, tmp_path, how, size, checksum,
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_kms_by_the_bucket_s_default_and_a_server_that_knows_no_conditions(server, tmp_path, conditional):
-    """What KMS encrypts unasked is stored a second time, with its SHA-256."""
+    """An object that the bucket's default encrypts with KMS is stored a second time, with its SHA-256."""
     server.encryption, asked = "aws:kms", []
     carry_out = server._put
 
@@ -335,7 +335,7 @@ def test_kms_with_another_hash_than_sha256(server, tmp_path, how, size, name):
 
 @pytest.mark.parametrize("size", [6, 9 * MIB])
 def test_kms_without_any_hash_is_known_by_the_cache_alone(server, tmp_path, how, size):
-    """What came with an ETag is remembered by its MD5: it is the same whenever a file has that, however soon it was seen."""
+    """The cache remembers the MD5 of what came with an ETag: a file with that MD5 is the same, however new it is."""
     data, root = os.urandom(size), tmp_path / "site"
     opaque(server, data)
     again = int(how["cache"] == "none")
@@ -358,7 +358,7 @@ def test_what_a_pull_brought_is_trusted_without_reading_it_in_the_end(server, tm
     options = {"mode": "pull", "cache": str(tmp_path / "cache")}
     sync(server, tmp_path / "site", **options)
     time.sleep(0.2)
-    assert not sync(server, tmp_path / "site", **options)["changed"]  # reads it: it was as young as its hash
+    assert not sync(server, tmp_path / "site", **options)["changed"]  # reads it: the file was as new as its hash
     monkeypatch.setattr(_tree, "md5_of", lambda *_arguments: pytest.fail("read again"))
     assert not sync(server, tmp_path / "site", **options)["changed"]
 
@@ -386,7 +386,7 @@ def test_hostile_names_arrive_under_their_exact_name(server, tmp_path, how):
 
 
 def odd(case: str, root) -> str:
-    """Put something into a tree that cannot be synced; the word by which it must be named."""
+    """Put something into a tree that cannot be synced; the words that must name it."""
     if case == "not UTF-8":
         (root / os.fsdecode(b"caf\xe9")).write_bytes(b"x")
         return "caf\\udce9"
@@ -488,7 +488,7 @@ def test_a_file_that_vanishes_is_reported(server, tree):
     server.hook = vanish
     fault = refused(server, tree)
     assert "'img/a.png' went while it was read" in str(fault)
-    # the page names what is not there, so it waits
+    # the page may refer to the missing file, so it is not sent
     assert set(content(server)) == {"css/site.css", "img/b.png"}
 
 
@@ -588,7 +588,7 @@ def test_two_at_a_time_never_overwrite_each_other_unseen(server, tree):
 
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_copy_is_conditional_on_what_it_replaces(server, tmp_path, knows):
-    """S3 reads the source before it stores: the condition on the source alone leaves a moment between."""
+    """S3 reads the source before it stores: a condition on the source alone leaves a gap between the two."""
     for name in "ab":
         write(tmp_path / "site" / name, b"a")
         server.seed(name, b"a", content_type="text/html")
@@ -612,7 +612,7 @@ def test_a_copy_is_conditional_on_what_it_replaces(server, tmp_path, knows):
 
 @pytest.mark.parametrize("media_type", ["text/plain", "text/html; charset=utf-8"])
 def test_a_copy_over_what_somebody_wrote_meanwhile(server, tree, media_type):
-    """Be it another controller of the same configuration, whose object has the headers that are wanted."""
+    """The same holds for another controller of the same configuration, whose object has the expected headers."""
     sync(server, tree)
     server.seed("old.css", b"old")
     server.things["index.html"].headers["content-type"] = "text/html"

@@ -87,7 +87,7 @@ def test_a_source_that_cannot_be_read_deletes_nothing(seeded, tmp_path, monkeypa
     write(tmp_path / "site/secret/b.txt", b"b")
     scan = os.scandir
 
-    def denied(path):  # root, as whom these tests may run, may read everything
+    def denied(path):  # these tests may run as root, who may read everything
         if str(path).endswith("secret"):
             raise PermissionError(13, "Permission denied")
         return scan(path)
@@ -132,7 +132,7 @@ def test_a_bucket_that_cannot_be_read(seeded, tree, options):
     assert content(seeded) == THEIRS
 
 
-# what somebody else writes here meanwhile
+# local files that somebody else writes meanwhile
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -180,7 +180,7 @@ def test_a_disk_that_does_not_take_what_was_pulled_is_reported(server, tmp_path,
     fault = refused(server, tmp_path / "back", mode="pull")
     assert "': Input/output error" in str(fault)
     assert fault.result["downloaded"] == 0
-    # what the disk did not take has no name; what only its directory did not take may have one
+    # a file that was not synced has no name; a file whose directory was not synced may have one
     assert len(files(tmp_path / "back")) == (number if when == "after" else 0)
 
 
@@ -340,7 +340,7 @@ def test_too_many_deletes_change_nothing_at_all(seeded, tmp_path, limit, goes):
 
 @pytest.mark.parametrize("mode", ["push", "pull"])
 def test_the_limit_speaks_before_a_fleet_is_changed(server, tmp_path, mode):
-    """In the first phase too, though its own deletes come with the last."""
+    """The first phase refuses too, though only the last phase deletes."""
     write(tmp_path / "site/new.txt", b"new")
     for name in "abc":
         server.seed(name)
@@ -377,17 +377,17 @@ def test_a_link_to_what_a_pull_brings_or_takes_away(server, tmp_path):
     ]  # fmt: skip
     assert (root / "now").read_bytes() == b"new"
     assert sync(server, root, mode="pull", delete=True)["changed"] is False
-    # what would leave the link without an end is no success: it would fail the next time
+    # a pull that would break the link fails, because the next one would fail too
     server.things.pop("new/index.html")
     assert "the key 'now' cannot be a file here" in str(refused(server, root, mode="pull", delete=True, max_delete=ALL))
     assert (root / "now").read_bytes() == b"new"
-    # nor does it matter that the patterns mean what is below the link, and not itself
+    # patterns may match what is below the link, and not the link
     server.seed("theme/x.css", b"new")
     server.seed("themes/blue/x.css", b"new")
     (root / "theme").symlink_to("themes/blue")
     assert sync(server, root, mode="pull", include=["*.css"])["downloaded"] == 1
     assert sync(server, root, mode="pull", include=["*.css"])["changed"] is False
-    # nor does a circle lead anywhere
+    # a link to itself has no target
     server.seed("round", b"new")
     (root / "round").symlink_to("round")
     assert "the key 'round' cannot be a file here" in str(refused(server, root, mode="pull"))
@@ -502,7 +502,7 @@ def test_many_that_fail_first_keep_nothing_from_the_rest(server, tmp_path, monke
 
 
 def test_what_was_read_too_soon_is_never_trusted_later(server, tmp_path, monkeypatch):
-    """A write in the same tick as the reading, which nothing shows; then a run that looks, but may not send."""
+    """A write in the same tick as the read, which no time shows; then a run that compares, but may not send."""
     page, frozen = tmp_path / "site/index.html", {}
     write(page, b"before")
     write(tmp_path / "site/a.png", b"asset")
@@ -556,7 +556,7 @@ def test_what_a_network_file_system_says_of_a_closed_file_is_not_trusted(server,
 
 @pytest.mark.parametrize("mode", ["push", "pull"])
 def test_an_object_that_is_replaced_after_the_listing_teaches_the_cache_nothing(server, tmp_path, monkeypatch, mode):
-    """Its new state is what the file is, and the listing's ETag is that of another one."""
+    """The new object equals the file, and the ETag of the listing belongs to another content."""
     monkeypatch.setattr(_cache, "RACE", 0.0)
     path, data = tmp_path / "site/big.bin", {word: word * (9 << 20) for word in (b"o", b"n")}
     write(path, data[b"o"])
@@ -575,7 +575,7 @@ def test_an_object_that_is_replaced_after_the_listing_teaches_the_cache_nothing(
     if mode == "pull":
         said = str(refused(server, path.parent, **options))
         assert "'big.bin' was changed in the bucket by somebody else while this ran: run it again" in said
-    else:  # what is there by now is what was to be sent
+    else:  # the new object already has the content of the file
         assert "the object was replaced while this ran" in sync(server, path.parent, **options)["actions"][0]
     server.hook = None
     server.things["big.bin"] = old
@@ -635,7 +635,7 @@ def test_deletes_that_fail_are_named(seeded, tmp_path):
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "ServiceUnavailable"])
 @pytest.mark.parametrize(("times", "fails"), [(2, 0), (99, 1), (99, 2)])
 def test_a_delete_that_s3_puts_off_is_tried_again(server, tmp_path, code, times, fails):
-    """In a request for a thousand keys S3 may be too busy for one of them, and says so within the 200."""
+    """In a request for a thousand keys S3 may be too busy for one of them, and reports that within the 200."""
     (tmp_path / "site").mkdir()
     for name in ("a", "b", "c & d"):
         server.seed(name, b"x")
@@ -713,7 +713,7 @@ def test_a_file_that_cannot_be_looked_at_before_a_delete_keeps_its_object(seeded
 
 @pytest.mark.parametrize("again", [True, False])
 def test_a_file_that_is_replaced_during_the_scan_is_not_missing(server, tmp_path, monkeypatch, again):
-    """As editors and git do it: unlink, then create. Between the two a scan lists it and cannot look at it."""
+    """As editors and git do it: unlink, then create. In between a scan lists the file, and lstat fails."""
     path = tmp_path / "site/b.txt"
     for name in ("a.txt", "b.txt"):
         write(tmp_path / "site" / name, b"before")
@@ -752,7 +752,7 @@ def test_an_object_that_a_directory_took_the_place_of_is_deleted(server, tmp_pat
 
 
 def test_a_file_that_is_being_written_is_waited_for(server, tmp_path, monkeypatch):
-    """A write sets the time when it begins. Through a map of the file, so does the first touch of a page, and no later one."""
+    """A write sets the time when it begins. With mmap only the first write to a page does."""
     monkeypatch.setattr(_tree, "REST", 0.5)
     write(tmp_path / "site/a", b"old " * 1000)
     with open(tmp_path / "site/a", "r+b") as file, mmap.mmap(file.fileno(), 4000) as page:
@@ -766,7 +766,7 @@ def test_a_file_that_is_being_written_is_waited_for(server, tmp_path, monkeypatc
 
 @contextlib.contextmanager
 def busy(work):
-    """Something that is done every few milliseconds meanwhile."""
+    """Do something every few milliseconds meanwhile."""
     ended = threading.Event()
 
     def again():
@@ -792,7 +792,7 @@ def test_a_file_without_a_pause_between_writes(server, tmp_path, monkeypatch):
     ):  # fmt: skip
         fault = refused(server, tmp_path / "site")
     assert str(fault) == "'over': 'over' is being written to without a pause"
-    # who appends changes nothing of what was read
+    # appending changes nothing that was read
     assert set(content(server)["log"].split()) == {b"line"}
     assert set(content(server)) == {"log"}
 
@@ -1029,7 +1029,7 @@ CODE = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 from ansible_collections.samefiles.aws.plugins.module_utils._s3_sync import converge, pull
-pull._BATCH = 4  # else a pull as small as this gives all files their names at its end
+pull._BATCH = 4  # else a pull this small renames all files at its end
 converge.sync(json.loads(sys.argv[2]))
 """
 
@@ -1101,7 +1101,7 @@ except converge.Refused as fault:
 
 
 def ended(server, so_far, **options) -> str:
-    """What a sync says that gets a SIGTERM once it has come so far."""
+    """The message of a sync that gets a SIGTERM at this point."""
     settings = server.options(**options)
     process = subprocess.Popen(
         [sys.executable, "-c", ENDED, json.dumps(sys.path), json.dumps(settings)], stderr=subprocess.PIPE, text=True
@@ -1136,7 +1136,7 @@ def test_ended_by_systemd_a_pull_leaves_whole_files(server, tmp_path):
 
 @contextlib.contextmanager
 def first_alone(port: int):
-    """A way to a server for the first connection; later ones are taken, and nothing is ever said. Its port, and how many those are."""
+    """A relay for the first connection to a server; later ones get no answer. Its port, and the later connections."""
     deaf, kept, late = socket.create_server(("127.0.0.1", 0)), [], []
 
     def carry(source, sink):
@@ -1151,7 +1151,7 @@ def first_alone(port: int):
                 threading.Thread(target=carry, args=pair, daemon=True).start()
             while True:
                 link = deaf.accept()[0]
-                link.recv(1, socket.MSG_PEEK)  # who says something waits for an answer
+                link.recv(1, socket.MSG_PEEK)  # the client sent something and waits for an answer
                 late.append(link)
 
     threading.Thread(target=take, daemon=True).start()
@@ -1164,7 +1164,7 @@ def first_alone(port: int):
 
 
 def test_ended_by_systemd_while_a_handshake_hangs(secure, tmp_path):
-    """The thread that waits for it has no connection yet that could be closed."""
+    """The waiting thread has no connection yet that could be closed."""
     for number in range(4):
         write(tmp_path / f"site/{number}", b"new")
     with first_alone(secure.port) as (port, late):
@@ -1175,7 +1175,7 @@ def test_ended_by_systemd_while_a_handshake_hangs(secure, tmp_path):
 
 
 def test_ended_by_systemd_while_a_disk_hangs(server, tmp_path, monkeypatch):
-    """Nothing can break off a thread that waits for it."""
+    """Nothing can interrupt a thread that waits for a disk."""
     mark = tmp_path / "hangs"
     for number in range(4):
         write(tmp_path / f"site/{number}", b"same")
@@ -1274,7 +1274,7 @@ def test_whose_clock_is_the_host_s_and_who_keeps_a_change_time(fstype, keeps):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_where_no_change_time_is_kept_each_run_reads(server, tmp_path, monkeypatch, known):
-    """sshfs, vfat: cp -p and rsync -t of other bytes of the same size leave nothing that shows."""
+    """sshfs, vfat: cp -p and rsync -t of other bytes of the same size leave no trace in stat."""
     monkeypatch.setattr(_cache, "RACE", 0.0)
     real = _cache.identity
     for module in (_tree, _scan):
