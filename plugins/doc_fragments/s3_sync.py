@@ -25,11 +25,11 @@ options:
   schedules:
     suboptions:
       name:
-        description: Name of the sync, which its files and units carry. Up to 48 of a-z, 0-9, V(-) and V(_), first a letter or digit.
+        description: Name of the sync, and of its files and units. Up to 48 of a-z, 0-9, V(-) and V(_), first a letter or digit.
         type: str
         required: true
       side:
-        description: May be V(host) and nothing else, for timers run on hosts.
+        description: Only V(host), for timers run on hosts.
         type: str
         default: host
       schedule:
@@ -41,15 +41,15 @@ options:
             type: str
             default: ""
           delay:
-            description: The most seconds that it comes later, by chance.
+            description: Maximum random delay in seconds.
             type: int
             default: 0
           timeout:
-            description: The most seconds that it may take.
+            description: Maximum run time in seconds.
             type: int
             default: 21600
           user:
-            description: The user of the host who makes it.
+            description: The user of the host that runs it.
             type: str
             default: root
           state:
@@ -70,11 +70,11 @@ options:
     type: str
     required: true
   file_root:
-    description: The directory, or for a push the one file. A pull makes the directory, but not the one above it.
+    description: The directory, or for a push a single file. A pull creates the directory, but not its parent.
     type: path
     required: true
   key_prefix:
-    description: Where in the bucket; a path, with or without slashes at its ends. The default is the whole bucket.
+    description: Path in the bucket, with or without slashes at its ends. The default is the whole bucket.
     type: str
     default: ""
   mode:
@@ -83,23 +83,22 @@ options:
     choices: [push, pull]
     default: push
   include:
-    description: Only files that one of these globs fits. A glob without a slash means the name, one with a slash the whole path;
-      V(*) stays within a name, V(**) does not.
+    description: Only files that match one of these globs. A glob without a slash matches the name, one with a slash the whole path;
+      V(*) matches within a name, V(**) across slashes.
     type: list
     elements: str
     default: ["*"]
   exclude:
-    description: No files that one of these globs fits, and nothing below a directory whose name one without a slash fits.
+    description: No files that match one of these globs, and nothing below a directory whose name matches one without a slash.
     type: list
     elements: str
     default: [".*"]
   delete:
-    description: Whether what only the destination has is deleted.
+    description: Whether to delete what exists only in the destination.
     type: bool
     default: false
   max_delete:
-    description: Limits of what may be deleted. When either is exceeded the task fails, before anything was changed; so it does
-      in each O(phase), for after V(assets) a fleet would be half changed.
+    description: Limits of the deletes. If one is exceeded, the task fails before it changes anything, in each O(phase).
     type: dict
     suboptions:
       count:
@@ -107,7 +106,7 @@ options:
         type: int
         default: 100
       percent:
-        description: Part of the files in the destination.
+        description: Percentage of the files in the destination.
         type: float
         default: 25
   allow_empty_source:
@@ -115,25 +114,25 @@ options:
     type: bool
     default: false
   phase:
-    description: V(assets) only adds files that are new and no pages; it neither replaces nor deletes. V(rest) is all that is left
-      after that, V(all) is both.
+    description: V(assets) only adds files that are new and no pages; it neither replaces nor deletes. V(rest) does the rest,
+      V(all) does both.
     type: str
     choices: [all, assets, rest]
     default: all
   pages:
-    description: Globs of the files that name others, and therefore go after them. The default is HTML, manifests, service
+    description: Globs of the files that refer to others, and are therefore transferred after them. The default is HTML, manifests, service
       workers, feeds, C(sitemap*.xml) and C(robots.txt).
     type: list
     elements: str
   file_change_strategy:
-    description: V(force) stores every file again. The other two are accepted for the sake of C(community.aws.s3_sync); content
-      decides with both.
+    description: V(force) stores every file again. The other two are accepted for compatibility with C(community.aws.s3_sync); both
+      compare the content.
     type: str
     choices: [checksum, date_size, force]
     default: checksum
   headers:
-    description: Headers by globs; of several that fit, the later wins, header by header. An empty text takes a header away, but
-      for the type, which each object has.
+    description: Headers by globs; of several that match, the later wins, header by header. An empty text removes a header, except
+      the type, which each object has.
     type: list
     elements: dict
     default: []
@@ -147,7 +146,7 @@ options:
         description: The header Content-Type.
         type: str
       content_encoding:
-        description: The header Content-Encoding. C(NAME.EXTENSION.gz) (C(.br), C(.zst)) has it automatically.
+        description: The header Content-Encoding. C(NAME.EXTENSION.gz) (C(.br), C(.zst)) gets it automatically.
         type: str
       cache_control:
         description: The header Cache-Control.
@@ -159,21 +158,21 @@ options:
         description: The header Content-Language.
         type: str
       metadata:
-        description: Metadata of the user (C(x-amz-meta-NAME)). What is not named here stays while the content does; with new
-          content an object has the metadata that is named here, and no other. An empty text takes one away.
+        description: User metadata (C(x-amz-meta-NAME)). Other metadata stays while the content is unchanged; an object with new content
+          has only the metadata set here. An empty text removes one.
         type: dict
   mime_map:
-    description: Types by extension, before those of the module's own table.
+    description: Content types by extension; they override the module's own table.
     type: dict
   cache_control:
     description: The header Cache-Control of all files.
     type: str
     default: ""
   permission:
-    description: Refused. No ACL is ever sent, for today's buckets refuse them; open a key prefix by the bucket's policy.
+    description: Refused. No ACL is ever sent, because new buckets refuse them; use a bucket policy to make a key prefix public.
     type: str
   storage_class:
-    description: Storage class of what is stored. Objects that are there keep theirs, which lifecycle rules may have changed.
+    description: Storage class of new objects. Existing objects keep theirs, which lifecycle rules may have changed.
     type: str
     choices:
       - STANDARD
@@ -186,15 +185,15 @@ options:
       - DEEP_ARCHIVE
       - OUTPOSTS
   encryption:
-    description: How S3 encrypts; an object that is encrypted otherwise is copied. Without it the bucket's setting holds.
+    description: Server-side encryption; an object that is encrypted otherwise is copied. The default is the setting of the bucket.
     type: str
     choices: [AES256, "aws:kms"]
   kms_key_id:
     description: The key for O(encryption=aws:kms), by its id or ARN; an alias is refused, for S3 reports none with its objects.
-      Without it Amazon's own of the account.
+      The default is the AWS managed key of the account.
     type: str
   checksum:
-    description: The checksum that each body travels with. V(auto) is MD5 for whole objects, CRC32 for parts and SHA-256 with KMS;
+    description: The checksum that is sent with each body. V(auto) is MD5 for whole objects, CRC32 for parts and SHA-256 with KMS;
       V(md5) is SHA-256 with KMS as well, for an ETag says nothing of the content there, and S3 keeps no other MD5. V(none) is for
       servers that know none of them, the signature then covers the body; with KMS nothing shows later what was stored, so that
       O(cache=none) stores all anew in each run.
@@ -209,13 +208,13 @@ options:
   verify:
     description: Whether a push asks for each object that it has stored, and fails unless its size and ETag are those of what was
       sent. With KMS an ETag says nothing of the content; there the SHA-256 is compared, of an object in parts or with another
-      checksum the size alone. Bodies travel with a checksum anyway. A pull compares without it, but judges two kinds of objects by
+      checksum the size alone. Bodies are sent with a checksum anyway. A pull compares without it, but judges two kinds of objects by
       size, since nothing shows their content. These are objects of KMS that were stored with none of CRC32, SHA-256 and SHA-1, and
       objects in parts whose sizes the server does not report.
     type: bool
     default: false
   concurrency:
-    description: Requests at a time, 1 to 64.
+    description: Concurrent requests, 1 to 64.
     type: int
     default: 16
   symlinks:
@@ -226,19 +225,19 @@ options:
     choices: [follow, skip, error]
     default: follow
   file_mode:
-    description: Mode of the files that a pull makes, in quotes and with its leading 0 (V('0644')); without it a file keeps its
-      mode, and a new one has what the umask leaves of V(0666). For root a file that is replaced keeps owner and group as well;
-      new ones are those of the user who runs this.
+    description: Mode of the files that a pull writes, in quotes and with its leading 0 (V('0644')). By default a file keeps its mode, and
+      a new one has V(0666) minus the umask. As root, a replaced file keeps its owner and group; a new one belongs to the user who
+      runs this.
     type: str
   cache:
-    description: Directory of what is remembered of files and objects, or V(none). It may save work, never decide; without it each run
-      reads every file and asks for every object. Files are read in each run as well where their file system is not known to keep a
-      change time, that is on any but NFS and the local ones of Linux.
+    description: Directory of the cache of hashes and headers, or V(none). Without it each run reads every file and requests every
+      object. Each run also reads the files on file systems that are not known to keep a change time, which are all but NFS and
+      the local ones of Linux.
     type: str
     default: ~/.cache/samefiles/s3_sync
   progress_file:
-    description: File that gets a line every three seconds while files are transferred. Ansible shows nothing of a module before it
-      has ended; C(tail -f) on this file does.
+    description: File that gets a line every three seconds while files are transferred. Ansible shows no output of a module before it
+      ends; use C(tail -f) on this file.
     type: path
   report:
     description: V(full) adds RV(files).

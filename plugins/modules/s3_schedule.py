@@ -12,14 +12,13 @@ module: s3_schedule
 short_description: Have a host make syncs of trees and key prefixes on its own
 version_added: 0.1.0
 description:
-  - Takes all schedules of a host. For each it writes the options of the sync, a service that makes it once, and a timer.
+  - Takes all schedules of a host. For each it writes the options of the sync, a service that runs it once, and a timer.
     The program is the module M(samefiles.aws.s3_sync) itself, written to C(/usr/local/lib/samefiles).
   - A run that fails leaves the service C(samefiles-s3-sync-NAME.service) failed, which C(systemctl --failed) and monitoring
-    show. How the last run went, be it that it was killed, is in C(/var/lib/samefiles-s3-sync/NAME/last.json), and for
-    Prometheus in C(s3_sync.prom) beside it; what it did is in the journal. Two runs of a schedule never overlap.
-  - No key is written to a host; the sync takes the credentials of its instance role.
-  - A schedule of ours that is no longer listed is reported, never removed. With V(absent) its timer goes; what it synced
-    stays where it is.
+    show. The result of the last run, also of a killed one, is in C(/var/lib/samefiles-s3-sync/NAME/last.json), and for
+    Prometheus in C(s3_sync.prom) in the same directory; the actions are in the journal. Two runs of a schedule never overlap.
+  - No key is written to a host; the sync uses the credentials of the instance role.
+  - A schedule that is no longer listed is reported, never removed. V(absent) removes its timer; the synced files stay.
 options:
   schedules:
     description:
@@ -32,16 +31,16 @@ options:
     elements: dict
     required: true
   bucket:
-    description: Bucket of the syncs that name none.
+    description: Bucket of the syncs that set none.
     type: str
   region:
-    description: Region of the syncs that name none.
+    description: Region of the syncs that set none.
     type: str
   endpoint_url:
-    description: Endpoint of the syncs that name none.
+    description: Endpoint of the syncs that set none.
     type: str
   aws_ca_bundle:
-    description: CA certificates of the syncs that name none.
+    description: CA certificates of the syncs that set none.
     type: path
   timeout:
     description: Seconds that each command may take.
@@ -51,7 +50,7 @@ extends_documentation_fragment: [samefiles.aws.s3_sync.schedules]
 attributes:
   check_mode:
     support: full
-    description: Says exactly what would be done, on a host without any schedule too.
+    description: Reports exactly what would be done, also on a host without any schedule.
   diff_mode:
     support: full
     description: Shows the steps, and the files before and after.
@@ -66,7 +65,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Back the logs of each host up to its own key prefix
+- name: Back up the logs of each host to its own key prefix
   samefiles.aws.s3_schedule:
     schedules:
       - name: logs
@@ -78,7 +77,7 @@ EXAMPLES = r"""
           when: daily
           delay: 3600
 
-- name: End it
+- name: Remove the schedule
   samefiles.aws.s3_schedule:
     schedules:
       - name: logs
@@ -88,12 +87,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be, in words.
+  description: The actions done, or in check mode planned.
   returned: always
   type: list
   elements: str
 unlisted:
-  description: Schedules of ours that are there, but not in the list.
+  description: Schedules on the host that are not in the list.
   returned: always
   type: list
   elements: str

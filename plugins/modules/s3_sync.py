@@ -14,15 +14,15 @@ author: The samefiles.aws contributors (@samefiles)
 description:
   - Makes a key prefix equal to a tree (V(push)), or a tree equal to a key prefix (V(pull)). The parameters of
     C(community.aws.s3_sync) keep their names; what differs, and why, is in C(docs/s3_sync.md).
-  - Content decides, not clocks. A listing shows size and ETag of each object; files are hashed, and the hashes are remembered by
-    device, inode, size, and the times of change in nanoseconds. Objects whose ETag is no hash (parts, KMS) are asked for.
-  - Headers are state. The type is that of a table of this module, not of the host; one that was changed behind our back is
+  - Compares content, not times. A listing shows size and ETag of each object; files are hashed, and the hashes are cached by
+    device, inode, size, mtime and ctime in nanoseconds. Objects whose ETag is no hash (multipart, KMS) need a HEAD request.
+  - Manages headers as well. Content types come from a table of this module, not of the host. An object with wrong headers is
     repaired by a copy, without an upload.
   - A source that is missing, unreadable or, with O(delete), empty fails the task, and nothing is deleted. Deletes come last, only
     when all else succeeded, and never more than O(max_delete).
-  - What is excluded is untouched on both sides. A key prefix is a path, so V(web) never means C(web2/).
-  - Writes are conditional (C(If-None-Match), C(If-Match)), so that two controllers never overwrite each other unseen.
-  - A part of it that fails makes the task fail and is named; the rest is done, nothing is deleted, and the next run converges.
+  - Excluded files and objects are untouched on both sides. A key prefix is a path, so V(web) never means C(web2/).
+  - Writes are conditional (C(If-None-Match), C(If-Match)), so that two controllers never silently overwrite each other.
+  - If a file fails, the task reports it and fails; the other files are synced, nothing is deleted, and the next run converges.
 requirements:
   - botocore, where credentials, region or endpoint are not all given
 attributes:
@@ -31,7 +31,7 @@ attributes:
     support: full
     membership: [samefiles.aws.s3]
   check_mode:
-    description: Makes the whole plan, with reads only.
+    description: Makes the whole plan with read-only requests.
     support: full
   diff_mode:
     description: Shows the plan, one line for each file.
@@ -58,7 +58,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: See what it would do
+- name: Show what would change
   samefiles.aws.s3_sync:
     bucket: example-site
     file_root: build/
@@ -67,7 +67,7 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
-- name: Bring the backups of a host back
+- name: Restore the backups of a host
   samefiles.aws.s3_sync:
     bucket: example-backups
     key_prefix: "hosts/{{ inventory_hostname }}"
@@ -77,37 +77,37 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be, in words, with counts and bytes.
+  description: The actions done, or in check mode planned, with counts and bytes.
   returned: always
   type: list
   elements: str
 uploaded:
-  description: Number of files that were stored.
+  description: Number of uploaded files.
   returned: always
   type: int
 downloaded:
-  description: Number of files that were brought here.
+  description: Number of downloaded files.
   returned: always
   type: int
 deleted:
-  description: Number of objects or files that were deleted.
+  description: Number of deleted objects or files.
   returned: always
   type: int
 updated_headers:
-  description: Number of objects that got other headers.
+  description: Number of objects whose headers were updated.
   returned: always
   type: int
 bytes:
-  description: Bytes that were transferred.
+  description: Number of transferred bytes.
   returned: always
   type: int
 requests:
-  description: Number of requests by operation, tries that failed counted too.
+  description: Number of requests by operation, including failed attempts.
   returned: always
   type: dict
   sample: {LIST: 10}
 files:
-  description: The paths, by what was done to them.
+  description: The paths by action.
   returned: with O(report=full)
   type: dict
 """

@@ -40,7 +40,7 @@ class Schedule:
     name: str
     when: str  # as systemd's OnCalendar= takes it
     options: dict
-    delay: int = 0  # at most so much later, by chance: not all hosts at once
+    delay: int = 0  # maximum random delay: not all hosts at once
     timeout: int = 21600
     user: str = "root"
     present: bool = True
@@ -49,9 +49,9 @@ class Schedule:
 
 @dataclasses.dataclass
 class Facts:
-    """What is the case on a host."""
+    """The current state of a host."""
 
-    files: dict[str, str] = dataclasses.field(default_factory=dict)  # texts of ours by path
+    files: dict[str, str] = dataclasses.field(default_factory=dict)  # texts of our files by path
     modes: dict[str, int] = dataclasses.field(default_factory=dict)
     enabled: set[str] = dataclasses.field(default_factory=set)  # timers that start at boot
     active: set[str] = dataclasses.field(default_factory=set)  # timers that run
@@ -59,7 +59,7 @@ class Facts:
 
 @dataclasses.dataclass
 class Plan:
-    """The steps, and the schedules that are there but in no list."""
+    """The steps, and the schedules on the host that are not listed."""
 
     steps: list[Step] = dataclasses.field(default_factory=list)
     unlisted: list[str] = dataclasses.field(default_factory=list)
@@ -151,7 +151,7 @@ SystemCallArchitectures=native
 
 
 def timer_text(item: Schedule) -> str:
-    """The timer; a run that was missed while the host was down is made up for."""
+    """The timer; it catches up on a run that was missed while the host was down."""
     return f"""{_HEAD}
 [Unit]
 Description=When the sync {item.name} runs
@@ -167,7 +167,7 @@ WantedBy=timers.target
 
 
 def conf_text(item: Schedule) -> str:
-    """The options of the sync, for the program; what is not set is left to the program's defaults."""
+    """The options of the sync, for the program; options that are not set have the program's defaults."""
     options = {key: value for key, value in sorted(item.options.items()) if value is not None}
     options.setdefault("cache", f"{CACHE_DIRECTORY}/{item.name}")
     return json.dumps(options, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -193,7 +193,7 @@ def _writes(wanted: dict[str, str], facts: Facts) -> list[Step]:
 
 
 def _goes(name: str, facts: Facts) -> list[Step]:
-    """Take a schedule away: its timer first, then its files. What it synced stays where it is."""
+    """Remove a schedule: its timer first, then its files. The synced files stay."""
     timer = unit(name, "timer")
     steps: list[Step] = []
     if timer in facts.enabled or timer in facts.active:

@@ -20,7 +20,7 @@ BUSY = 75  # exit code when another run of the same schedule is under way (EX_TE
 
 
 def put(path: str, text: str) -> None:
-    """Write a file whole. Who collects the metrics is another user, and the unit has UMask=0027."""
+    """Write a file atomically. Another user collects the metrics, and the unit has UMask=0027."""
     part = f"{path}.part"
     with open(part, "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o644)
@@ -72,7 +72,7 @@ def run(name: str, conf: str, state: str) -> int:
     began = time.time()
     last = os.path.join(state, "last.json")
     before = _before(last)
-    # should this process be killed, bury() finds it, and no former success is taken for this run's
+    # if this process is killed, bury() sees that it was running, and no former success counts for this run
     put(
         last,
         json.dumps({"sync": name, "began": began, "ended": None, "succeeded": before, "ok": False, "running": True})
@@ -83,7 +83,7 @@ def run(name: str, conf: str, state: str) -> int:
             result = {"ok": True, **converge.sync({**json.load(file), "diff": False})}
     except (converge.Refused, OSError, ValueError) as fault:
         result = {"ok": False, "msg": str(fault), **getattr(fault, "result", {})}
-    except Exception as fault:  # a fault of this program is no less a failure
+    except Exception as fault:  # a bug of this program is a failure as well
         traceback.print_exc()
         result = {"ok": False, "msg": f"this program has a fault: {type(fault).__name__}: {fault}"}
     _record(name, state, began, before, result)
@@ -104,7 +104,7 @@ def main(argv: list[str]) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if late:
-                return 0  # it is the other run's to say
+                return 0  # the other run records its own result
             sys.stderr.write(f"another run of {name} is under way: nothing done\n")
             return BUSY
         return bury(name, state) if late else run(name, plan.conf_path(name), state)

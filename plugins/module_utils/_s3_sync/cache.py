@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a sync remembers of the run before: hashes of files, headers of objects. It may save work, never decide wrongly.
+"""The cache of a sync between runs: hashes of files, headers of objects. It saves work, and never decides wrongly.
 
 A hash is remembered with what the kernel reports of its file (device, inode, size, mtime, ctime, in nanoseconds). That alone is not
 enough: a file may be written again within the same tick of the clock after it was read, and looks the same afterwards. As git
@@ -114,9 +114,9 @@ def _entry(line: str) -> tuple[str, str]:
 
 
 class Cache:
-    """The memory of one sync: of a bucket, a key prefix and a root. path None remembers nothing.
+    """The cache of one sync: of a bucket, a key prefix and a root. With directory None it saves nothing.
 
-    Entries stay as the short texts of their lines, which are a third of the memory of what they say; one is read when it is asked for.
+    Entries stay as the texts of their lines, which take a third of the memory; one is parsed when it is asked for.
     """
 
     def __init__(self, directory: str | None, scope: tuple[str, ...]):
@@ -138,7 +138,7 @@ class Cache:
         try:
             with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
                 if os.fstat(file.fileno()).st_uid != os.geteuid():
-                    return  # somebody else's word
+                    return  # a file of another user is not trusted
                 header = json.loads(file.readline())
                 if header["version"] != _VERSION or header["scope"] != self._scope:
                     return
@@ -223,7 +223,7 @@ class Cache:
                     self._changed = True
 
     def save(self) -> str:
-        """Write it, whole or not at all; a sentence when that cannot be done, which harms nothing."""
+        """Write it, whole or not at all; a sentence when that fails, which is harmless."""
         if not self._path or not self._changed:
             return ""
         header = {

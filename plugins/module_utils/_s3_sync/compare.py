@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds out which files and objects of equal size have equal content, and which headers objects have, with as few requests as it can."""
+"""Finds out which files and objects of equal size have equal content, and which headers objects have, with few requests."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Send(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """An object to bring here."""
+    """An object to download."""
 
     path: str
     size: int
@@ -68,7 +68,7 @@ class Sorted:
 
 @dataclasses.dataclass
 class Plan:
-    """All that is to be done, in its order: assets, pages, then deletes."""
+    """All actions in their order: assets, pages, then deletes."""
 
     sends: list[Send] = dataclasses.field(default_factory=list)
     fetches: list[Fetch] = dataclasses.field(default_factory=list)
@@ -76,12 +76,12 @@ class Plan:
     deletes: list[Delete] = dataclasses.field(default_factory=list)
 
     def empty(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether there is no action."""
         return not (self.sends or self.fetches or self.reheaders or self.deletes)
 
 
 def objects(listing: Iterable[Listed], rules: Rules) -> dict[str, Listed]:
-    """The objects that take part, by path, which is their key from here on. Directory markers and what is excluded are nobody's business."""
+    """The objects that take part, by path, which is their key from here on. Directory markers and excluded keys are left out."""
     choose, start = _rules.Chooser(rules), len(rules.prefix)
     chosen: dict[str, Listed] = {}
     for item in listing:
@@ -212,6 +212,6 @@ def blocked(paths: Collection[str]) -> dict[str, str]:
 
 
 def names(paths: list[str]) -> str:
-    """A few of some paths."""
+    """The first paths, as text."""
     shown = ", ".join(repr(path) for path in paths[:3])
     return f"{shown} and {len(paths) - 3} more" if len(paths) > 3 else shown

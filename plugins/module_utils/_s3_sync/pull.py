@@ -27,14 +27,14 @@ from .rules import Rules, is_page
 from .tree import Tree
 from .workers import Progress, WorkerPool, in_turn
 
-_BATCH = 1000  # files that are given their names at a time
-_AHEAD = 1 << 16  # bytes; what is no larger waits in a socket's buffer and holds no server up
+_BATCH = 1000  # files that are renamed at a time
+_AHEAD = 1 << 16  # bytes; a smaller body waits in the buffer of the socket and does not block the server
 _MISMATCH = "what arrived does not have the checksum that S3 stored"
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 
 
 class Staged(NamedTuple):
-    """A file that is fetched, but has not its name yet."""
+    """A file that is downloaded, but not yet renamed."""
 
     part: str
     begin: int
@@ -113,7 +113,7 @@ class Pull:
         self._progress.count("fetched", len(self.done.fetched) + len(self._staged), self._total, self.done.bytes)
 
     def _settle(self) -> None:
-        """Give what was fetched its names."""
+        """Rename the downloaded files."""
         staged, self._staged = self._staged, {}
         if not staged:
             return

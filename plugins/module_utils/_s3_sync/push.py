@@ -26,7 +26,7 @@ from .tree import Tree
 from .workers import Progress, WorkerPool, in_turn
 
 _BATCH = 1000  # keys in one request that deletes
-_SMALL = 1 << 20  # bytes; sixteen at a time of such files are little memory
+_SMALL = 1 << 20  # bytes; sixteen such files at a time need little memory
 
 
 def explain(path: str, fault: Exception) -> str:
@@ -37,14 +37,14 @@ def explain(path: str, fault: Exception) -> str:
 
 
 def by_size(items: list, pool: WorkerPool, big: WorkerPool, part: int) -> list[tuple[WorkerPool, list]]:
-    """Who takes which of the items that are sent or fetched whole: fewer at a time of the larger ones, for each is in memory."""
+    """Which pool takes which of the items that are transferred whole: fewer of the larger ones at a time, for each is in memory."""
     small = [item for item in items if item.size <= _SMALL]
     return [(pool, small), (big, [item for item in items if _SMALL < item.size <= part])]
 
 
 @contextlib.contextmanager
-def _given_up(upload: Upload) -> Iterator[Upload]:
-    """An upload that is given up when what needs it fails."""
+def _aborted_on_failure(upload: Upload) -> Iterator[Upload]:
+    """An upload that is aborted when the block fails."""
     try:
         yield upload
     except BaseException:
@@ -141,7 +141,7 @@ class Push:
             with self._tree.reading(item.path) as (descriptor, now):
                 if now.size > multipart.LARGEST:
                     raise S3Error(f"{now.size} bytes are more than S3 stores in one object (5 TiB): split it")
-                upload = undo.enter_context(_given_up(Upload.begin(self._bucket, key, sent)))
+                upload = undo.enter_context(_aborted_on_failure(Upload.begin(self._bucket, key, sent)))
                 uploaded = self._put_all(item.path, upload, descriptor, now.size)
             # from here on the file may change: what was read of it is one state, and all of it is sent
             stored = upload.finish(uploaded, item.expect)
@@ -193,7 +193,7 @@ class Push:
 
     def _copy_multipart(self, key: str, item: Reheader) -> Stored:
         step = multipart.part_size(item.size, 1 << 30)
-        with _given_up(Upload.begin(self._bucket, key, item.headers)) as upload:
+        with _aborted_on_failure(Upload.begin(self._bucket, key, item.headers)) as upload:
             uploaded = [
                 upload.copy(number + 1, item.etag, start, min(start + step, item.size))
                 for number, start in enumerate(range(0, item.size, step))

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run reports: what was done, in numbers, in words and as a difference, and what failed."""
+"""The report of a run: actions, counts, diff and failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = 20  # paths that a sentence names at most
 
 
 class Done:
-    """What was done, and a sentence for each thing that failed."""
+    """The paths that were changed, and a sentence for each failure."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -25,7 +25,7 @@ class Done:
 
 
 def as_planned(plan: Plan) -> Done:
-    """What a run would do that carries out all of a plan."""
+    """The outcome of a run that carries out the whole plan."""
     done = Done()
     done.sent, done.fetched = [item.path for item in plan.sends], [item.path for item in plan.fetches]
     done.reheaded, done.deleted = [item.path for item in plan.reheaders], [item.path for item in plan.deletes]
@@ -34,7 +34,7 @@ def as_planned(plan: Plan) -> Done:
 
 
 def size_text(size: int) -> str:
-    """A size for people."""
+    """A human-readable size."""
     value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
     while value >= 999.5 and len(units) > 1:
         value, units = value / 1000, units[1:]
@@ -62,7 +62,7 @@ def actions(plan: Plan, destination: str) -> list[str]:
 
 
 def diff(plan: Plan, destination: str) -> dict:
-    """The exact plan as Ansible shows a difference, one line for each thing."""
+    """The exact plan as a diff of Ansible, one line for each file."""
     before = [f"{item.path}: {item.why.split(' -> ')[0]}" for item in plan.sends + plan.fetches if item.why != "new"]
     before += [f"{item.path}" for item in plan.deletes]
     before += [f"{item.path}: headers" for item in plan.reheaders]

@@ -9,12 +9,12 @@ import functools
 import re
 
 CODINGS = {"gz": "gzip", "br": "br", "zst": "zstd"}
-# Such a file names others, which must be there before it: it goes after them.
+# Such a file refers to others, which must exist before it: it is transferred after them.
 PAGES = (
     "*.html", "*.htm", "*.xhtml", "*.webmanifest", "manifest.json", "sw.js", "service-worker.js", "*.rss", "*.atom", "feed.xml",
     "sitemap*.xml", "robots.txt", "asset-manifest.json",
 )  # fmt: skip
-PART = ".samefiles-part-"  # what files are called while they are being written: on neither side they take part
+PART = ".samefiles-part-"  # prefix of files that are being written; neither side includes them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _compiled(pattern: str) -> re.Pattern:
         not_in = pattern.startswith("[!", place)
         end = (
             pattern.find("]", place + 2 + not_in) if char == "[" else -1
-        )  # one right behind the bracket is meant itself
+        )  # a ] right after the bracket is literal
         if char == "*":
             out.append("[^/]*")
         elif char == "?":

@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the files of a directory tree, and names all that cannot be synced."""
+"""Finds the files of a directory tree, and reports all that cannot be synced."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def inside(path: str, directory: str) -> bool:
 
 
 class Scan:
-    """One pass over all of a tree; symlinks is follow, skip or error."""
+    """One pass over a tree; symlinks is follow, skip or error."""
 
     def __init__(self, root: str, symlinks: str, choose: Chooser):
         self._root, self._symlinks, self._choose = root, symlinks, choose
@@ -101,7 +101,7 @@ class Scan:
         takes = self._choose.takes(path)  # the patterns may mean what is below it, though not itself
         if not takes and not self._choose.enters(path):
             return
-        # until it is known better, nothing that the other side has there is missing here
+        # until the link is resolved, nothing below it counts as missing
         self._result.others.add(path)
         directory = os.path.isdir(entry.path)
         if not takes and not directory:

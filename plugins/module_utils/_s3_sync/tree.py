@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The side of a sync that is a directory tree: scanned, read and written without ever leaving the tree or storing something torn."""
+"""The side of a sync that is a directory tree: scanned, read and written without leaving the tree or storing torn files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLOCK = 1 << 20
 _MANY = 16  # files from which on one sync of the whole file system costs less than one of each
 _OURS = re.compile(rf"{re.escape(PART)}[0-9a-f]{{8}}-[0-9]+-[0-9a-f]{{16}}")
 REST = 0.2  # seconds without a change after which no write is taken to be under way
-_FORGOTTEN = 86400.0  # seconds after which another host's part is nobody's
+_FORGOTTEN = 86400.0  # seconds after which another host's part is abandoned
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a pipe must not hang us
 
 
@@ -48,7 +48,7 @@ class Tree:
     # finding
 
     def check(self) -> None:
-        """Raise SourceError unless the root is a directory, or a file, that can be read."""
+        """Raise SourceError unless the root is a readable directory or file."""
         label = f"file_root {shown(self.root)}"
         try:
             info = os.stat(self.root)
@@ -89,14 +89,14 @@ class Tree:
         return True
 
     def link_target(self, path: str) -> str | None:
-        """The path within the tree that a link points to, be something there or not; None for a way out of it, or a circle."""
+        """The path within the tree that a link points to, whether it exists or not; None for a target outside of it, or a loop."""
         real, target = os.path.realpath(self.root), os.path.realpath(f"{self.root}/{path}")
         if not inside(target, real) or os.path.islink(target):
             return None
         return os.path.relpath(target, real)
 
     def walls(self, directories: set[str]) -> set[str]:
-        """Those of some paths where something is that is no directory, be it outside of the patterns: no file can come below them."""
+        """Those of some paths that exist and are no directory, also outside of the patterns: no file can be created below them."""
         blocking = set()
         for path in directories:
             with contextlib.suppress(OSError):
@@ -110,7 +110,7 @@ class Tree:
     def reading(self, path: str) -> Iterator[tuple[int, Identity]]:
         """An open file and its identity; Unsteady is raised at the end unless it still is what it was."""
         full = os.path.join(self.root, path)
-        # the one file was named by the user: a link is meant
+        # the user named the single file: a link is followed
         flags = _FILE if self._symlinks == "follow" or self.single else _FILE | os.O_NOFOLLOW
         try:
             descriptor = os.open(full, flags)
@@ -271,7 +271,7 @@ class Tree:
             above = above.rpartition("/")[0]
 
     def sweep(self) -> None:
-        """Remove what a run that was killed left half written; one that is being written just now is left."""
+        """Remove the parts that a killed run left; parts that are being written stay."""
         for directory, _directories, names in os.walk(self.root):
             for name in names:
                 path = os.path.join(directory, name)
@@ -302,7 +302,7 @@ def _unchanged(path: str, at: int, expected: Identity | None) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _host() -> str:
-    """A word for this host: on a network file system, another one's process numbers say nothing here."""
+    """An ID of this host: on a network file system, process IDs of another host are meaningless here."""
     return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
 
 

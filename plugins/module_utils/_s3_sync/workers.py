@@ -1,6 +1,6 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does many things at a time, in threads that stay (each keeps its connection), and says every few seconds how far it is."""
+"""Runs many tasks concurrently, in threads that stay (each keeps its connection), and reports progress every few seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-PATIENCE = 10.0  # seconds that an end waits for what is under way
+PATIENCE = 10.0  # seconds that an end waits for running tasks
 _Item = TypeVar("_Item")
 _GIVE_UP = 20  # failures of the kind that awaits all, without one success between, after which the rest is not tried
 _NOT_TRIED = "not tried, for S3 did not answer before"
@@ -92,7 +92,7 @@ class WorkerPool:
     def _early(begin: Callable, item: Any, place: int) -> Any:
         try:
             return begin(item, place)
-        except BaseException:  # work meets it too, and reports it
+        except BaseException:  # work fails in the same way, and reports it
             return None
 
     @staticmethod
@@ -193,7 +193,7 @@ def _unavailable(before: int, outcome: Any) -> int:
 
 
 class Progress:
-    """A line every few seconds in a file, for Ansible shows nothing of a module that still runs."""
+    """A line every few seconds in a file, for Ansible shows no output of a running module."""
 
     EVERY = 3.0
 
