@@ -78,9 +78,7 @@ def _compiled(pattern: str) -> re.Pattern:
             place += 2
             continue
         not_in = pattern.startswith("[!", place)
-        end = (
-            pattern.find("]", place + 2 + not_in) if char == "[" else -1
-        )  # a ] right after the bracket is literal
+        end = pattern.find("]", place + 2 + not_in) if char == "[" else -1  # a ] right after the bracket is literal
         if char == "*":
             out.append("[^/]*")
         elif char == "?":
