@@ -1,1 +1,1 @@
-"""Tests, and what they share; a package, so that tests.support is found by one name from everywhere."""
+"""Tests; a package, so that tests.support has one name everywhere."""

@@ -43,13 +43,13 @@ NAMES = {
 # What is rightly kept: (path, the text or name, why).
 KEPT = [
     (r"^tests/.*test_\w+\.py$", r"^deadline$", "an argument of hypothesis"),
-    (r"^tests/words\.py$", r".", "the lists themselves"),
+    (r"^tests/(unit/test_)?words\.py$", r".", "the lists themselves, and their test"),
     (r"^CONTRIBUTING\.md$", r".", "the glossary names what not to write"),
     (r"^(roles/\w+/tasks/renamed|playbooks/verify)\.yml$", r"^\w+$", "former names of variables are refused by name"),
     (r"^\.github/", r"^about$", "a key of GitHub's forms"),
     (r"^changelogs/fragments/names\.yml$", r"^\w+$", "former names, for those who set them"),
     (r"^tests/.*/test_\w+\.py$", r"^deadline$", "an argument of hypothesis"),
-    (r"", r"(?i)access_points?", "AWS's own name"),
+    (r"", r"(?i)access_?points?", "AWS's own name"),
 ]
 
 

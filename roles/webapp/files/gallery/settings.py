@@ -227,7 +227,7 @@ def _check_proxy(environment: Mapping[str, str]) -> None:
     for name in ("https_proxy", "HTTPS_PROXY"):
         try:
             endpoint.proxy_of(True, "s3.amazonaws.com", {name: environment.get(name, "")})
-        except errors.WhereError:
+        except errors.EndpointError:
             shown = re.sub("^([^/:@]+://|//)?.*@", r"\1", environment[name])
             raise BadValue(name, shown, "write http://, a host and a port") from None
 

@@ -32,14 +32,14 @@ MAY = {
 
 def imported(text: str) -> set[tuple[int, str]]:
     """What a module imports, as (dots in front, name)."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            found |= {(0, alias.name) for alias in node.names}
+            names |= {(0, alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             name = node.module or ""
-            found |= {(node.level, f"{name}.{alias.name}".lstrip(".")) for alias in node.names}
-    return found
+            names |= {(node.level, f"{name}.{alias.name}".lstrip(".")) for alias in node.names}
+    return names
 
 
 def faults(package: str, text: str) -> list[str]:
@@ -101,13 +101,13 @@ def test_no_package_is_imported_by_what_it_imports():
 
 def of_file(path: pathlib.Path, package: str) -> set[str]:
     """The files of the same package that a file imports when it is loaded itself, by their dotted names within it."""
-    found = set()
+    files = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ImportFrom):
             home = (node.module or "").removeprefix("gallery").strip(".") if package == "gallery" else node.module or ""
             if node.level == 1 or (package == "gallery" and (node.module or "").partition(".")[0] == "gallery"):
-                found |= {home, *(f"{home}.{alias.name}".strip(".") for alias in node.names)}
-    return found
+                files |= {home, *(f"{home}.{alias.name}".strip(".") for alias in node.names)}
+    return files
 
 
 @pytest.mark.parametrize("package", MAY)
@@ -163,12 +163,12 @@ def test_ansible_sends_whole_packages_to_timers():
         path = todo.pop()
         for level, name in imported(path.read_text()):
             home = {1: path.parent, 2: path.parent.parent}.get(level, PACKAGES)
-            parts = name.removeprefix(f"{HOME}.").split(".")
-            for count in range(1, len(parts) + 1):
-                found = home.joinpath(*parts[:count]).with_suffix(".py")
-                if (level or name.startswith(HOME)) and found.is_file() and found not in seen:
-                    seen.add(found)
-                    todo.append(found)
+            dotted = name.removeprefix(f"{HOME}.").split(".")
+            for count in range(1, len(dotted) + 1):
+                file = home.joinpath(*dotted[:count]).with_suffix(".py")
+                if (level or name.startswith(HOME)) and file.is_file() and file not in seen:
+                    seen.add(file)
+                    todo.append(file)
     assert {path for package in apply.PACKAGES for path in sources(package)} <= seen
 
 
@@ -181,12 +181,12 @@ def test_a_comment_in_one_noun_changes_nothing_that_another_installs(package, tm
     def installed() -> tuple[str, str]:
         """The name of gallery's archive, and the text of all that s3_schedule writes, of this copy."""
         code = "import sys; sys.path[:0] = sys.argv[1:]\nfrom {}._s3_schedule import apply\nprint(apply.program())"
-        told = subprocess.run(
+        shown = subprocess.run(
             [sys.executable, "-c", code.format(HOME), str(tmp_path / "collections")],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         name = webapp_archive._name(str(tree / "roles/webapp/files"), [str(tree / "plugins/module_utils/_s3")])
-        return name, told.stdout
+        return name, shown.stdout
 
     def comment(name: str) -> None:
         for path in (tree / "plugins/module_utils" / name).glob("*.py"):
