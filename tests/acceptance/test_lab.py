@@ -78,7 +78,8 @@ def test_a_file_written_by_hand_is_the_same_on_the_other(clone):
 def test_status_is_one_json_object(clone):
     status = json.loads(make(clone, "-s", "lab-status", "LAB=accept").stdout)
     assert set(status) == {
-        "site_url", "aws_endpoint", "s3_endpoint", "region", "file_system", "bucket", "inventory", "hosts",
+        "site_url", "aws_endpoint", "s3_endpoint", "s3_browser_endpoint", "region", "file_system", "bucket", "storage",
+        "inventory", "hosts",
     }  # fmt: skip
     assert {"name", "instance_id", "address", "zone", "container", "ssh", "http"} == set(status["hosts"][0])
     assert sh([*status["hosts"][0]["ssh"], "hostname"]).stdout.strip() == status["hosts"][0]["name"]
