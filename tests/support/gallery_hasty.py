@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from gallery.s3 import upload_tickets
+from gallery.direct import upload_tickets
 from gallery.server import serve
 
 upload_tickets.PATIENCE = float(sys.argv[1])

@@ -9,8 +9,9 @@ import urllib.parse
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._s3 import endpoint
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
+from gallery.direct import upload_tickets
 from gallery.errors import Problem
-from gallery.s3 import credentials, presign, upload_tickets
+from gallery.s3 import credentials, presign
 from gallery.settings import from_environment
 from hypothesis import assume, given
 from hypothesis import strategies as st

@@ -12,10 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from gallery import keys, previews
+from gallery.direct import redirects
+from gallery.direct.pending import Incoming
 from gallery.errors import Problem
-from gallery.s3 import objects, redirects
+from gallery.s3 import objects
 from gallery.s3.bucket import Place
-from gallery.s3.pending import Incoming
 from gallery.settings import from_environment
 from gallery.storage.s3 import S3
 from gallery.worker_threads import Calls

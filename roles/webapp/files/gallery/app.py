@@ -29,8 +29,8 @@ from gallery.storage.base import Page, Storage
 from gallery.worker_threads import Calls
 
 if TYPE_CHECKING:  # efs needs nothing of it
-    from gallery.s3.redirects import Direct
-    from gallery.s3.upload_tickets import Tickets
+    from gallery.direct.redirects import Direct
+    from gallery.direct.upload_tickets import Tickets
 
 _LOG = logging.getLogger("gallery")
 _THREADS = 16  # calls of the storage at once
@@ -95,9 +95,9 @@ class Gallery:
         tasks = [loop.create_task(self._tidy())]
         if self._settings.storage == "s3":
             # only here: efs needs nothing of it
-            from gallery.s3.pending import Incoming
-            from gallery.s3.redirects import Direct
-            from gallery.s3.upload_tickets import Tickets
+            from gallery.direct.pending import Incoming
+            from gallery.direct.redirects import Direct
+            from gallery.direct.upload_tickets import Tickets
             from gallery.storage.s3 import S3
 
             assert isinstance(self._storage, S3)  # it was made by the same settings

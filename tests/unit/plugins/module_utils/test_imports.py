@@ -122,6 +122,22 @@ def test_no_file_is_loaded_by_what_it_loads(package):
         loads = {name: others for name, others in loads.items() if name not in free}
 
 
+# Inside gallery: browsers and S3 without a server between them know the storage, which knows the bucket.
+GALLERY_MAY = {"s3": set(), "storage": {"s3"}, "direct": {"storage", "s3"}}
+
+
+@pytest.mark.parametrize("package", GALLERY_MAY)
+def test_no_two_packages_of_gallery_import_each_other(package):
+    home = ROOT / "roles/webapp/files/gallery"
+    assert {path.parent.name for path in home.glob("*/__init__.py")} == set(GALLERY_MAY)
+    names = {name for path in (home / package).glob("*.py") for _level, name in imported(path.read_text())}
+    # the contract that all storages keep is no storage
+    reached = {
+        name.split(".")[1] for name in names if name.startswith("gallery.") and "gallery.storage.base" not in name
+    }
+    assert reached & set(GALLERY_MAY) - {package} <= GALLERY_MAY[package]
+
+
 def test_with_efs_gallery_loads_nothing_of_s3(tmp_path):
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
@@ -129,7 +145,7 @@ def test_with_efs_gallery_loads_nothing_of_s3(tmp_path):
         "given = settings.from_environment({'GALLERY_STORAGE': 'efs', 'GALLERY_DIRECTORY': sys.argv[3], 'GALLERY_NAME': 'a',\n"
         "    'GALLERY_PUBLIC_UPLOADS': 'true', 'GALLERY_PORT': '8000'})\n"
         "server._configuration(given, server._storage(given), lambda: '').load()\n"
-        "print([name for name in sys.modules if '_s3' in name or name.startswith(('gallery.s3', 'gallery.storage.s3', 'boto'))])"
+        "print([name for name in sys.modules if '_s3' in name or name.startswith(('gallery.s3', 'gallery.direct', 'gallery.storage.s3', 'boto'))])"
     )
     paths = [ROOT / "roles/webapp/files", ROOT / ".ansible/collections", tmp_path]
     argv = [sys.executable, "-c", code, *map(str, paths)]

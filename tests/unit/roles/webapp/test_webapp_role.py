@@ -12,7 +12,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.samefiles.aws.plugins.filter import gallery_fault
 from gallery import app, keys, media_types, settings, uploads
-from gallery.s3 import upload_tickets
+from gallery.direct import upload_tickets
 
 from tests.support import ROOT
 

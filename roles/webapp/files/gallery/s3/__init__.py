@@ -1,3 +1,3 @@
 # Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The S3 part of gallery: one bucket, uploads that go straight to it, and redirects to it."""
+"""One bucket of S3: its objects, the credentials for it, presigned URLs, uploads that are closed."""

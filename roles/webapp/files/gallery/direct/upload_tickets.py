@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gallery import checksums, keys, media_types, previews, uploads
+from gallery.direct.pending import Confirmed, Incoming
 from gallery.errors import Problem, missing, shown, unavailable
 from gallery.responses import client_of
 from gallery.s3.bucket import PATIENCE
-from gallery.s3.pending import Confirmed, Incoming
 from gallery.settings import Settings
 from gallery.storage.base import Entry
 from gallery.worker_threads import Calls
