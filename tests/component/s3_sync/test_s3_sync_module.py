@@ -180,7 +180,7 @@ def test_the_role_syncs_once_for_the_fleet_and_on_each_host(server, tree, tmp_pa
 def test_the_restore_drill_of_the_readme(server, tmp_path, broken):
     """It must fail when the second step cannot compare, and when the restored files differ."""
     text = (ROOT / "roles/s3_sync/README.md").read_text()
-    (block,) = [part for part in text.split("```") if "Bring the logs back" in part]
+    (block,) = [part for part in text.split("```") if "Restore the logs" in part]
     play = block.removeprefix("yaml\n").replace("/var/tmp/drill", str(tmp_path / "drill"))
     play = play.replace("example-site", "bkt").replace("  tasks:\n", "  gather_facts: false\n  tasks:\n")
     if broken:  # between the two steps
@@ -198,5 +198,5 @@ def test_the_restore_drill_of_the_readme(server, tmp_path, broken):
     done = ansible(tmp_path, "ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), **keys)
     assert (done.returncode == 0) is (not broken), done.stdout
     assert len(content(server)) == 6
-    assert "Bring the logs back" in done.stdout
+    assert "Restore the logs" in done.stdout
     assert "changed: [web-01]" in done.stdout
