@@ -94,7 +94,7 @@ def test_a_ticket(key, sha256):
 
 SETTINGS = from_environment(
     {"GALLERY_NAME": "n", "GALLERY_STORAGE": "s3", "GALLERY_BUCKET": "bkt", "GALLERY_PUBLIC_UPLOADS": "true",
-     "GALLERY_MAX_BYTES": "1000"}
+     "GALLERY_REGION": "eu-central-1", "GALLERY_MAX_BYTES": "1000"}
 )  # fmt: skip
 GOOD = {"name": "A b.PNG", "size": 5, "type": "image/png", "sha256": "AB" * 32}
 
