@@ -225,6 +225,24 @@ def test_a_changed_wish_is_mounted_anew(before, after, transport):
     assert host.plan(items).steps == []
 
 
+@pytest.mark.parametrize(
+    ("live", "wanted"),
+    [
+        ([], ["noexec", "nosuid"]),
+        (["nosuid"], []),
+        (["noexec", "nosuid"], ["nosuid"]),
+        (["nosuid"], ["nosuid", "noatime"]),
+    ],
+)
+def test_a_mount_that_somebody_remounted_with_other_options_is_mounted_again(live, wanted):
+    """mount -o remount,exec: fstab is as wanted and none of these options is a default, so only their comparison shows it."""
+    host, _ = converged({"options": live})
+    items = want({"options": wanted})
+    host.facts.fstab = converged({"options": wanted})[0].facts.fstab
+    assert {"unmount", "mount"} <= set(step_names(host.converge(items)).split())
+    assert host.plan(items).steps == []
+
+
 def test_a_tunnel_to_a_wrong_server_is_restarted_although_its_file_is_right():
     host, items = converged({})
     port = next(iter(host.facts.listeners))
