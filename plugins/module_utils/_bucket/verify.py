@@ -10,7 +10,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._s3.endpoint import Endpoint
 from . import spec
@@ -50,6 +50,13 @@ def checks(wanted: Wanted, run: str) -> tuple[list[str], list[Check]]:
     return keys, [*made, Check("GET", "", "nobody lists the bucket")]
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Takes a redirect for an answer: what another host says of the bucket proves nothing."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        """Follow nothing."""
+
+
 class Anybody:
     """A client without credentials."""
 
@@ -61,7 +68,7 @@ class Anybody:
         context = ssl.create_default_context(cafile=endpoint.ca_file)
         if not endpoint.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirects)
 
     def ask(self, url: str, method: str) -> tuple[int, bytes]:
         """Status and body of one request."""

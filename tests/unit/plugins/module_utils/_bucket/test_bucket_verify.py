@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import threading
+
 import pytest
 from ansible_collections.samefiles.aws.plugins.module_utils._bucket import verify
 from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import by_url
@@ -52,3 +56,30 @@ def test_what_counts_as_refused_without_credentials(method, status, body, refuse
     said = verify._verdict(check, "https://s3/k", status, body, b"the proof")
     assert (said == "") is refused
     assert refused or f"got {status} and should be refused" in said
+
+
+@contextlib.contextmanager
+def answering(status: int, **headers: str):
+    """A server on a port of its own with one answer to everything; its URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_words):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_for_another_host_would_give_the_verdict(status):
+    with answering(403) as other, answering(status, Location=other) as url:
+        anybody = verify.Anybody(by_url(url, "site", "eu-central-1"), "")
+        assert anybody.ask(f"{url}site/k", "GET")[0] == status
