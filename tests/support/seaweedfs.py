@@ -14,21 +14,22 @@ import os
 import pathlib
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
 import boto3
+from ansible_collections.samefiles.aws.plugins.module_utils._s3.endpoint import Keys
 from botocore.config import Config
 
+from lab.store.settings import ACCOUNT
+from lab.store.weed import configure, policy, run
+
 WEED = pathlib.Path(sys.executable).with_name("weed")
-REGION, BUCKET, ACCOUNT = "eu-central-1", "bkt", "000000000000"
+REGION, BUCKET = "eu-central-1", "bkt"
 KEY, SECRET = "labkey000", "labsecret000"
 _SIGNING = b"a key that signs session tokens."
-_PREFIXES = ["gallery/*", "public/*"]
-_OBJECTS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
 
 
 def free_ports(count: int) -> list[int]:
@@ -44,39 +45,6 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _configuration(directory: pathlib.Path) -> None:
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    lab = {"name": "lab", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
-    (directory / "s3.json").write_text(json.dumps({"identities": [lab]}))
-    arn = f"arn:aws:s3:::{BUCKET}"
-    listing = {"StringLike": {"s3:prefix": _PREFIXES}}
-    needed = [
-        {"Effect": "Allow", "Action": _OBJECTS, "Resource": [f"{arn}/{prefix}" for prefix in _PREFIXES]},
-        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [arn], "Condition": listing},
-    ]
-    more = {"Effect": "Allow", "Action": ["s3:ListBucketMultipartUploads"], "Resource": [arn]}
-    policies = {"web": needed, "tidy": [*needed, more]}
-    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/lab"}, "Action": ["sts:AssumeRole"]}
-    settings = {
-        "sts": {
-            "tokenDuration": "1h", "maxSessionLength": "12h", "issuer": "t", "signingKey": base64.b64encode(_SIGNING).decode()
-        },
-        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
-        "roles": [
-            {
-                "roleName": name, "roleArn": f"arn:aws:iam::{ACCOUNT}:role/{name}", "attachedPolicies": [name],
-                "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
-            }
-            for name in policies
-        ],
-        "policies": [
-            {"name": name, "document": {"Version": "2012-10-17", "Statement": statements}}
-            for name, statements in policies.items()
-        ],
-    }  # fmt: skip
-    (directory / "iam.json").write_text(json.dumps(settings))
-
-
 def _unpadded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -86,23 +54,18 @@ class Weed:
 
     def __init__(self) -> None:
         self._directory = pathlib.Path(tempfile.mkdtemp(prefix="samefiles-weed-"))
-        _configuration(self._directory)
-        master, volume, filer, self.port = free_ports(4)
         directory = self._directory
-        argv = [
-            WEED, "-logtostderr", "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.peers=none",
-            "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=0", "-volume.preStopSeconds=0",
-            "-filer.disableHttp", "-s3", f"-s3.port={self.port}", f"-s3.config={directory / 's3.json'}",
-            f"-s3.iam.config={directory / 'iam.json'}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0",
-            "-s3.port.lance=0", "-s3.allowedOrigins=https://none.invalid",
-        ]  # fmt: skip
-        settings = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "GOMEMLIMIT": "400MiB", "HOME": str(directory)}
+        needed = policy(BUCKET, ["gallery/", "public/"])
+        bucket = f"arn:aws:s3:::{BUCKET}"
+        more = {"Effect": "Allow", "Action": ["s3:ListBucketMultipartUploads"], "Resource": [bucket]}
+        roles = {"web": needed, "tidy": [*needed, more]}
+        configure(directory, Keys(KEY, SECRET), base64.b64encode(_SIGNING).decode(), roles)
+        ports = free_ports(4)
+        self.port = ports[-1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = (directory / "log").open("wb")
-        argv = [str(word) for word in argv]
-        environment = {**settings, "PATH": "/usr/bin:/bin"}
-        self._process = subprocess.Popen(argv, env=environment, stdout=self._log, stderr=self._log)
+        options = ["-master.volumeSizeLimitMB=256"]
+        self._process = run(WEED, directory, directory, ports, options, {"PATH": "/usr/bin:/bin"}, self._log)
         self._numbers = itertools.count(1)
         self._clients: list = []
         self.client = self.with_keys({"AccessKeyId": KEY, "SecretAccessKey": SECRET})
