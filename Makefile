@@ -106,7 +106,7 @@ search: .venv/.ok ## the property-based tests with new examples (ROUNDS=20)
 	for _round in $$(seq $(or $(ROUNDS),20)); do for of in unit component/s3_sync component/gallery; do \
 	  pytest -m hypothesis --hypothesis-profile=default tests/$$of; done; done
 
-acceptance: .venv/.ok search ## every bar that a command can judge, with its figure; an hour or more
+acceptance: .venv/.ok search ## every target of the project that a command can judge, with its measured value; an hour or more
 	pytest -m lab tests/acceptance tests/faults
 	GALLERY_TESTS=all GALLERY_SHORT_LIVES=180 pytest tests/component/gallery/test_gallery_s3_credentials.py
 

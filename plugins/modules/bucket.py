@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: bucket
-short_description: Close an S3 bucket, open one prefix of it on demand, and prove both
+short_description: Close an S3 bucket, open one prefix of it if asked for, and prove both
 version_added: 0.1.0
 description:
   - Sets up a bucket for a site, unless a CloudFormation stack owns it. All objects are its owner's
@@ -21,11 +21,11 @@ description:
     other statements and rules stay as they are.
   - All settings are read first. Check mode reads the same and reports the same actions; after a change everything is
     read again until it is as planned, and any difference is a failure.
-  - Public access takes two switches, O(public_prefix) and O(public_access_confirmed). The bucket is never more open
-    than before or after the run. To open, the block is lifted and then the statement set; to close, the statement is
-    removed first. A run that ends in between leaves the bucket closed, or as it was, and the next run goes on. If
+  - Public access needs two options, O(public_prefix) and O(public_access_confirmed). At no moment of a run is the bucket
+    more public than in the more public of its two states, before and after. To open, the run switches off the
+    public-access block, then adds the policy statement; to close, it removes the statement first. A run that ends in between leaves the bucket closed, or as it was, and the next run goes on. If
     O(prove) fails, what this run has opened is closed again, and the error says so, or that it failed; a prefix that
-    was open already stays open. Only a run that is killed while it proves leaves open what it has opened.
+    was open already stays open. One case leaves the prefix open, a run that opened it and was killed during the proof.
   - A bucket whose policy has another public statement is never opened, since that would open the other one as well.
   - The module changes no objects except those of O(prove).
 options:
@@ -72,13 +72,13 @@ options:
     type: bool
     default: true
   keep_deleted_days:
-    description: Days after which what was deleted or replaced below O(key_prefix) and O(public_prefix) is removed for good, if
+    description: Days after which what was deleted or replaced below O(key_prefix) and O(public_prefix) is removed permanently, if
       versions are kept; V(0) keeps it for ever.
     type: int
     default: 30
   prove:
-    description: Whether to prove access from outside. Two small objects are put below C(proof/) of O(key_prefix) and
-      O(public_prefix), requested without credentials, and removed for good. Check mode skips this.
+    description: Whether to prove access with anonymous requests. Two small objects are put below C(proof/) of O(key_prefix) and
+      O(public_prefix), requested without credentials, and removed permanently. Check mode skips this.
     type: bool
     default: false
   browser_endpoint_url:

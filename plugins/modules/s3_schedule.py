@@ -31,16 +31,16 @@ options:
     elements: dict
     required: true
   bucket:
-    description: Bucket of the syncs that set none.
+    description: Default bucket of all syncs.
     type: str
   region:
-    description: Region of the syncs that set none.
+    description: Default region of all syncs.
     type: str
   endpoint_url:
-    description: Endpoint of the syncs that set none.
+    description: Default endpoint of all syncs.
     type: str
   aws_ca_bundle:
-    description: CA certificates of the syncs that set none.
+    description: Default CA bundle of all syncs.
     type: path
   timeout:
     description: Seconds that each command may take.

@@ -2,18 +2,19 @@
 # Copyright: samefiles.aws contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps a directory tree and a key prefix of an S3 bucket equal."""
+"""Copies a directory tree to a key prefix of an S3 bucket, or a key prefix to a directory."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: s3_sync
-short_description: Keep a directory tree and a key prefix of an S3 bucket equal
+short_description: Copy a directory tree to an S3 key prefix, or a key prefix to a directory
 version_added: 0.1.0
 author: The samefiles.aws contributors (@samefiles)
 description:
-  - Makes a key prefix equal to a tree (V(push)), or a tree equal to a key prefix (V(pull)). The parameters of
-    C(community.aws.s3_sync) keep their names; what differs, and why, is in C(docs/s3_sync.md).
+  - Copies a directory tree to a key prefix (V(push)), or a key prefix to a directory (V(pull)). With O(delete) it also deletes
+    what exists only in the destination. The parameters of C(community.aws.s3_sync) keep their names; what differs, and why, is in
+    C(docs/s3_sync.md).
   - Compares content, not times. A listing shows size and ETag of each object; files are hashed, and the hashes are cached by
     device, inode, size, mtime and ctime in nanoseconds. Objects whose ETag is no hash (multipart, KMS) need a HEAD request.
   - Manages headers as well. Content types come from a table of this module, not of the host. An object with wrong headers is

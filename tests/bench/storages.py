@@ -1,4 +1,4 @@
-"""make bench-web, second part: the same fleet with its files on EFS and in S3, in one run; prints the table "EFS or S3?".
+"""make bench-web, second part: the same fleet with its files on EFS and in S3, in one run; prints the table of docs/efs_or_s3.md.
 
 Each storage is measured twice, in turn, through the balancer; the figures are medians over both rounds. The lab has
 stand-ins for EFS and S3: the ratios say what the servers save, not how fast Amazon is.
@@ -22,7 +22,7 @@ from tests.support.visitors import ask, connect, direct, download, noise, redire
 ROUNDS, VIEWS, FILES = 2, 300, 60
 SMALL, LARGE = 100 * 1024, 256 * 1024**2
 ROWS = {
-    "list": "the newest 60 of the list, ms",
+    "list": "list page with the newest 60 files, ms",
     "first": "first byte of a file of 100 KiB, ms",
     "down": "one file of 256 MiB down, MB/s",
     "up": "the same file up, MB/s",
@@ -151,7 +151,7 @@ def main() -> int:
                     figures[name][row] += values
     finally:
         fleet.play("site.yml", "--skip-tags", "proof")
-    print("\n| EFS or S3? | EFS | S3 | S3 / EFS |\n|---|---|---|---|")
+    print("\n| measurement | EFS | S3 | S3 / EFS |\n|---|---|---|---|")
     for row, what in ROWS.items():
         efs, s3 = (statistics.median(figures[name][row]) for name in ways)
         print(f"| {what} | {efs:.1f} | {s3:.1f} | {s3 / efs:.2f} |")
