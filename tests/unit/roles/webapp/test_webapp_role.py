@@ -11,8 +11,9 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.samefiles.aws.plugins.filter import gallery_fault
-from gallery import app, keys, media_types, settings, uploads
+from gallery import app, keys, media_types, responses, settings, uploads
 from gallery.direct import upload_tickets
+from gallery.storage import base
 
 from tests.support import ROOT
 
@@ -29,6 +30,20 @@ def test_nginx_finds_files_by_gallery_s_own_pattern():
 
 def test_nginx_shows_what_gallery_shows():
     assert VARS["__webapp_shown"] == media_types.IMAGES
+
+
+def test_nginx_sends_the_headers_that_gallery_sends():
+    text = (ROLE / "templates/files.conf.j2").read_text()
+    block = text[text.index('location ~ "^/files/') :]
+    block = block[: block.index("error_page")]
+    added = re.findall(r'add_header (\S+) (?:"([^"]*)"|([^$" ;]+))(?: always)?;', block)
+    sent = {name: quoted or bare for name, quoted, bare in added}
+    entry = base.Entry("0" * 27 + "-a.txt", 1, 0.0)
+    headers = responses._headers(entry)
+    # nginx makes these from the file itself
+    own = {"Content-Type", "ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition"}
+    assert set(headers) >= own
+    assert {"X-Content-Type-Options": "nosniff", **{name: headers[name] for name in set(headers) - own}} == sent
 
 
 def test_every_setting_of_the_role_is_one_of_gallery():
