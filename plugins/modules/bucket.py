@@ -21,11 +21,12 @@ description:
     other statements and rules stay as they are.
   - All settings are read first. Check mode reads the same and reports the same actions; after a change everything is
     read again until it is as planned, and any difference is a failure.
-  - Public access needs two options, O(public_prefix) and O(public_access_confirmed). At no moment of a run is the bucket
-    more public than in the more public of its two states, before and after. To open, the run switches off the
-    public-access block, then adds the policy statement; to close, it removes the statement first. A run that ends in between
-    leaves the bucket closed, or as it was, and the next run goes on. If O(prove) fails, what this
-    run has opened is closed again, and the error says so, or that it failed; a prefix that was open already stays open. One case leaves the prefix open, a run that opened it and was killed during the proof.
+  - Public access needs two options, O(public_prefix) and O(public_access_confirmed). At no moment of a run is the
+    bucket more public than in the more public of its two states, before and after. To open, the run switches off the
+    public-access block, then adds the policy statement; to close, it removes the statement first. A run that ends in
+    between leaves the bucket closed, or as it was, and the next run goes on. If O(prove) fails, what this run has
+    opened is closed again, and the error says so, or that it failed; a prefix that was open already stays open. One
+    case leaves the prefix open, a run that opened it and was killed during the proof.
   - A bucket whose policy has another public statement is never opened, since that would open the other one as well.
   - The module changes no objects except those of O(prove).
 options:
