@@ -65,12 +65,12 @@ def _entries(lines: Sequence[str]) -> list[Entry]:
 
 
 class Fstab:
-    """The file, parsed once."""
+    """The file, parsed once; entries are those of the text where they are known already."""
 
-    def __init__(self, text: str = ""):
+    def __init__(self, text: str = "", entries: list[Entry] | None = None):
         self.text = text
         self._lines = text.split("\n")
-        self.entries = _entries(self._lines)
+        self.entries = _entries(self._lines) if entries is None else entries
 
     def edited(self, changes: Mapping[int, Line | None], new: Sequence[Line]) -> Fstab:
         """The file with lines replaced or (None) removed by number, and new ones at its end; all other bytes stay."""
@@ -79,15 +79,18 @@ class Fstab:
         ending = [""] if lines and lines[-1] == "" else []
         if ending:
             lines.pop()
-        kept = []
-        for number, raw in enumerate(lines):
-            line = changes.get(number)
-            if number not in changes:
-                kept.append(raw)
-            elif line is not None:
-                kept.append(line.render())
-        added = [line.render() for line in new]
-        return Fstab("\n".join(kept + added + (ending if not new else [""])))
+        known: dict[int, Line] = {entry.number: entry for entry in self.entries}
+        texts: list[str] = []
+        entries: list[Entry] = []
+        for number, raw in enumerate([*lines, *(line.render() for line in new)]):
+            line = changes.get(number, known.get(number)) if number < len(lines) else new[number - len(lines)]
+            if number in changes and line is None:
+                continue
+            text = line.render() if line is not None and number in changes else raw
+            if line is not None:
+                entries.append(Entry(line.source, line.path, line.fstype, line.options, len(texts), text))
+            texts.append(text)
+        return Fstab("\n".join(texts + (ending if not new else [""])), entries)
 
 
 def our_line(item: Wanted, port: int | None) -> Line:

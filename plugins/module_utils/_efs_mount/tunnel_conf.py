@@ -33,11 +33,16 @@ def choose_port(file_system: str, taken: set[int]) -> int:
     raise ValueError(f"all {PORTS} ports from {FIRST_PORT} are taken")
 
 
+def own_port(port: str) -> int | None:
+    """A port, if it is one that a tunnel of ours may have."""
+    number = int(port) if port.isdecimal() else 0
+    return number if FIRST_PORT <= number < FIRST_PORT + PORTS else None
+
+
 def conf_port(conf: str) -> int | None:
     """The local port of a tunnel's configuration, None when it names none of ours."""
     match = re.search(r"^accept = 127\.0\.0\.1:(\d+)$", conf, re.MULTILINE)
-    port = int(match.group(1)) if match else 0
-    return port if FIRST_PORT <= port < FIRST_PORT + PORTS else None
+    return own_port(match.group(1)) if match else None
 
 
 def conf_text(item: Wanted, port: int, ca_file: str) -> str:

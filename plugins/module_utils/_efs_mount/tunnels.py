@@ -33,11 +33,9 @@ class Tunnel:
 def known_port(file_system: str, facts: Facts) -> int | None:
     """The port that our fstab lines or the tunnel's configuration name for a file system."""
     for entry in facts.fstab.entries:
-        port = entry.option("port") or ""
-        if entry.file_system == file_system and port.isdigit():
-            known = tunnel_conf.conf_port(f"accept = 127.0.0.1:{port}")
-            if known:
-                return known
+        port = tunnel_conf.own_port(entry.option("port") or "")
+        if entry.file_system == file_system and port:
+            return port
     return tunnel_conf.conf_port(facts.files.get(tunnel_conf.conf_path(file_system), ""))
 
 

@@ -14,9 +14,8 @@ from .._host import executor, files, process, systemd
 from .._host.steps import Step, StopUnit
 from . import plan, runner
 
-_HOME = runner.__name__.rsplit(".", 2)[
-    0
-]  # Ansible sends to a host what is imported: with the runner, all that it needs
+# Ansible sends to a host what is imported: with the runner, all that it needs
+_HOME = runner.__name__.rsplit(".", 2)[0]
 PACKAGES = ("_host", "_s3", "_s3_schedule", "_s3_sync")  # what the runner imports, and all that these import
 _START = f'''# Copyright: samefiles.aws contributors
 # SPDX-License-Identifier: GPL-3.0-or-later

@@ -97,11 +97,11 @@ def faults(schedules: list[Schedule]) -> list[str]:
         seen.setdefault(item.name, label)
         if item.present and (not item.when.strip() or "\n" in item.when):
             said.append(
-                f"{label}.when must be a time as systemd's OnCalendar= takes it, such as daily, got {item.when!r}"
+                f"{label}.schedule.when must be a time as systemd's OnCalendar= takes it, such as daily, got {item.when!r}"
             )
         for key in ("delay", "timeout"):
             if getattr(item, key) < (0 if key == "delay" else 1):
-                said.append(f"{label}.{key} must be a number of seconds, got {getattr(item, key)}")
+                said.append(f"{label}.schedule.{key} must be a number of seconds, got {getattr(item, key)}")
         if item.side != "host":
             said.append(
                 f"{label}.side must be host, for timers run on hosts, got {item.side!r}: leave side or schedule out"

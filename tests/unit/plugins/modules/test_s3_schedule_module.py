@@ -197,11 +197,11 @@ def test_absent_needs_nothing_but_the_name(run):
         ({"bucket": None}, "schedules[0]: missing required arguments: bucket"),
         (
             {"schedule": ...},
-            "schedules[0].when must be a time as systemd's OnCalendar= takes it, such as daily, got ''",
+            "schedules[0].schedule.when must be a time as systemd's OnCalendar= takes it, such as daily, got ''",
         ),
         (
             {"schedule": None},
-            "schedules[0].when must be a time as systemd's OnCalendar= takes it, such as daily, got ''",
+            "schedules[0].schedule.when must be a time as systemd's OnCalendar= takes it, such as daily, got ''",
         ),
         ({"side": "controller"}, "schedules[0].side must be host, for timers run on hosts, got 'controller'"),
         ({"permission": "public-read"}, "schedules[0]: permission is 'public-read', but no ACL is ever sent"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount import nfs
 from ansible_collections.samefiles.aws.plugins.module_utils._efs_mount.fstab import MARK, Fstab, Line, our_line
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,10 @@ def test_fstab_entry_of_ours():
     assert entry.option("x-samefiles.aws") == "fs-2c6274e3a9cc2aabd"
 
 
+def test_the_mark_of_our_lines_cannot_be_given_as_an_option():
+    assert MARK in nfs.REFUSED
+
+
 def test_editing_nothing_changes_nothing(fstab):
     assert Fstab(fstab).edited({}, []).text == fstab
 
@@ -63,6 +68,8 @@ def test_lines_that_are_not_ours_are_byte_identical(lines, newline, draw):
     ]
     if not changed and not new:
         assert after == text
+    # nothing was parsed again, and yet the entries are those of the text
+    assert edited.entries == Fstab(after).entries
 
 
 @given(st.text(st.characters(min_codepoint=32, exclude_characters="/\x7f", exclude_categories=["Cs"]), min_size=1))

@@ -103,13 +103,13 @@ def test_a_pull_may_write():
     ("item", "said"),
     [
         (_plan.Schedule("Logs!", "daily", OPTIONS), "schedules[0].name must be up to 48 of a-z"),
-        (_plan.Schedule("logs", " ", OPTIONS), "schedules[0].when must be a time as systemd's OnCalendar="),
-        (_plan.Schedule("logs", "daily\nx=y", OPTIONS), "schedules[0].when must be a time"),
+        (_plan.Schedule("logs", " ", OPTIONS), "schedules[0].schedule.when must be a time as systemd's OnCalendar="),
+        (_plan.Schedule("logs", "daily\nx=y", OPTIONS), "schedules[0].schedule.when must be a time"),
         (
             _plan.Schedule("logs", "daily", OPTIONS, delay=-1),
-            "schedules[0].delay must be a number of seconds, got -1",
+            "schedules[0].schedule.delay must be a number of seconds, got -1",
         ),
-        (_plan.Schedule("logs", "daily", OPTIONS, timeout=0), "schedules[0].timeout must be"),
+        (_plan.Schedule("logs", "daily", OPTIONS, timeout=0), "schedules[0].schedule.timeout must be"),
         (_plan.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
         (_plan.Schedule("logs", "daily", OPTIONS, side="controller"), "schedules[0].side must be host, for timers"),
         (
