@@ -112,7 +112,7 @@ def faults(schedules: list[Schedule]) -> list[str]:
                     f"{label}.{key} must be left out: no key is written to a host, its instance role gives it credentials"
                 )
         if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", item.user):
-            said.append(f"{label}.user must be the name of a user of the host, got {item.user!r}")
+            said.append(f"{label}.schedule.user must be the name of a user of the host, got {item.user!r}")
     return said
 
 

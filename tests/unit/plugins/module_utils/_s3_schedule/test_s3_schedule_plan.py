@@ -110,7 +110,7 @@ def test_a_pull_may_write():
             "schedules[0].schedule.delay must be a number of seconds, got -1",
         ),
         (_plan.Schedule("logs", "daily", OPTIONS, timeout=0), "schedules[0].schedule.timeout must be"),
-        (_plan.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].user must be the name of a user"),
+        (_plan.Schedule("logs", "daily", OPTIONS, user="a b"), "schedules[0].schedule.user must be the name of a user"),
         (_plan.Schedule("logs", "daily", OPTIONS, side="controller"), "schedules[0].side must be host, for timers"),
         (
             _plan.Schedule("logs", "daily", {**OPTIONS, "secret_key": "hidden"}),
