@@ -36,9 +36,8 @@ class Plan:
     problems: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
     to_mount: list[Wanted] = dataclasses.field(default_factory=list)  # the preflight checks them
-    tunnelled: list[Wanted] = dataclasses.field(
-        default_factory=list
-    )  # one for each tunnel that starts with another conf
+    # one for each tunnel that starts with another configuration
+    tunnelled: list[Wanted] = dataclasses.field(default_factory=list)
     unlisted: list[str] = dataclasses.field(default_factory=list)
     verdicts: dict[str, identify.Verdict] = dataclasses.field(default_factory=dict)
 

@@ -90,9 +90,8 @@ def by_url(url: str, bucket: str, region: str, style: str = "auto", **rest: Any)
 
 def _bare(url: str) -> str:
     """A URL without the password that may be in it."""
-    return re.sub(
-        "^([^/:@]+://|//)?.*@", r"\1", url
-    )  # an @ or / in a password makes an address wrong, and gets it shown
+    # an @ or / in a password makes an address wrong, and gets it shown
+    return re.sub("^([^/:@]+://|//)?.*@", r"\1", url)
 
 
 def bucket_fault(name: str) -> str:
